@@ -1,0 +1,45 @@
+# promgres: long-term storage for Prometheus metrics inside PostgreSQL.
+#
+#   make demo     see it work (installs what is needed; DEMO_SECONDS=n ends it)
+#   make test     run every test
+#   make          build; make install puts it into the server that pg_config names
+
+EXTENSION  = promgres
+EXTVERSION = $(shell sed -n "s/^default_version *= *'\(.*\)'/\1/p" promgres.control)
+MODULE_big = promgres
+SCRIPT     = sql/promgres--$(EXTVERSION).sql
+DATA       = $(wildcard sql/upgrade/promgres--*--*.sql)
+DATA_built = $(SCRIPT)
+
+SOURCES = $(sort $(wildcard src/*.c src/*/*.c src/*/*.cc))
+PARSER  = src/promql/scan.c src/promql/gram.c
+OBJS    = $(sort $(patsubst %.cc,%.o,$(patsubst %.c,%.o,$(filter-out $(PARSER),$(SOURCES)))) \
+            $(patsubst %.c,%.o,$(if $(wildcard src/promql/gram.y),$(PARSER))))
+
+PG_CPPFLAGS = -Isrc -I$(shell $(PG_CONFIG) --includedir)
+# What the server's own headers do not pass under -Wextra stays off.
+PG_CFLAGS   = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
+PG_CXXFLAGS = -std=c++17
+SHLIB_LINK  = -lmicrohttpd -lpq -lsnappy -lzstd -lre2 -lstdc++
+EXTRA_CLEAN = sql/promgres--*.sql src/promql/scan.c src/promql/gram.c src/promql/gram.h
+
+PG_CONFIG ?= pg_config
+# LLVM bitcode would need clang and gains nothing here: our functions are not inlined.
+override with_llvm := no
+PGXS := $(shell $(PG_CONFIG) --pgxs)
+include $(PGXS)
+
+ifdef WERROR
+override CFLAGS += -Werror
+endif
+
+$(OBJS): $(wildcard src/*/*.h)
+src/promql/scan.o: src/promql/gram.h
+src/promql/gram.h: src/promql/gram.c ;
+src/promql/gram.c: src/promql/gram.y
+	$(BISON) -Wno-deprecated -d -o $@ $<
+src/promql/scan.c: src/promql/scan.l
+	$(FLEX) -o $@ $<
+
+$(SCRIPT): $(sort $(wildcard sql/install/*.sql)) promgres.control
+	{ echo '\echo Use "CREATE EXTENSION promgres" to load this file. \quit'; cat $(sort $(wildcard sql/install/*.sql)); } > $@

@@ -1,0 +1,153 @@
+/*
+ * chunk.h
+ *	  Samples of one or many series, packed: the SQL type prom.chunk.
+ *
+ * A chunk holds G >= 1 series of one shard.  Series with equal timestamps share one time column;
+ * every series has a value column of its own; a directory in front lets a reader decode one series
+ * and nothing else.  The bytes are told in README.md.  Knows no catalogs and no SPI.
+ *
+ * All results are palloc'd in the caller's current context.  Corrupt bytes raise
+ * ERRCODE_DATA_CORRUPTED.  Values are float64 bit patterns and are never normalised.
+ */
+#ifndef PROM_CHUNK_H
+#define PROM_CHUNK_H
+
+#include "postgres.h"
+#include "fmgr.h"
+
+#define PROM_CHUNK_MAX_SERIES	1024
+#define PROM_CHUNK_MAX_SAMPLES	8192	/* of one series */
+
+/* The float64 that says "this series ended here": a NaN of its own, compared by bits. */
+#define PROM_STALE_BITS UINT64CONST(0x7FF0000000000002)
+
+static inline bool
+prom_is_stale(double v)
+{
+	union
+	{
+		double		d;
+		uint64		u;
+	}			x = {v};
+
+	return x.u == PROM_STALE_BITS;
+}
+
+typedef struct varlena PromChunk;
+
+#define DatumGetPromChunkP(d)	((PromChunk *) PG_DETOAST_DATUM_PACKED(d))
+#define PG_GETARG_PROM_CHUNK_P(n) DatumGetPromChunkP(PG_GETARG_DATUM(n))
+
+/* ---- build.c ---- */
+
+typedef enum PromChunkStyle
+{
+	PROM_CHUNK_FRESH,			/* few samples of each series: cheap to write */
+	PROM_CHUNK_WARM,			/* many samples: each column gets the codec that suits it best */
+	PROM_CHUNK_COLD				/* as warm, and the values go through zstd if that helps */
+} PromChunkStyle;
+
+typedef struct PromChunkBuilder PromChunkBuilder;
+
+extern PromChunkBuilder *prom_chunk_begin(PromChunkStyle style, int16 shard);
+
+/*
+ * Append a series: sid greater than those before, times strictly ascending,
+ * 1 <= n <= PROM_CHUNK_MAX_SAMPLES.  Columns are encoded here, so bytes() below is known.
+ */
+extern void prom_chunk_add(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms,
+						   const double *values);
+extern int	prom_chunk_series(const PromChunkBuilder *b);	/* series added so far */
+extern size_t prom_chunk_bytes(const PromChunkBuilder *b);	/* at most this much if finished now */
+
+/* The chunk; the builder is empty again and can be used for the next one (same style, shard). */
+extern PromChunk *prom_chunk_finish(PromChunkBuilder *b);
+
+/* ---- read.c ---- */
+
+typedef struct PromChunkReader
+{
+	/* what a caller may look at */
+	int16		shard;
+	int			nseries;
+	int32	   *sids;			/* ascending, nseries of them */
+	int64		t_min;
+	int64		t_max;
+	/* the rest belongs to read.c, which may add to it */
+	struct PromChunkLayout *layout;
+} PromChunkReader;
+
+/*
+ * Open a (detoasted) chunk, which must outlive the reader.  Checks the head and the directory;
+ * columns are checked when they are decoded.
+ */
+extern void prom_chunk_open(PromChunkReader *r, const PromChunk *chunk);
+
+/*
+ * Cheaper than open where only one series is wanted: its column number, or -1.  Does not
+ * unpack the rest of the directory more than it must.
+ */
+extern int	prom_chunk_find(const PromChunkReader *r, int32 sid);
+
+/* Number of samples in a column; then the samples themselves into arrays of at least that size. */
+extern int	prom_chunk_count(const PromChunkReader *r, int column);
+extern void prom_chunk_read(PromChunkReader *r, int column, int64 *t_ms, double *values);
+
+/* True if the chunk has any series s with sids[0..n-1] containing s (sids ascending). */
+extern bool prom_chunk_has_any(const PromChunkReader *r, const int32 *sids, int n);
+
+/* Full check of foreign bytes; returns NULL or a static reason (plain C beneath). */
+extern const char *prom_chunk_verify(const uint8 *bytes, size_t len);
+
+/* ---- merge.c ---- */
+
+/*
+ * Gathers the samples of one series from several chunks and puts them in order of time.
+ * Of samples with equal timestamps the one with the greatest "order" stays (the later commit
+ * wins); with equal order the one added last.  Cheap when chunks arrive in order and do not overlap.
+ */
+typedef struct PromGather
+{
+	int			n;				/* samples; valid after finish */
+	int64	   *t_ms;
+	double	   *values;
+	/* private to merge.c below */
+	int64	   *order;
+	int			size;
+	bool		sorted;
+	bool		mixed;			/* more than one order seen */
+	MemoryContext cxt;
+} PromGather;
+
+extern void prom_gather_init(PromGather *g, MemoryContext cxt);
+extern void prom_gather_reset(PromGather *g);	/* keeps the memory */
+
+/* Add the samples of a column with from_ms < t <= to_ms. */
+extern void prom_gather_column(PromGather *g, PromChunkReader *r, int column, int64 from_ms,
+							   int64 to_ms, int64 order);
+extern void prom_gather_samples(PromGather *g, int n, const int64 *t_ms, const double *values,
+								int64 order);
+extern void prom_gather_finish(PromGather *g);
+
+/*
+ * Merges whole chunks: one sorted, unique run of samples per series, series by series.
+ *
+ *	prom_merge_init(&m, cxt); prom_merge_add(&m, chunk, order) ...;
+ *	while (prom_merge_next(&m, &sid)) use m.gather.n, .t_ms, .values
+ *
+ * Chunks must stay in memory until the end.  All must be of one shard.
+ */
+typedef struct PromMerge
+{
+	PromGather	gather;
+	struct PromMergeInput *inputs;
+	int			ninputs;
+	int			size;
+	MemoryContext cxt;
+} PromMerge;
+
+extern void prom_merge_init(PromMerge *m, MemoryContext cxt);
+extern void prom_merge_add(PromMerge *m, const PromChunk *chunk, int64 order);
+extern bool prom_merge_next(PromMerge *m, int32 *sid);
+
+#endif							/* PROM_CHUNK_H */

@@ -1,0 +1,29 @@
+/*
+ * compat.h
+ *	  Differences between PostgreSQL 15 and 18, all in one place.
+ *
+ * Include it after postgres.h; nothing else in the tree looks at PG_VERSION_NUM.
+ */
+#ifndef PROM_COMPAT_H
+#define PROM_COMPAT_H
+
+#if PG_VERSION_NUM < 150000
+#error "promgres needs PostgreSQL 15 or later"
+#endif
+
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+#include "storage/latch.h"
+#if PG_VERSION_NUM >= 180000
+#include "storage/waiteventset.h"
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define PromCreateWaitEventSet(n) CreateWaitEventSet(NULL, (n))
+#else
+#define PromCreateWaitEventSet(n) CreateWaitEventSet(TopMemoryContext, (n))
+#endif
+
+#endif							/* PROM_COMPAT_H */

@@ -1,0 +1,30 @@
+/*
+ * remote.h
+ *	  How our workers reach an ordinary backend of their own server: libpq over the local socket.
+ */
+#ifndef PROM_REMOTE_H
+#define PROM_REMOTE_H
+
+#include "postgres.h"
+#include "libpq-fe.h"
+
+/* promgres.database and promgres.user; the latter empty: the server's own account. */
+extern char *prom_remote_database;
+extern char *prom_remote_user;
+
+/*
+ * Keywords and values for PQconnectStartParams: local socket (or listen address), port, database,
+ * user, application_name.  NULL-terminated arrays in the current memory context.
+ */
+extern void prom_remote_params(const char *application_name, const char ***keywords, const char ***values);
+
+/*
+ * Blocking helpers that wait on the latch, end early when the worker is told to stop (returns NULL)
+ * and never raise.  The caller frees what it gets with PQfinish and PQclear.
+ */
+extern PGconn *prom_remote_connect(const char *application_name);
+extern PGresult *prom_remote_exec(PGconn *conn, const char *sql);
+
+extern void prom_remote_init(void);	/* defines the settings */
+
+#endif							/* PROM_REMOTE_H */

@@ -1,0 +1,23 @@
+/*
+ * worker.h
+ *	  What our background workers share: registration, signals, reload, a turn.
+ */
+#ifndef PROM_WORKER_H
+#define PROM_WORKER_H
+
+#include "postgres.h"
+#include "postmaster/bgworker.h"
+
+/* Register a worker that is restarted by the postmaster after a crash; call from _PG_init only. */
+extern void prom_worker_register(const char *name, const char *entry_function, BgWorkerStartTime start);
+
+/* First call of a worker's entry function: signal handlers, memory context of the turn. */
+extern void prom_worker_begin(const char *name);
+
+/* True when SIGTERM came.  Reloads the configuration when SIGHUP came (and says so in *reloaded). */
+extern bool prom_worker_turn(bool *reloaded);
+
+/* Wait for the latch or the time; 0: do not wait. */
+extern void prom_worker_wait(long timeout_ms);
+
+#endif							/* PROM_WORKER_H */

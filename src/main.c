@@ -1,0 +1,33 @@
+/*
+ * main.c
+ *	  Loads the extension: each room defines its settings, then "promgres" is reserved.
+ *
+ * Must be in shared_preload_libraries for the gateway and the maintenance worker.  Loaded later, by
+ * a function call, everything works but those two.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/guc.h"
+
+#include "api/api.h"
+#include "common/remote.h"
+#include "promql/promql.h"
+#include "series/series.h"
+#include "store/store.h"
+
+PG_MODULE_MAGIC;
+
+void		_PG_init(void);
+
+void
+_PG_init(void)
+{
+	prom_remote_init();
+	prom_series_init();
+	prom_store_init();
+	promql_init();
+	prom_api_init();
+	MarkGUCPrefixReserved("promgres");
+}

@@ -1,0 +1,68 @@
+/*
+ * promql.h
+ *	  PromQL: text -> tree -> SQL -> rows.
+ *
+ * Errors: ERRCODE_SYNTAX_ERROR with message "1:5: parse error: ..." (line and byte column from 1) for
+ * everything Prometheus rejects before execution; ERRCODE_FEATURE_NOT_SUPPORTED with
+ * "1:5: not supported yet: ..." for what promgres does not offer; ERRCODE_CARDINALITY_VIOLATION for
+ * errors of execution that Prometheus has too (duplicate series, many-to-many), in its wording.
+ */
+#ifndef PROMQL_H
+#define PROMQL_H
+
+#include "postgres.h"
+#include "series/series.h"
+
+#define PROMQL_MAX_POINTS 11000
+
+extern int	promql_lookback_ms;	/* promgres.lookback_delta */
+
+typedef enum PromqlType
+{
+	PROMQL_SCALAR,
+	PROMQL_VECTOR,				/* instant vector */
+	PROMQL_MATRIX,				/* range vector */
+	PROMQL_STRING
+} PromqlType;
+
+typedef struct PromqlQuery
+{
+	const char *text;
+	int64		start_ms;
+	int64		end_ms;
+	int64		step_ms;
+	int64		lookback_ms;	/* 0: the setting */
+	bool		instant;		/* start = end; a range vector or a string may be the result */
+} PromqlQuery;
+
+typedef struct PromqlPlan
+{
+	PromqlType	type;			/* of the whole expression */
+	int64		start_ms;
+	int64		step_ms;
+	int			nsteps;
+	char	   *string;			/* PROMQL_STRING: the value; no SQL then */
+	char	   *sql;			/* rows (labels prom.labels, vals prom.vals), ordered by labels for range
+								 * queries; for PROMQL_MATRIX (labels, samples prom.chunk) */
+} PromqlPlan;
+
+/* Parse, analyse, translate.  SPI must not be connected. */
+extern PromqlPlan *promql_plan(const PromqlQuery *q);
+
+/* The SQL that yields (labels, "time", value): what prom.to_sql returns and prom.query runs. */
+extern char *promql_rows_sql(const PromqlPlan *p);
+
+/*
+ * Run the plan under the caller's role; fn gets one series at a time with its points in order of
+ * time (never zero of them).  Memory of the arguments is reset after each call.
+ */
+typedef void (*PromqlSeriesFn) (void *arg, const PromLabels *labels, int n, const int64 *t_ms,
+								const double *values);
+extern void promql_run(const PromqlPlan *p, PromqlSeriesFn fn, void *arg);
+
+/* A lone instant selector (match[], delete_series): its matchers; raises like promql_plan. */
+extern PromMatcher *promql_parse_selector(const char *text, int *n);
+
+extern void promql_init(void);
+
+#endif							/* PROMQL_H */

@@ -1,0 +1,81 @@
+/*
+ * vals.h
+ *	  The values of one series over all steps of a query: the SQL type prom.vals.
+ *
+ * "present" is a bitmap: a step without a sample is absent, which is not NaN.  A vals with
+ * PROM_VALS_CONST has one step that stands for every step (a literal); functions broadcast it.
+ * The format byte leaves room for native histograms beside floats.  In flight only, never stored.
+ */
+#ifndef PROM_VALS_H
+#define PROM_VALS_H
+
+#include "postgres.h"
+#include "fmgr.h"
+
+typedef struct PromVals
+{
+	int32		vl_len_;		/* varlena header */
+	uint8		format;			/* PROM_VALS_FORMAT */
+	uint8		flags;
+	uint16		unused;			/* 0 */
+	int32		nsteps;
+	int32		npresent;		/* steps that are present */
+	/* nsteps doubles (absent ones are 0), then the bitmap, (nsteps + 63) / 64 words */
+	double		v[FLEXIBLE_ARRAY_MEMBER];
+} PromVals;
+
+#define PROM_VALS_FORMAT	1
+#define PROM_VALS_CONST		0x01
+#define PROM_VALS_MAX_STEPS 1000000
+
+#define PROM_VALS_WORDS(n)	(((n) + 63) / 64)
+#define PROM_VALS_SIZE(n) \
+	(offsetof(PromVals, v) + sizeof(double) * (size_t) (n) + sizeof(uint64) * PROM_VALS_WORDS(n))
+#define PROM_VALS_BITS(x)	((uint64 *) ((x)->v + (x)->nsteps))
+
+#define DatumGetPromValsP(d)	((PromVals *) PG_DETOAST_DATUM(d))
+#define PG_GETARG_PROM_VALS_P(n) DatumGetPromValsP(PG_GETARG_DATUM(n))
+
+extern PromVals *prom_vals_new(int nsteps); /* all absent; palloc'd */
+
+static inline bool
+prom_vals_has(const PromVals *x, int i)
+{
+	const uint64 *bits = (const uint64 *) (x->v + x->nsteps);
+
+	if (x->flags & PROM_VALS_CONST)
+		i = 0;
+	return (bits[i / 64] >> (i % 64)) & 1;
+}
+
+static inline double
+prom_vals_get(const PromVals *x, int i)
+{
+	return x->v[(x->flags & PROM_VALS_CONST) ? 0 : i];
+}
+
+static inline void
+prom_vals_set(PromVals *x, int i, double v)
+{
+	uint64	   *bits = PROM_VALS_BITS(x);
+
+	if (!((bits[i / 64] >> (i % 64)) & 1))
+	{
+		bits[i / 64] |= UINT64CONST(1) << (i % 64);
+		x->npresent++;
+	}
+	x->v[i] = v;
+}
+
+/*
+ * The steps of a query: start, start + step, ... <= end, in ms.  An instant query has one step
+ * (start = end, any step > 0).
+ */
+typedef struct PromSteps
+{
+	int64		start_ms;
+	int64		step_ms;
+	int			n;
+} PromSteps;
+
+#endif							/* PROM_VALS_H */

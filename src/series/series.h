@@ -1,0 +1,134 @@
+/*
+ * series.h
+ *	  Who a series is: label sets, matchers, and the table that gives each label set its id.
+ *
+ * A label set (SQL type prom.labels) is sorted by name, names are unique, neither names nor values
+ * are empty, all is UTF-8; the metric name is the label __name__.  An absent label and an empty
+ * value are the same thing.
+ */
+#ifndef PROM_SERIES_H
+#define PROM_SERIES_H
+
+#include "postgres.h"
+#include "fmgr.h"
+#include "lib/stringinfo.h"
+
+/* ---- labels.c, labels_sql.c ---- */
+
+typedef struct varlena PromLabels;
+
+#define DatumGetPromLabelsP(d)	((PromLabels *) PG_DETOAST_DATUM_PACKED(d))
+#define PG_GETARG_PROM_LABELS_P(n) DatumGetPromLabelsP(PG_GETARG_DATUM(n))
+
+typedef struct PromLabel
+{
+	const char *name;			/* not zero-terminated */
+	const char *value;
+	int			name_len;
+	int			value_len;
+} PromLabel;
+
+#define PROM_LABELS_MAX			1024	/* pairs of one set; more is an error, never a cut */
+#define PROM_LABEL_NAME_MAX		1024	/* bytes */
+#define PROM_LABEL_VALUE_MAX	65535	/* bytes */
+
+/*
+ * Canonical set of the given pairs: sorts them, drops empty values.  On a bad set returns NULL and
+ * a palloc'd reason that names the label ("duplicate label name \"x\"", "label name is not valid UTF-8").
+ */
+extern PromLabels *prom_labels_build(const PromLabel *pairs, int n, char **reason);
+
+/* The pairs, pointing into the set; returned array is palloc'd. */
+extern PromLabel *prom_labels_unpack(const PromLabels *l, int *n);
+
+/* Value of a name, or false. */
+extern bool prom_labels_get(const PromLabels *l, const char *name, int name_len,
+							const char **value, int *value_len);
+extern int	prom_labels_cmp(const PromLabels *a, const PromLabels *b);	/* name, value, name, ... bytewise */
+extern uint64 prom_labels_hash(const PromLabels *l);
+
+/* {__name__="up", job="x"}: names that need it are quoted, values have Go's escapes. */
+extern void prom_labels_print(StringInfo out, const PromLabels *l);
+
+/* Hash of one (name, value), what prom.series.pairs holds. */
+extern int32 prom_pair_hash(const char *name, int name_len, const char *value, int value_len);
+
+/* ---- matcher.c ---- */
+
+typedef enum PromMatchType
+{
+	PROM_MATCH_EQ,				/* =  */
+	PROM_MATCH_NE,				/* != */
+	PROM_MATCH_RE,				/* =~ */
+	PROM_MATCH_NRE				/* !~ */
+} PromMatchType;
+
+typedef struct PromMatcher
+{
+	PromMatchType type;
+	char	   *name;			/* zero-terminated UTF-8 */
+	char	   *value;
+} PromMatcher;
+
+/* Does it accept the empty string, i.e. an absent label?  Raises on a bad regex. */
+extern bool prom_matcher_accepts_empty(const PromMatcher *m);
+extern bool prom_matcher_test(const PromMatcher *m, const char *value, int value_len);
+
+/*
+ * Append an SQL condition on the row "alias" of prom.series that is true for the series which
+ * satisfy all n matchers: constants for the GIN index on pairs (regex and the like are resolved over
+ * prom.label_value, by SPI, now) and a recheck on labels.  All names are schema-qualified.
+ */
+extern void prom_matchers_sql(StringInfo out, const char *alias, const PromMatcher *m, int n);
+
+/* ---- regex.cc: RE2, anchored, dot matches newline ---- */
+
+typedef struct PromRegex PromRegex;
+
+/* Compiled pattern from a bounded cache; NULL and a palloc'd reason if it does not compile.
+ * Valid until the next call of prom_regex_get in this backend. */
+extern PromRegex *prom_regex_get(const char *pattern, int len, char **reason);
+extern bool prom_regex_match(PromRegex *re, const char *text, int len);
+
+/* ---- series.c ---- */
+
+typedef struct PromSeriesHash
+{
+	uint64		low;
+	uint64		high;
+} PromSeriesHash;
+
+typedef struct PromSeriesId
+{
+	int16		shard;
+	int32		sid;
+} PromSeriesId;
+
+/* One wanted series: in "labels", out "id". */
+typedef struct PromSeriesWant
+{
+	PromSeriesHash raw;			/* hash of the label bytes as the sender wrote them */
+	PromLabels *labels;
+	PromSeriesId id;
+} PromSeriesWant;
+
+/*
+ * Lock prom.series against removal of series until the end of the transaction, and take notice of
+ * removals by others (the cache is emptied if there were any).  Call before prom_series_cached.
+ */
+extern void prom_series_begin(void);
+
+/* The id of a label set seen before by this backend, by the hash of its raw bytes. */
+extern bool prom_series_cached(PromSeriesHash raw, PromSeriesId *id);
+extern PromSeriesHash prom_series_raw_hash(const void *bytes, size_t len);
+
+/*
+ * Find or create all n (SPI must not be connected).  New series are made under the shard's lock, in
+ * one step, so that senders of the same new series neither deadlock nor lose ids.  What is learnt
+ * enters the cache when the transaction commits.
+ */
+extern void prom_series_resolve(PromSeriesWant *want, int n);
+
+extern void prom_series_init(void);
+
+#endif							/* PROM_SERIES_H */

@@ -1,0 +1,43 @@
+/*
+ * store.h
+ *	  Where samples live, from fresh to far.
+ *
+ * fresh: one row per ingest call and stripe of ids, as it came.  warm: rows of up to 64 series of one
+ * block of ids, per day.  A sample is visible through fresh or warm, never both, never neither.
+ *
+ * Order of samples with one timestamp: any fresh row is later than any warm row; fresh rows by seq
+ * (drawn when they are written), warm rows by seq (drawn when they are merged).
+ *
+ * Lock order: prom.series (row exclusive: ingest, share row exclusive: removal of series), then the
+ * merge lock (advisory, one per shard), then the shard's row in prom.shard, then rows.
+ */
+#ifndef PROM_STORE_H
+#define PROM_STORE_H
+
+#include "postgres.h"
+#include "series/series.h"
+
+/* Fresh rows always win over warm ones: their order is seq + this. */
+#define PROM_FRESH_ORDER (INT64CONST(1) << 62)
+
+/* Series of one warm row: sid >> PROM_BLOCK_BITS. */
+#define PROM_BLOCK_BITS 6
+
+/* scan.c: SQL of the leaf of a query, see there. */
+typedef struct PromScanRange
+{
+	int64		from_ms;		/* exclusive */
+	int64		to_ms;			/* inclusive */
+} PromScanRange;
+
+/*
+ * Append a FROM item list that yields, for every series that satisfies the matchers, one row of
+ * alias s (prom.series) and, LATERAL, alias l with one column "out": the aggregate call "leaf" over
+ * the rows c(data, ord) of that series.
+ */
+extern void prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
+						  const char *leaf, int indent);
+
+extern void prom_store_init(void);
+
+#endif							/* PROM_STORE_H */

@@ -1,0 +1,107 @@
+/*
+ * wire.h
+ *	  Bytes from strangers: snappy, the remote_write protobuf, forms.
+ *
+ * Plain C: no server header but c.h, no global state, never raises.  Functions return false and fill
+ * a PromWireError; offsets count from the start of the (uncompressed) input.
+ */
+#ifndef PROM_WIRE_H
+#define PROM_WIRE_H
+
+#include "c.h"
+
+typedef struct PromWireError
+{
+	const char *reason;			/* static text, "truncated varint" */
+	size_t		offset;			/* where, in bytes */
+} PromWireError;
+
+/* ---- snappy.c ---- */
+
+/* The size that a snappy block claims, false if it is malformed or over "cap". */
+extern bool prom_snappy_size(const void *in, size_t len, size_t cap, size_t *out_len, PromWireError *err);
+extern bool prom_snappy_decode(const void *in, size_t len, void *out, size_t out_len, PromWireError *err);
+
+/* ---- remote_write.c: prometheus.WriteRequest, version 1 ---- */
+
+/*
+ * A walk hands out one TimeSeries after the other, then metadata.  A series is checked wholly
+ * before it is handed out, so the iterators over its labels and samples cannot fail.
+ */
+typedef struct PromWriteSeries
+{
+	const uint8 *message;		/* the TimeSeries message */
+	size_t		message_len;
+	const uint8 *labels;		/* all label fields, when they stand together (always, from real senders) */
+	size_t		labels_len;		/* 0: they do not; read them with the iterator */
+	uint32		nlabels;
+	uint32		nsamples;
+	uint32		nexemplars;
+	uint32		nhistograms;
+} PromWriteSeries;
+
+typedef struct PromWriteMetadata
+{
+	uint32		type;			/* 0..7, UNKNOWN COUNTER GAUGE HISTOGRAM GAUGEHISTOGRAM SUMMARY INFO STATESET */
+	const char *family;
+	size_t		family_len;
+	const char *help;
+	size_t		help_len;
+	const char *unit;
+	size_t		unit_len;
+} PromWriteMetadata;
+
+typedef struct PromWriteLabel
+{
+	const char *name;
+	size_t		name_len;
+	const char *value;
+	size_t		value_len;
+} PromWriteLabel;
+
+typedef struct PromWriteWalk
+{
+	const uint8 *start;
+	const uint8 *at;
+	const uint8 *end;
+} PromWriteWalk;
+
+typedef enum PromWriteItem
+{
+	PROM_WRITE_END,
+	PROM_WRITE_SERIES,
+	PROM_WRITE_METADATA,
+	PROM_WRITE_BAD				/* err is filled */
+} PromWriteItem;
+
+extern void prom_write_begin(PromWriteWalk *w, const void *message, size_t len);
+extern PromWriteItem prom_write_next(PromWriteWalk *w, PromWriteSeries *s, PromWriteMetadata *m,
+									 PromWireError *err);
+
+/* Iterators: start with *pos = 0; false at the end. */
+extern bool prom_write_label(const PromWriteSeries *s, size_t *pos, PromWriteLabel *l);
+extern bool prom_write_sample(const PromWriteSeries *s, size_t *pos, int64 *t_ms, double *value);
+
+/* ---- form.c ---- */
+
+/*
+ * One "name=value" of a query string or urlencoded body, percent-decoded in place (buf is written).
+ * Start with *pos = 0; 1: a pair, 0: end, -1: malformed escape or a zero byte (err filled).
+ */
+extern int	prom_form_next(char *buf, size_t len, size_t *pos, char **name, char **value,
+						   PromWireError *err);
+
+/* What an HTTP request says of its body's length, header by header, against request smuggling. */
+typedef struct PromBodyHeaders
+{
+	int			content_lengths;
+	int			transfer_encodings;
+	bool		chunked;		/* the only Transfer-Encoding is exactly "chunked" */
+	bool		bad_length;		/* not a plain decimal number */
+	uint64		length;
+} PromBodyHeaders;
+
+extern void prom_body_header(PromBodyHeaders *h, const char *name, const char *value);
+extern const char *prom_body_check(const PromBodyHeaders *h);	/* NULL, or why the request is refused */
+
+#endif							/* PROM_WIRE_H */
