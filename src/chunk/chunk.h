@@ -44,7 +44,9 @@ typedef enum PromChunkStyle
 {
 	PROM_CHUNK_FRESH,			/* few samples of each series: cheap to write */
 	PROM_CHUNK_WARM,			/* many samples: each column gets the codec that suits it best */
-	PROM_CHUNK_COLD				/* as warm, and the values go through zstd if that helps */
+	PROM_CHUNK_COLD,			/* as warm, and the values go through zstd if that helps */
+	PROM_CHUNK_PLAIN			/* arrays as they are, in flight inside a query only: no limit on series
+								 * and samples but memory; input functions refuse it, readers take it */
 } PromChunkStyle;
 
 typedef struct PromChunkBuilder PromChunkBuilder;
@@ -79,14 +81,12 @@ typedef struct PromChunkReader
 
 /*
  * Open a (detoasted) chunk, which must outlive the reader.  Checks the head and the directory;
- * columns are checked when they are decoded.
+ * columns are checked when they are decoded.  The reader is zeroed before its first open; opening it
+ * again reuses its memory (taken from the context current at the first open).  O(1) for plain chunks.
  */
 extern void prom_chunk_open(PromChunkReader *r, const PromChunk *chunk);
 
-/*
- * Cheaper than open where only one series is wanted: its column number, or -1.  Does not
- * unpack the rest of the directory more than it must.
- */
+/* Column number of a series, or -1. */
 extern int	prom_chunk_find(const PromChunkReader *r, int32 sid);
 
 /* Number of samples in a column; then the samples themselves into arrays of at least that size. */
