@@ -1,0 +1,350 @@
+/*
+ * scan.c
+ *	  How a query reaches the samples of its series: the leaf of every translated expression.
+ *
+ * A leaf is SQL over the tables, so that it can be pasted, explained and planned like any other:
+ *
+ *	- prom.series s, restricted by the matchers;
+ *	- f: the fresh samples of all matched series, gathered once per shard into one plain chunk;
+ *	- l: per series, an aggregate over its warm rows (an index scan) and over f.
+ *
+ * Time bounds are constants, so partitions of other days are not even locked.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/memutils.h"
+
+#include "common/compat.h"
+#include "store/private.h"
+
+/* Samples of the wanted series, as they come. */
+typedef struct Fresh
+{
+	int32	   *sids;
+	int			nsids;
+	int16		shard;
+	struct FreshSample
+	{
+		int64		t_ms;
+		double		value;
+		int64		order;
+		int32		series;		/* index into sids */
+	}		   *samples;
+	size_t		n;
+	size_t		size;
+	PromChunkReader reader;
+	int64	   *t_ms;			/* room for one column */
+	double	   *values;
+	int			room;
+	MemoryContext cxt;
+} Fresh;
+
+static Fresh *fresh_begin(MemoryContext cxt, ArrayType *sids);
+static void fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64 to_ms);
+static PromChunk *fresh_finish(Fresh *f);
+static int32 *sid_array(ArrayType *a, int *n);
+
+/*
+ * One leaf.  "leaf" is an aggregate call over c.data, c.ord and s.sid.
+ */
+void
+prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf, int indent)
+{
+	StringInfoData where;
+	StringInfoData inner;
+	char		pad[64];
+
+	indent = Min(indent, (int) sizeof(pad) - 1);
+	memset(pad, '\t', indent);
+	pad[indent] = '\0';
+	initStringInfo(&where);
+	prom_matchers_sql(&where, "s", m, n);
+	initStringInfo(&inner);
+	prom_matchers_sql(&inner, "i", m, n);
+
+	appendStringInfo(out, "%sprom.series AS s\n", pad);
+	appendStringInfo(out, "%sLEFT JOIN (\n", pad);
+	appendStringInfo(out, "%s\tSELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n",
+					 pad, range.from_ms, range.to_ms);
+	appendStringInfo(out, "%s\tFROM (SELECT i.shard, pg_catalog.array_agg(i.sid ORDER BY i.sid) AS sids\n", pad);
+	appendStringInfo(out, "%s\t\tFROM prom.series AS i\n", pad);
+	appendStringInfo(out, "%s\t\tWHERE %s\n", pad, inner.data);
+	appendStringInfo(out, "%s\t\tGROUP BY i.shard) AS m\n", pad);
+	appendStringInfo(out, "%s\tJOIN prom.fresh AS f ON f.shard = m.shard AND f.t_max > " INT64_FORMAT " AND f.t_min <= " INT64_FORMAT "\n",
+					 pad, range.from_ms, range.to_ms);
+	appendStringInfo(out, "%s\t\tAND f.sid_max >= m.sids[1] AND f.sid_min <= m.sids[pg_catalog.cardinality(m.sids)]\n", pad);
+	appendStringInfo(out, "%s\tGROUP BY f.shard) AS f ON f.shard = s.shard\n", pad);
+	appendStringInfo(out, "%sCROSS JOIN LATERAL (\n", pad);
+	appendStringInfo(out, "%s\tSELECT %s AS out\n", pad, leaf);
+	appendStringInfo(out, "%s\tFROM (SELECT w.data, w.seq AS ord\n", pad);
+	appendStringInfo(out, "%s\t\tFROM prom.warm AS w\n", pad);
+	appendStringInfo(out, "%s\t\tWHERE w.shard = s.shard AND w.block = s.sid >> %d\n", pad, PROM_BLOCK_BITS);
+	appendStringInfo(out, "%s\t\t\tAND w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max > " INT64_FORMAT "\n",
+					 pad, prom_day_start(range.from_ms + 1), range.to_ms, range.from_ms);
+	appendStringInfo(out, "%s\t\tUNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l\n", pad, PROM_FRESH_ORDER);
+	appendStringInfo(out, "%sWHERE %s\n", pad, where.data);
+	pfree(where.data);
+	pfree(inner.data);
+}
+
+void
+prom_store_check_samples(int64 n)
+{
+	if (n > prom_store_max_samples)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("query processing would load too many samples into memory in query execution"),
+				 errdetail("A selector has more than %d samples.", prom_store_max_samples),
+				 errhint("Narrow the time range or the label matchers, or raise \"promgres.query_max_samples\".")));
+}
+
+PG_FUNCTION_INFO_V1(prom_fresh_step);
+PG_FUNCTION_INFO_V1(prom_fresh_final);
+PG_FUNCTION_INFO_V1(prom_has);
+PG_FUNCTION_INFO_V1(prom_hits);
+PG_FUNCTION_INFO_V1(prom_without);
+
+/* _fresh_step(state, data, seq, sids, from_ms, to_ms) */
+Datum
+prom_fresh_step(PG_FUNCTION_ARGS)
+{
+	MemoryContext cxt;
+	MemoryContext old;
+	Fresh	   *f;
+	int64		seq;
+	int64		from_ms;
+	int64		to_ms;
+	const PromChunkReader *r;
+
+	if (!AggCheckCallContext(fcinfo, &cxt))
+		elog(ERROR, "prom._fresh_step called outside an aggregate");
+	if (PG_ARGISNULL(3))
+		PG_RETURN_NULL();
+	f = PG_ARGISNULL(0) ? fresh_begin(cxt, PG_GETARG_ARRAYTYPE_P(3)) : (Fresh *) PG_GETARG_POINTER(0);
+	if (PG_ARGISNULL(1))
+		PG_RETURN_POINTER(f);
+	seq = PG_GETARG_INT64(2);
+	from_ms = PG_GETARG_INT64(4);
+	to_ms = PG_GETARG_INT64(5);
+
+	old = MemoryContextSwitchTo(cxt);
+	prom_chunk_open(&f->reader, PG_GETARG_PROM_CHUNK_P(1));
+	r = &f->reader;
+	f->shard = r->shard;
+	if (f->nsids < r->nseries / 8)
+	{
+		for (int s = 0; s < f->nsids; s++)
+		{
+			int			column = prom_chunk_find(r, f->sids[s]);
+
+			if (column >= 0)
+				fresh_column(f, column, s, seq, from_ms, to_ms);
+		}
+	}
+	else
+	{
+		for (int s = 0, column = 0; s < f->nsids && column < r->nseries;)
+		{
+			if (f->sids[s] < r->sids[column])
+				s++;
+			else if (f->sids[s] > r->sids[column])
+				column++;
+			else
+				fresh_column(f, column++, s++, seq, from_ms, to_ms);
+		}
+	}
+	MemoryContextSwitchTo(old);
+	PG_RETURN_POINTER(f);
+}
+
+Datum
+prom_fresh_final(PG_FUNCTION_ARGS)
+{
+	Fresh	   *f = PG_ARGISNULL(0) ? NULL : (Fresh *) PG_GETARG_POINTER(0);
+
+	if (f == NULL || f->n == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(fresh_finish(f));
+}
+
+static Fresh *
+fresh_begin(MemoryContext cxt, ArrayType *sids)
+{
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	Fresh	   *f = palloc0(sizeof(Fresh));
+	int32	   *given = sid_array(sids, &f->nsids);
+
+	f->sids = palloc(sizeof(int32) * Max(f->nsids, 1));
+	memcpy(f->sids, given, sizeof(int32) * f->nsids);
+	f->size = 1024;
+	f->samples = palloc(f->size * sizeof(*f->samples));
+	f->cxt = cxt;
+	MemoryContextSwitchTo(old);
+	return f;
+}
+
+static void
+fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64 to_ms)
+{
+	int			n = prom_chunk_count(&f->reader, column);
+
+	if (n > f->room)
+	{
+		f->room = Max(n, 256);
+		f->t_ms = palloc(sizeof(int64) * f->room);
+		f->values = palloc(sizeof(double) * f->room);
+	}
+	prom_chunk_read(&f->reader, column, f->t_ms, f->values);
+	if (f->n + n > f->size)
+	{
+		prom_store_check_samples(f->n + n);
+		f->size = Max(f->size * 2, f->n + n);
+		f->samples = repalloc_huge(f->samples, f->size * sizeof(*f->samples));
+	}
+	for (int i = 0; i < n; i++)
+	{
+		struct FreshSample *s = &f->samples[f->n];
+
+		if (f->t_ms[i] <= from_ms || f->t_ms[i] > to_ms)
+			continue;
+		s->t_ms = f->t_ms[i];
+		s->value = f->values[i];
+		s->order = order;
+		s->series = series;
+		f->n++;
+	}
+}
+
+/* Regroup by series with a counting sort, then let the gather put each series in order. */
+static PromChunk *
+fresh_finish(Fresh *f)
+{
+	size_t	   *start = palloc0(sizeof(size_t) * (f->nsids + 1));
+	struct FreshSample **by_series = MemoryContextAllocHuge(CurrentMemoryContext, f->n * sizeof(*by_series));
+	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_PLAIN, f->shard);
+	PromGather	g;
+	size_t		at = 0;
+
+	for (size_t i = 0; i < f->n; i++)
+		start[f->samples[i].series + 1]++;
+	for (int s = 0; s < f->nsids; s++)
+		start[s + 1] += start[s];
+	for (size_t i = 0; i < f->n; i++)
+		by_series[start[f->samples[i].series]++] = &f->samples[i];
+
+	/* start[s] is now the end of series s */
+	prom_gather_init(&g, CurrentMemoryContext);
+	for (int s = 0; s < f->nsids; s++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (at == start[s])
+			continue;
+		prom_gather_reset(&g);
+		for (; at < start[s]; at++)
+			prom_gather_samples(&g, 1, &by_series[at]->t_ms, &by_series[at]->value, by_series[at]->order);
+		prom_gather_finish(&g);
+		prom_chunk_add(b, f->sids[s], g.n, g.t_ms, g.values);
+	}
+	return prom_chunk_finish(b);
+}
+
+/* _has(data, sid, from_ms, to_ms) */
+Datum
+prom_has(PG_FUNCTION_ARGS)
+{
+	PromChunkReader r = {0};
+	int			column;
+	bool		found = false;
+
+	prom_chunk_open(&r, PG_GETARG_PROM_CHUNK_P(0));
+	column = prom_chunk_find(&r, PG_GETARG_INT32(1));
+	if (column >= 0)
+	{
+		int			n = prom_chunk_count(&r, column);
+		int64	   *t_ms = palloc(sizeof(int64) * n);
+		double	   *values = palloc(sizeof(double) * n);
+
+		prom_chunk_read(&r, column, t_ms, values);
+		for (int i = 0; i < n && !found; i++)
+			found = t_ms[i] >= PG_GETARG_INT64(2) && t_ms[i] <= PG_GETARG_INT64(3);
+	}
+	PG_RETURN_BOOL(found);
+}
+
+/* _hits(data, sids, from_ms, to_ms) */
+Datum
+prom_hits(PG_FUNCTION_ARGS)
+{
+	int			nsids;
+	int32	   *sids = sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	Datum	   *hits = palloc(sizeof(Datum) * Max(nsids, 1));
+	int			nhits = 0;
+
+	for (int s = 0; s < nsids; s++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (DatumGetBool(DirectFunctionCall4(prom_has, PG_GETARG_DATUM(0), Int32GetDatum(sids[s]),
+											 PG_GETARG_DATUM(2), PG_GETARG_DATUM(3))))
+			hits[nhits++] = Int32GetDatum(sids[s]);
+	}
+	PG_RETURN_ARRAYTYPE_P(construct_array(hits, nhits, INT4OID, 4, true, TYPALIGN_INT));
+}
+
+/* _without(data, sids, from_ms, to_ms) */
+Datum
+prom_without(PG_FUNCTION_ARGS)
+{
+	PromChunkReader r = {0};
+	PromChunkBuilder *b;
+	int			nsids;
+	int32	   *sids = sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	int64		from_ms = PG_GETARG_INT64(2);
+	int64		to_ms = PG_GETARG_INT64(3);
+	int64	   *t_ms = palloc(sizeof(int64) * PROM_CHUNK_MAX_SAMPLES);
+	double	   *values = palloc(sizeof(double) * PROM_CHUNK_MAX_SAMPLES);
+
+	prom_chunk_open(&r, PG_GETARG_PROM_CHUNK_P(0));
+	b = prom_chunk_begin(PROM_CHUNK_WARM, r.shard);
+	for (int column = 0, s = 0; column < r.nseries; column++)
+	{
+		int			n = prom_chunk_count(&r, column);
+		int			kept = 0;
+
+		prom_chunk_read(&r, column, t_ms, values);
+		while (s < nsids && sids[s] < r.sids[column])
+			s++;
+		if (s < nsids && sids[s] == r.sids[column])
+		{
+			for (int i = 0; i < n; i++)
+			{
+				if (t_ms[i] >= from_ms && t_ms[i] <= to_ms)
+					continue;
+				t_ms[kept] = t_ms[i];
+				values[kept++] = values[i];
+			}
+		}
+		else
+			kept = n;
+		if (kept > 0)
+			prom_chunk_add(b, r.sids[column], kept, t_ms, values);
+	}
+	if (prom_chunk_series(b) == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(prom_chunk_finish(b));
+}
+
+/* The ids of an int4[] without NULLs; points into the array. */
+static int32 *
+sid_array(ArrayType *a, int *n)
+{
+	if (ARR_ELEMTYPE(a) != INT4OID || ARR_NDIM(a) > 1 || ARR_HASNULL(a))
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("series ids must be a one-dimensional array without nulls")));
+	*n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
+	return (int32 *) ARR_DATA_PTR(a);
+}
