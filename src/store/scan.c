@@ -21,6 +21,15 @@
 #include "common/compat.h"
 #include "store/private.h"
 
+/* A chunk, and room for one of its columns. */
+typedef struct Column
+{
+	PromChunkReader reader;
+	int64	   *t_ms;
+	double	   *values;
+	int			room;
+} Column;
+
 /* Samples of the wanted series, as they come. */
 typedef struct Fresh
 {
@@ -36,16 +45,15 @@ typedef struct Fresh
 	}		   *samples;
 	size_t		n;
 	size_t		size;
-	PromChunkReader reader;
-	int64	   *t_ms;			/* room for one column */
-	double	   *values;
-	int			room;
-	MemoryContext cxt;
+	Column		column;
 } Fresh;
 
 static Fresh *fresh_begin(MemoryContext cxt, ArrayType *sids);
 static void fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64 to_ms);
 static PromChunk *fresh_finish(Fresh *f);
+static Column open_columns(const PromChunk *chunk);
+static int	read_column(Column *c, int column);
+static bool column_has(Column *c, int column, int64 from_ms, int64 to_ms);
 static int32 *sid_array(ArrayType *a, int *n);
 
 /*
@@ -132,8 +140,8 @@ prom_fresh_step(PG_FUNCTION_ARGS)
 	to_ms = PG_GETARG_INT64(5);
 
 	old = MemoryContextSwitchTo(cxt);
-	prom_chunk_open(&f->reader, PG_GETARG_PROM_CHUNK_P(1));
-	r = &f->reader;
+	prom_chunk_open(&f->column.reader, PG_GETARG_PROM_CHUNK_P(1));
+	r = &f->column.reader;
 	f->shard = r->shard;
 	if (f->nsids < r->nseries / 8)
 	{
@@ -182,7 +190,6 @@ fresh_begin(MemoryContext cxt, ArrayType *sids)
 	memcpy(f->sids, given, sizeof(int32) * f->nsids);
 	f->size = 1024;
 	f->samples = palloc(f->size * sizeof(*f->samples));
-	f->cxt = cxt;
 	MemoryContextSwitchTo(old);
 	return f;
 }
@@ -190,15 +197,9 @@ fresh_begin(MemoryContext cxt, ArrayType *sids)
 static void
 fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64 to_ms)
 {
-	int			n = prom_chunk_count(&f->reader, column);
+	Column	   *c = &f->column;
+	int			n = read_column(c, column);
 
-	if (n > f->room)
-	{
-		f->room = Max(n, 256);
-		f->t_ms = palloc(sizeof(int64) * f->room);
-		f->values = palloc(sizeof(double) * f->room);
-	}
-	prom_chunk_read(&f->reader, column, f->t_ms, f->values);
 	if (f->n + n > f->size)
 	{
 		prom_store_check_samples(f->n + n);
@@ -209,10 +210,10 @@ fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64
 	{
 		struct FreshSample *s = &f->samples[f->n];
 
-		if (f->t_ms[i] <= from_ms || f->t_ms[i] > to_ms)
+		if (c->t_ms[i] <= from_ms || c->t_ms[i] > to_ms)
 			continue;
-		s->t_ms = f->t_ms[i];
-		s->value = f->values[i];
+		s->t_ms = c->t_ms[i];
+		s->value = c->values[i];
 		s->order = order;
 		s->series = series;
 		f->n++;
@@ -256,39 +257,30 @@ fresh_finish(Fresh *f)
 Datum
 prom_has(PG_FUNCTION_ARGS)
 {
-	PromChunkReader r = {0};
-	int			column;
-	bool		found = false;
+	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
+	int			column = prom_chunk_find(&c.reader, PG_GETARG_INT32(1));
 
-	prom_chunk_open(&r, PG_GETARG_PROM_CHUNK_P(0));
-	column = prom_chunk_find(&r, PG_GETARG_INT32(1));
-	if (column >= 0)
-	{
-		int			n = prom_chunk_count(&r, column);
-		int64	   *t_ms = palloc(sizeof(int64) * n);
-		double	   *values = palloc(sizeof(double) * n);
-
-		prom_chunk_read(&r, column, t_ms, values);
-		for (int i = 0; i < n && !found; i++)
-			found = t_ms[i] >= PG_GETARG_INT64(2) && t_ms[i] <= PG_GETARG_INT64(3);
-	}
-	PG_RETURN_BOOL(found);
+	PG_RETURN_BOOL(column >= 0 && column_has(&c, column, PG_GETARG_INT64(2), PG_GETARG_INT64(3)));
 }
 
 /* _hits(data, sids, from_ms, to_ms) */
 Datum
 prom_hits(PG_FUNCTION_ARGS)
 {
+	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
 	int			nsids;
 	int32	   *sids = sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
-	Datum	   *hits = palloc(sizeof(Datum) * Max(nsids, 1));
+	Datum	   *hits = palloc(sizeof(Datum) * Max(Min(nsids, c.reader.nseries), 1));
 	int			nhits = 0;
 
-	for (int s = 0; s < nsids; s++)
+	for (int s = 0, column = 0; s < nsids && column < c.reader.nseries;)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (DatumGetBool(DirectFunctionCall4(prom_has, PG_GETARG_DATUM(0), Int32GetDatum(sids[s]),
-											 PG_GETARG_DATUM(2), PG_GETARG_DATUM(3))))
+		if (sids[s] < c.reader.sids[column])
+			s++;
+		else if (sids[s] > c.reader.sids[column])
+			column++;
+		else if (column_has(&c, column++, PG_GETARG_INT64(2), PG_GETARG_INT64(3)))
 			hits[nhits++] = Int32GetDatum(sids[s]);
 	}
 	PG_RETURN_ARRAYTYPE_P(construct_array(hits, nhits, INT4OID, 4, true, TYPALIGN_INT));
@@ -298,43 +290,72 @@ prom_hits(PG_FUNCTION_ARGS)
 Datum
 prom_without(PG_FUNCTION_ARGS)
 {
-	PromChunkReader r = {0};
-	PromChunkBuilder *b;
+	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
+	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_WARM, c.reader.shard);
 	int			nsids;
 	int32	   *sids = sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
 	int64		from_ms = PG_GETARG_INT64(2);
 	int64		to_ms = PG_GETARG_INT64(3);
-	int64	   *t_ms = palloc(sizeof(int64) * PROM_CHUNK_MAX_SAMPLES);
-	double	   *values = palloc(sizeof(double) * PROM_CHUNK_MAX_SAMPLES);
 
-	prom_chunk_open(&r, PG_GETARG_PROM_CHUNK_P(0));
-	b = prom_chunk_begin(PROM_CHUNK_WARM, r.shard);
-	for (int column = 0, s = 0; column < r.nseries; column++)
+	for (int column = 0, s = 0; column < c.reader.nseries; column++)
 	{
-		int			n = prom_chunk_count(&r, column);
+		int			n = read_column(&c, column);
 		int			kept = 0;
 
-		prom_chunk_read(&r, column, t_ms, values);
-		while (s < nsids && sids[s] < r.sids[column])
+		CHECK_FOR_INTERRUPTS();
+		while (s < nsids && sids[s] < c.reader.sids[column])
 			s++;
-		if (s < nsids && sids[s] == r.sids[column])
+		for (int i = 0; i < n; i++)
 		{
-			for (int i = 0; i < n; i++)
-			{
-				if (t_ms[i] >= from_ms && t_ms[i] <= to_ms)
-					continue;
-				t_ms[kept] = t_ms[i];
-				values[kept++] = values[i];
-			}
+			if (s < nsids && sids[s] == c.reader.sids[column] && c.t_ms[i] >= from_ms && c.t_ms[i] <= to_ms)
+				continue;
+			c.t_ms[kept] = c.t_ms[i];
+			c.values[kept++] = c.values[i];
 		}
-		else
-			kept = n;
 		if (kept > 0)
-			prom_chunk_add(b, r.sids[column], kept, t_ms, values);
+			prom_chunk_add(b, c.reader.sids[column], kept, c.t_ms, c.values);
 	}
 	if (prom_chunk_series(b) == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(prom_chunk_finish(b));
+}
+
+static Column
+open_columns(const PromChunk *chunk)
+{
+	Column		c = {0};
+
+	prom_chunk_open(&c.reader, chunk);
+	return c;
+}
+
+/* Decode a column into t_ms and values; returns the number of samples. */
+static int
+read_column(Column *c, int column)
+{
+	int			n = prom_chunk_count(&c->reader, column);
+
+	if (n > c->room)
+	{
+		c->room = Max(n, 256);
+		c->t_ms = palloc(sizeof(int64) * c->room);
+		c->values = palloc(sizeof(double) * c->room);
+	}
+	prom_chunk_read(&c->reader, column, c->t_ms, c->values);
+	return n;
+}
+
+static bool
+column_has(Column *c, int column, int64 from_ms, int64 to_ms)
+{
+	int			n = read_column(c, column);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (c->t_ms[i] >= from_ms && c->t_ms[i] <= to_ms)
+			return true;
+	}
+	return false;
 }
 
 /* The ids of an int4[] without NULLs; points into the array. */
