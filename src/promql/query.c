@@ -11,6 +11,7 @@
 
 #include "common/clock.h"
 #include "promql/sqlgen.h"
+#include "store/store.h"
 
 static int64 time_argument(TimestampTz t, const char *name);
 static int64 step_argument(const Interval *step);

@@ -11,6 +11,7 @@
 #include "miscadmin.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "common/remote.h"
 #include "common/worker.h"
@@ -149,7 +150,7 @@ prom_store_init(void)
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.query_max_samples",
 							"Samples that one selector of a query may load.",
-							NULL, &prom_store_max_samples, 50000000, 1, INT_MAX, PGC_USERSET, 0,
+							NULL, &prom_store_max_samples, 50000000, 1, PG_INT32_MAX, PGC_USERSET, 0,
 							NULL, NULL, NULL);
 	prom_worker_register("promgres maintenance", "prom_maintain_main", BgWorkerStart_RecoveryFinished);
 }
