@@ -129,6 +129,10 @@ CREATE AGGREGATE prom._fresh(data prom.chunk, seq int8, sids int4[], from_ms int
 COMMENT ON AGGREGATE prom._fresh(prom.chunk, int8, int4[], int8, int8) IS
 'The samples of the wanted series (sids, ascending) with from_ms < t <= to_ms out of fresh rows, as one plain chunk; NULL if there are none.';
 
+CREATE FUNCTION prom._sids(data prom.chunk) RETURNS int4[]
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_sids';
+COMMENT ON FUNCTION prom._sids(prom.chunk) IS 'Ids of the series in the chunk, ascending.';
+
 CREATE FUNCTION prom._has(data prom.chunk, sid int4, from_ms int8, to_ms int8) RETURNS bool
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_has';
 COMMENT ON FUNCTION prom._has(prom.chunk, int4, int8, int8) IS

@@ -15,12 +15,14 @@
 /* First key of the advisory lock that a merge holds; the second is the shard.  "prom" in ASCII. */
 #define PROM_MERGE_LOCK 0x70726f6d
 
-/* The UTC day of a time, in ms since 1970. */
+/* The UTC day of a time, in ms since 1970; times so early that their day would overflow stay. */
 static inline int64
 prom_day_start(int64 t_ms)
 {
 	int64		rest = t_ms % PROM_DAY_MS;
 
+	if (t_ms < PG_INT64_MIN + PROM_DAY_MS)
+		return t_ms;
 	return t_ms - rest - (rest < 0 ? PROM_DAY_MS : 0);
 }
 

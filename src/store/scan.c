@@ -92,11 +92,26 @@ prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, 
 	appendStringInfo(out, "%s\t\tFROM prom.warm AS w\n", pad);
 	appendStringInfo(out, "%s\t\tWHERE w.shard = s.shard AND w.block = s.sid >> %d\n", pad, PROM_BLOCK_BITS);
 	appendStringInfo(out, "%s\t\t\tAND w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max > " INT64_FORMAT "\n",
-					 pad, prom_day_start(range.from_ms + 1), range.to_ms, range.from_ms);
+					 pad, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms, range.from_ms);
 	appendStringInfo(out, "%s\t\tUNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l\n", pad, PROM_FRESH_ORDER);
 	appendStringInfo(out, "%sWHERE %s\n", pad, where.data);
 	pfree(where.data);
 	pfree(inner.data);
+}
+
+void
+prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
+{
+	int64		first_ms = range.from_ms < PG_INT64_MAX ? range.from_ms + 1 : range.from_ms;
+
+	appendStringInfo(out, "(EXISTS (SELECT FROM prom.warm AS w WHERE w.shard = %s.shard AND w.block = %s.sid >> %d"
+					 " AND w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT
+					 " AND prom._has(w.data, %s.sid, " INT64_FORMAT ", " INT64_FORMAT "))",
+					 alias, alias, PROM_BLOCK_BITS, prom_day_start(first_ms), range.to_ms, first_ms, alias, first_ms,
+					 range.to_ms);
+	appendStringInfo(out, " OR (%s.shard, %s.sid) IN (SELECT f.shard, pg_catalog.unnest(prom._sids(f.data)) FROM prom.fresh AS f"
+					 " WHERE f.t_max >= " INT64_FORMAT " AND f.t_min <= " INT64_FORMAT "))",
+					 alias, alias, first_ms, range.to_ms);
 }
 
 void
@@ -112,6 +127,7 @@ prom_store_check_samples(int64 n)
 
 PG_FUNCTION_INFO_V1(prom_fresh_step);
 PG_FUNCTION_INFO_V1(prom_fresh_final);
+PG_FUNCTION_INFO_V1(prom_sids);
 PG_FUNCTION_INFO_V1(prom_has);
 PG_FUNCTION_INFO_V1(prom_hits);
 PG_FUNCTION_INFO_V1(prom_without);
@@ -251,6 +267,18 @@ fresh_finish(Fresh *f)
 		prom_chunk_add(b, f->sids[s], g.n, g.t_ms, g.values);
 	}
 	return prom_chunk_finish(b);
+}
+
+/* _sids(data) */
+Datum
+prom_sids(PG_FUNCTION_ARGS)
+{
+	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
+	Datum	   *sids = palloc(sizeof(Datum) * Max(c.reader.nseries, 1));
+
+	for (int i = 0; i < c.reader.nseries; i++)
+		sids[i] = Int32GetDatum(c.reader.sids[i]);
+	PG_RETURN_ARRAYTYPE_P(construct_array(sids, c.reader.nseries, INT4OID, 4, true, TYPALIGN_INT));
 }
 
 /* _has(data, sid, from_ms, to_ms) */
