@@ -11,10 +11,13 @@
 /* Register a worker that is restarted by the postmaster after a crash; call from _PG_init only. */
 extern void prom_worker_register(const char *name, const char *entry_function, BgWorkerStartTime start);
 
-/* First call of a worker's entry function: signal handlers, memory context of the turn. */
+/* First call of a worker's entry function: signal handlers, and the context of the turn becomes current. */
 extern void prom_worker_begin(const char *name);
 
-/* True when SIGTERM came.  Reloads the configuration when SIGHUP came (and says so in *reloaded). */
+/*
+ * A new turn: empties its memory context.  True when SIGTERM came.  Reloads the configuration when
+ * SIGHUP came (and says so in *reloaded).
+ */
 extern bool prom_worker_turn(bool *reloaded);
 
 /* Wait for the latch or the time; 0: do not wait. */

@@ -85,8 +85,9 @@ extern bool prom_write_sample(const PromWriteSeries *s, size_t *pos, int64 *t_ms
 /* ---- form.c ---- */
 
 /*
- * One "name=value" of a query string or urlencoded body, percent-decoded in place (buf is written).
- * Start with *pos = 0; 1: a pair, 0: end, -1: malformed escape or a zero byte (err filled).
+ * One "name=value" of a query string or urlencoded body, percent-decoded in place (buf is written,
+ * up to and including buf[len], where the last value's zero byte may stand).
+ * Start with *pos = 0; 1: a pair, 0: end, -1: malformed escape or a zero byte (err is filled).
  */
 extern int	prom_form_next(char *buf, size_t len, size_t *pos, char **name, char **value,
 						   PromWireError *err);
@@ -98,6 +99,7 @@ typedef struct PromBodyHeaders
 	int			transfer_encodings;
 	bool		chunked;		/* the only Transfer-Encoding is exactly "chunked" */
 	bool		bad_length;		/* not a plain decimal number */
+	bool		bad_name;		/* some header's name is no token */
 	uint64		length;
 } PromBodyHeaders;
 

@@ -1,0 +1,78 @@
+/*
+ * worker.c
+ *	  What our background workers share: registration, signals, reload, a turn.
+ *
+ * A worker has access to shared memory and no database connection of its own; whatever it wants of a
+ * database it asks an ordinary backend for, over libpq.  It never exits with 0, because the
+ * postmaster takes that for "do not start me again".
+ *
+ * The current memory context of a worker is that of its turn, which prom_worker_turn() empties.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/interrupt.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+
+#include "common/compat.h"
+#include "common/worker.h"
+
+#define PROM_WORKER_RESTART_S 5
+
+static MemoryContext turn_context = NULL;
+
+void
+prom_worker_register(const char *name, const char *entry_function, BgWorkerStartTime start)
+{
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
+	worker.bgw_start_time = start;
+	worker.bgw_restart_time = PROM_WORKER_RESTART_S;
+	strlcpy(worker.bgw_library_name, "promgres", BGW_MAXLEN);
+	strlcpy(worker.bgw_function_name, entry_function, BGW_MAXLEN);
+	strlcpy(worker.bgw_name, name, BGW_MAXLEN);
+	strlcpy(worker.bgw_type, name, BGW_MAXLEN);
+	RegisterBackgroundWorker(&worker);
+}
+
+void
+prom_worker_begin(const char *name)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	/* a peer that hangs up is an error of write(), not our end */
+	pqsignal(SIGPIPE, SIG_IGN);
+	BackgroundWorkerUnblockSignals();
+
+	turn_context = AllocSetContextCreate(TopMemoryContext, name, ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSwitchTo(turn_context);
+}
+
+bool
+prom_worker_turn(bool *reloaded)
+{
+	MemoryContextSwitchTo(turn_context);
+	MemoryContextReset(turn_context);
+
+	*reloaded = false;
+	if (ConfigReloadPending)
+	{
+		ConfigReloadPending = false;
+		ProcessConfigFile(PGC_SIGHUP);
+		*reloaded = true;
+	}
+	return ShutdownRequestPending;
+}
+
+void
+prom_worker_wait(long timeout_ms)
+{
+	if (timeout_ms > 0 && !ShutdownRequestPending && !ConfigReloadPending)
+		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+						 timeout_ms, PG_WAIT_EXTENSION);
+	ResetLatch(MyLatch);
+}
