@@ -8,8 +8,8 @@
  * Order of samples with one timestamp: any fresh row is later than any warm row; fresh rows by seq
  * (drawn when they are written), warm rows by seq (drawn when they are merged).
  *
- * Lock order: prom.series (row exclusive: ingest, share row exclusive: removal of series), then the
- * merge lock (advisory, one per shard), then the shard's row in prom.shard, then rows.
+ * Lock order: the merge lock (advisory, one per shard), then prom.series (row exclusive: ingest; share
+ * row exclusive: removal of series), then the shard's row in prom.shard, then rows of samples.
  */
 #ifndef PROM_STORE_H
 #define PROM_STORE_H
@@ -23,7 +23,8 @@
 /* Series of one warm row: sid >> PROM_BLOCK_BITS. */
 #define PROM_BLOCK_BITS 6
 
-/* scan.c: SQL of the leaf of a query, see there. */
+/* ---- scan.c ---- */
+
 typedef struct PromScanRange
 {
 	int64		from_ms;		/* exclusive */
@@ -37,6 +38,13 @@ typedef struct PromScanRange
  */
 extern void prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
 						  const char *leaf, int indent);
+
+/*
+ * Append a condition on the row "alias" of prom.series: the series has a sample with
+ * from_ms < t <= to_ms, or shares a fresh row with samples of that time (a superset is allowed where
+ * only names are asked for).
+ */
+extern void prom_active_sql(StringInfo out, const char *alias, PromScanRange range);
 
 extern void prom_store_init(void);
 

@@ -1,0 +1,287 @@
+-- 20_series: who a series is.
+
+DO $$
+BEGIN
+	IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
+		RAISE EXCEPTION 'promgres needs a database with encoding UTF8'
+			USING ERRCODE = 'feature_not_supported',
+				  HINT = 'Create one with CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0.';
+	END IF;
+END
+$$;
+
+-- The type of label sets.
+
+CREATE TYPE prom.labels;
+
+CREATE FUNCTION prom.labels_in(cstring) RETURNS prom.labels
+	AS 'MODULE_PATHNAME', 'prom_labels_in' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_in(cstring) IS 'input';
+
+CREATE FUNCTION prom.labels_out(prom.labels) RETURNS cstring
+	AS 'MODULE_PATHNAME', 'prom_labels_out' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_out(prom.labels) IS 'output';
+
+CREATE FUNCTION prom.labels_recv(internal) RETURNS prom.labels
+	AS 'MODULE_PATHNAME', 'prom_labels_recv' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_recv(internal) IS 'binary input';
+
+CREATE FUNCTION prom.labels_send(prom.labels) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'prom_labels_send' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_send(prom.labels) IS 'binary output';
+
+CREATE TYPE prom.labels (
+	INPUT = prom.labels_in,
+	OUTPUT = prom.labels_out,
+	RECEIVE = prom.labels_recv,
+	SEND = prom.labels_send,
+	STORAGE = main
+);
+COMMENT ON TYPE prom.labels IS 'set of Prometheus labels, the metric name included as __name__';
+
+CREATE FUNCTION prom.labels(jsonb) RETURNS prom.labels
+	AS 'MODULE_PATHNAME', 'prom_labels_from_jsonb' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels(jsonb) IS 'label set of a JSON object of strings';
+
+CREATE FUNCTION prom.labels_to_jsonb(prom.labels) RETURNS jsonb
+	AS 'MODULE_PATHNAME', 'prom_labels_to_jsonb' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_to_jsonb(prom.labels) IS 'label set as a JSON object';
+
+CREATE CAST (jsonb AS prom.labels) WITH FUNCTION prom.labels(jsonb);
+CREATE CAST (prom.labels AS jsonb) WITH FUNCTION prom.labels_to_jsonb(prom.labels);
+
+CREATE FUNCTION prom.label(labels prom.labels, name text) RETURNS text
+	AS 'MODULE_PATHNAME', 'prom_label' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom.label(prom.labels, text) IS 'value of a label, NULL if the set has none of that name';
+
+CREATE OPERATOR prom.->> (LEFTARG = prom.labels, RIGHTARG = text, FUNCTION = prom.label);
+COMMENT ON OPERATOR prom.->> (prom.labels, text) IS 'value of a label';
+
+-- Comparison: name, value, name, ... bytewise, as Prometheus orders series.
+
+CREATE FUNCTION prom.labels_eq(prom.labels, prom.labels) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_labels_eq' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_eq(prom.labels, prom.labels) IS 'implementation of = operator';
+
+CREATE FUNCTION prom.labels_ne(prom.labels, prom.labels) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_labels_ne' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_ne(prom.labels, prom.labels) IS 'implementation of <> operator';
+
+CREATE FUNCTION prom.labels_lt(prom.labels, prom.labels) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_labels_lt' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_lt(prom.labels, prom.labels) IS 'implementation of < operator';
+
+CREATE FUNCTION prom.labels_le(prom.labels, prom.labels) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_labels_le' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_le(prom.labels, prom.labels) IS 'implementation of <= operator';
+
+CREATE FUNCTION prom.labels_gt(prom.labels, prom.labels) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_labels_gt' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_gt(prom.labels, prom.labels) IS 'implementation of > operator';
+
+CREATE FUNCTION prom.labels_ge(prom.labels, prom.labels) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_labels_ge' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_ge(prom.labels, prom.labels) IS 'implementation of >= operator';
+
+CREATE FUNCTION prom.labels_compare(prom.labels, prom.labels) RETURNS int4
+	AS 'MODULE_PATHNAME', 'prom_labels_compare' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_compare(prom.labels, prom.labels) IS 'less-equal-greater';
+
+CREATE FUNCTION prom.labels_hash4(prom.labels) RETURNS int4
+	AS 'MODULE_PATHNAME', 'prom_labels_hash4' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_hash4(prom.labels) IS 'hash';
+
+CREATE FUNCTION prom.labels_hash8(prom.labels, int8) RETURNS int8
+	AS 'MODULE_PATHNAME', 'prom_labels_hash8' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_hash8(prom.labels, int8) IS 'hash with a seed';
+
+CREATE OPERATOR prom.= (
+	LEFTARG = prom.labels, RIGHTARG = prom.labels, FUNCTION = prom.labels_eq,
+	COMMUTATOR = OPERATOR(prom.=), NEGATOR = OPERATOR(prom.<>),
+	RESTRICT = eqsel, JOIN = eqjoinsel, HASHES, MERGES
+);
+COMMENT ON OPERATOR prom.= (prom.labels, prom.labels) IS 'equal';
+
+CREATE OPERATOR prom.<> (
+	LEFTARG = prom.labels, RIGHTARG = prom.labels, FUNCTION = prom.labels_ne,
+	COMMUTATOR = OPERATOR(prom.<>), NEGATOR = OPERATOR(prom.=),
+	RESTRICT = neqsel, JOIN = neqjoinsel
+);
+COMMENT ON OPERATOR prom.<> (prom.labels, prom.labels) IS 'not equal';
+
+CREATE OPERATOR prom.< (
+	LEFTARG = prom.labels, RIGHTARG = prom.labels, FUNCTION = prom.labels_lt,
+	COMMUTATOR = OPERATOR(prom.>), NEGATOR = OPERATOR(prom.>=),
+	RESTRICT = scalarltsel, JOIN = scalarltjoinsel
+);
+COMMENT ON OPERATOR prom.< (prom.labels, prom.labels) IS 'less than';
+
+CREATE OPERATOR prom.<= (
+	LEFTARG = prom.labels, RIGHTARG = prom.labels, FUNCTION = prom.labels_le,
+	COMMUTATOR = OPERATOR(prom.>=), NEGATOR = OPERATOR(prom.>),
+	RESTRICT = scalarlesel, JOIN = scalarlejoinsel
+);
+COMMENT ON OPERATOR prom.<= (prom.labels, prom.labels) IS 'less than or equal';
+
+CREATE OPERATOR prom.> (
+	LEFTARG = prom.labels, RIGHTARG = prom.labels, FUNCTION = prom.labels_gt,
+	COMMUTATOR = OPERATOR(prom.<), NEGATOR = OPERATOR(prom.<=),
+	RESTRICT = scalargtsel, JOIN = scalargtjoinsel
+);
+COMMENT ON OPERATOR prom.> (prom.labels, prom.labels) IS 'greater than';
+
+CREATE OPERATOR prom.>= (
+	LEFTARG = prom.labels, RIGHTARG = prom.labels, FUNCTION = prom.labels_ge,
+	COMMUTATOR = OPERATOR(prom.<=), NEGATOR = OPERATOR(prom.<),
+	RESTRICT = scalargesel, JOIN = scalargejoinsel
+);
+COMMENT ON OPERATOR prom.>= (prom.labels, prom.labels) IS 'greater than or equal';
+
+CREATE OPERATOR CLASS prom.labels_btree DEFAULT FOR TYPE prom.labels USING btree AS
+	OPERATOR 1 prom.<,
+	OPERATOR 2 prom.<=,
+	OPERATOR 3 prom.=,
+	OPERATOR 4 prom.>=,
+	OPERATOR 5 prom.>,
+	FUNCTION 1 prom.labels_compare(prom.labels, prom.labels);
+COMMENT ON OPERATOR CLASS prom.labels_btree USING btree IS 'label sets in the order of their pairs';
+
+CREATE OPERATOR CLASS prom.labels_hash DEFAULT FOR TYPE prom.labels USING hash AS
+	OPERATOR 1 prom.=,
+	FUNCTION 1 prom.labels_hash4(prom.labels),
+	FUNCTION 2 prom.labels_hash8(prom.labels, int8);
+COMMENT ON OPERATOR CLASS prom.labels_hash USING hash IS 'label sets by hash';
+
+-- What translated queries call.
+
+CREATE FUNCTION prom._labels_keep(labels prom.labels, names text[]) RETURNS prom.labels
+	AS 'MODULE_PATHNAME', 'prom_labels_keep' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._labels_keep(prom.labels, text[]) IS 'only the labels of these names';
+
+CREATE FUNCTION prom._labels_drop(labels prom.labels, names text[]) RETURNS prom.labels
+	AS 'MODULE_PATHNAME', 'prom_labels_drop' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._labels_drop(prom.labels, text[]) IS 'all labels but those of these names';
+
+CREATE FUNCTION prom._label_eq(labels prom.labels, name text, value text) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_label_eq' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+COMMENT ON FUNCTION prom._label_eq(prom.labels, text, text) IS 'does the label have this value; an absent label has the empty one';
+
+CREATE FUNCTION prom._label_re(labels prom.labels, name text, pattern text) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_label_re' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION prom._label_re(prom.labels, text, text) IS 'does the regular expression (RE2) match the whole value of the label; an absent label has the empty one';
+
+CREATE FUNCTION prom._label_pair(name text, value text) RETURNS int4
+	AS 'MODULE_PATHNAME', 'prom_label_pair' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._label_pair(text, text) IS 'hash of a label, as in prom.series.pairs';
+
+CREATE FUNCTION prom._label_pairs(labels prom.labels) RETURNS int4[]
+	AS 'MODULE_PATHNAME', 'prom_label_pairs' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+COMMENT ON FUNCTION prom._label_pairs(prom.labels) IS 'hashes of all labels';
+
+-- Tables.  Every key contains shard: the same tables can be spread over several servers.
+
+CREATE TABLE prom.series (
+	shard int2 NOT NULL,
+	sid int4 NOT NULL,
+	fingerprint uuid NOT NULL,
+	labels prom.labels NOT NULL,
+	pairs int4[] NOT NULL,
+	created timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	PRIMARY KEY (shard, sid),
+	UNIQUE (shard, fingerprint)
+);
+CREATE INDEX series_pairs_idx ON prom.series USING gin (pairs) WITH (fastupdate = on, gin_pending_list_limit = 512);
+COMMENT ON TABLE prom.series IS 'every series that has samples';
+COMMENT ON COLUMN prom.series.shard IS 'part of the series that one server can hold; 0 while there is one server';
+COMMENT ON COLUMN prom.series.sid IS 'number within the shard, its block of 64 is given to one metric name';
+COMMENT ON COLUMN prom.series.fingerprint IS '128-bit hash of the labels';
+COMMENT ON COLUMN prom.series.pairs IS 'hashes of the labels, prom._label_pairs(labels)';
+
+CREATE TABLE prom.shard (
+	shard int2 PRIMARY KEY,
+	next_block int4 NOT NULL DEFAULT 0,
+	removals int8 NOT NULL DEFAULT 0
+);
+COMMENT ON TABLE prom.shard IS 'one row per shard, locked by whoever makes series in it';
+COMMENT ON COLUMN prom.shard.next_block IS 'first block of 64 series ids that is not given out';
+COMMENT ON COLUMN prom.shard.removals IS 'how often series were removed; backends compare it to know whether their caches hold';
+
+CREATE TABLE prom.metric (
+	shard int2 NOT NULL,
+	name text COLLATE "C" NOT NULL,
+	block int4 NOT NULL,
+	used int4 NOT NULL,
+	PRIMARY KEY (shard, name)
+);
+COMMENT ON TABLE prom.metric IS 'where the next series of a metric gets its id';
+COMMENT ON COLUMN prom.metric.name IS 'metric name, cut to 1024 bytes';
+COMMENT ON COLUMN prom.metric.block IS 'the latest block of ids given to the metric: sid = block * 64 + slot';
+COMMENT ON COLUMN prom.metric.used IS 'slots of it that are taken';
+
+CREATE TABLE prom.label_value (
+	shard int2 NOT NULL,
+	name text COLLATE "C" NOT NULL,
+	value text COLLATE "C" NOT NULL,
+	digest uuid NOT NULL,
+	PRIMARY KEY (name, digest, shard)
+);
+COMMENT ON TABLE prom.label_value IS 'distinct labels of all series';
+COMMENT ON COLUMN prom.label_value.digest IS '128-bit hash of the value, which may be too long for a key';
+
+SELECT pg_catalog.pg_extension_config_dump('prom.series', '');
+SELECT pg_catalog.pg_extension_config_dump('prom.shard', '');
+SELECT pg_catalog.pg_extension_config_dump('prom.metric', '');
+SELECT pg_catalog.pg_extension_config_dump('prom.label_value', '');
+
+CREATE FUNCTION prom.series_id(labels prom.labels, OUT shard int2, OUT sid int4) RETURNS record
+	AS 'MODULE_PATHNAME', 'prom_series_id' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION prom.series_id(prom.labels) IS 'id of a series, which is created if it is not there';
+
+CREATE FUNCTION prom._series_removed() RETURNS void
+	AS 'MODULE_PATHNAME', 'prom_series_removed' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION prom._series_removed() IS 'tell every backend that series were removed';
+
+CREATE FUNCTION prom._remove_series(shards int2[], sids int4[]) RETURNS int8
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	removed int8;
+	gone_shards int2[];
+	gone_names text[];
+	gone_values text[];
+BEGIN
+	-- Whoever ingests holds a lock that conflicts with this one until its samples are committed.
+	LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
+	WITH gone AS (
+		DELETE FROM prom.series s
+		USING unnest(shards, sids) AS r(shard, sid)
+		WHERE s.shard = r.shard AND s.sid = r.sid
+		RETURNING s.shard, s.labels
+	), pair AS (
+		SELECT DISTINCT g.shard, p.key, p.value
+		FROM gone g, jsonb_each_text(g.labels::jsonb) AS p
+	)
+	SELECT (SELECT count(*) FROM gone),
+		   array_agg(pair.shard), array_agg(pair.key), array_agg(pair.value)
+	INTO removed, gone_shards, gone_names, gone_values
+	FROM pair;
+	IF removed = 0 THEN
+		RETURN 0;
+	END IF;
+
+	DELETE FROM prom.label_value v
+	USING unnest(gone_shards, gone_names, gone_values) AS g(shard, name, value)
+	WHERE v.shard = g.shard AND v.name = g.name AND v.value = g.value
+		AND NOT EXISTS (
+			SELECT FROM prom.series s
+			WHERE s.shard = g.shard
+				AND s.pairs @> ARRAY[prom._label_pair(g.name, g.value)]
+				AND prom._label_eq(s.labels, g.name, g.value));
+
+	UPDATE prom.shard h SET removals = h.removals + 1 WHERE h.shard = ANY (shards);
+	PERFORM prom._series_removed();
+	RETURN removed;
+END
+$$;
+COMMENT ON FUNCTION prom._remove_series(int2[], int4[]) IS 'remove series, and labels that no other series has; the caller has removed their samples';

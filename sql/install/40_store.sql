@@ -1,0 +1,149 @@
+-- 40_store: where samples live.  Fresh rows are what ingest calls wrote, as they came; the merge turns
+-- them into warm rows, 64 series and up to a day at a time.
+
+CREATE SEQUENCE prom.store_seq;
+COMMENT ON SEQUENCE prom.store_seq IS 'Order in which rows of samples were written: of two samples with one timestamp the later counts.';
+
+CREATE TABLE prom.fresh (
+	shard	int2 NOT NULL,
+	sid_min	int4 NOT NULL,
+	sid_max	int4 NOT NULL,
+	t_min	int8 NOT NULL,
+	t_max	int8 NOT NULL,
+	samples	int4 NOT NULL,
+	seq		int8 NOT NULL,
+	added	timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	data	prom.chunk NOT NULL
+) WITH (toast_tuple_target = 8160, vacuum_truncate = off, autovacuum_vacuum_threshold = 1000,
+		autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0);
+COMMENT ON TABLE prom.fresh IS 'Samples as ingest calls wrote them, sorted by series and cut at stripes of ids; unindexed, emptied by the merge.';
+
+CREATE TABLE prom.warm (
+	shard	int2 NOT NULL,
+	block	int4 NOT NULL,
+	t_min	int8 NOT NULL,
+	seq		int8 NOT NULL,
+	t_max	int8 NOT NULL,
+	gen		int2 NOT NULL,
+	samples	int4 NOT NULL,
+	data	prom.chunk NOT NULL,
+	PRIMARY KEY (shard, block, t_min, seq)
+) PARTITION BY RANGE (t_min);
+COMMENT ON TABLE prom.warm IS 'Merged samples: a row holds series of one block (sid >> 6) within one UTC day; one partition per day.';
+COMMENT ON COLUMN prom.warm.gen IS 'How often the row was merged, eight rows of one generation making one of the next; 127: full, stays as it is.';
+
+CREATE TABLE prom.metadata (
+	shard	int2 NOT NULL,
+	family	text COLLATE "C" NOT NULL,
+	digest	uuid NOT NULL,
+	type	text COLLATE "C" NOT NULL,
+	help	text COLLATE "C" NOT NULL,
+	unit	text COLLATE "C" NOT NULL,
+	PRIMARY KEY (shard, family, digest)
+);
+COMMENT ON TABLE prom.metadata IS 'What senders told about metric families: type, help and unit; one row per distinct triple.';
+
+SELECT pg_catalog.pg_extension_config_dump('prom.store_seq', '');
+SELECT pg_catalog.pg_extension_config_dump('prom.fresh', '');
+SELECT pg_catalog.pg_extension_config_dump('prom.warm', '');
+SELECT pg_catalog.pg_extension_config_dump('prom.metadata', '');
+
+-- Ingest
+
+CREATE FUNCTION prom.ingest(bodies bytea[])
+RETURNS TABLE (body int4, samples int8, skipped int8, error text)
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 10
+AS 'MODULE_PATHNAME', 'prom_ingest';
+COMMENT ON FUNCTION prom.ingest(bytea[]) IS
+'Stores remote_write 1.0 bodies (snappy-compressed prometheus.WriteRequest). One row per body: its position from 1, the samples stored, the exemplars skipped, and NULL or what was refused and why. A body whose bytes are malformed is refused whole; of a well-formed body only the bad series or samples are.';
+
+-- Merge
+
+CREATE FUNCTION prom._make_day(t_ms int8) RETURNS bool
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	first	int8 := floor(t_ms / 86400000.0) * 86400000;
+	part	text := 'warm_' || to_char(timestamp '1970-01-01' + first / 86400000 * interval '1 day', 'YYYYMMDD');
+BEGIN
+	IF to_regclass('prom.' || quote_ident(part)) IS NOT NULL THEN
+		RETURN false;
+	END IF;
+	-- Attached rather than created in place: this takes no lock that a reader would wait for.
+	EXECUTE format('CREATE TABLE prom.%I (LIKE prom.warm INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (t_min >= %s AND t_min < %s)) '
+		'WITH (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05)', part, first, first + 86400000);
+	EXECUTE format('ALTER TABLE prom.%I OWNER TO %I', part,
+		(SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'prom.warm'::regclass));
+	EXECUTE format('ALTER TABLE prom.warm ATTACH PARTITION prom.%I FOR VALUES FROM (%s) TO (%s)', part, first, first + 86400000);
+	EXECUTE format('ALTER TABLE prom.%I DROP CONSTRAINT %I', part, part || '_t_min_check');
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION prom._make_day(int8) IS
+'Makes the partition of prom.warm for the UTC day of a time (ms since 1970), unless it is there; true if it was made.';
+
+CREATE FUNCTION prom._merge_step(shard int2, max_rows int4) RETURNS int4
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'prom_merge_step';
+COMMENT ON FUNCTION prom._merge_step(int2, int4) IS
+'Merges the oldest fresh rows of a shard, about max_rows of them, into warm rows within the calling transaction; returns how many it took. 0: none there, or another merge of this shard is under way.';
+
+CREATE PROCEDURE prom.merge()
+LANGUAGE plpgsql
+AS $$
+DECLARE
+	one		int2;
+	taken	int4;
+BEGIN
+	FOR one IN SELECT h.shard FROM prom.shard h ORDER BY 1 LOOP
+		LOOP
+			taken := prom._merge_step(one, 2000);
+			COMMIT;
+			EXIT WHEN taken = 0;
+		END LOOP;
+	END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE prom.merge() IS
+'Merges all fresh rows into warm rows, one transaction per step. The maintenance worker does so by itself; call it to force a merge.';
+
+CREATE FUNCTION prom._merge_due(max_rows int4, max_age_s int4) RETURNS bool
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN (SELECT count(*) > max_rows OR min(f.added) < clock_timestamp() - make_interval(secs => max_age_s) FROM prom.fresh f);
+COMMENT ON FUNCTION prom._merge_due(int4, int4) IS
+'True when prom.fresh holds more rows than the first figure or one older than the second (seconds).';
+
+-- Scan
+
+CREATE FUNCTION prom._fresh_step(internal, prom.chunk, int8, int4[], int8, int8) RETURNS internal
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_fresh_step';
+COMMENT ON FUNCTION prom._fresh_step(internal, prom.chunk, int8, int4[], int8, int8) IS 'Transition of prom._fresh.';
+CREATE FUNCTION prom._fresh_final(internal) RETURNS prom.chunk
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_fresh_final';
+COMMENT ON FUNCTION prom._fresh_final(internal) IS 'Final function of prom._fresh.';
+CREATE AGGREGATE prom._fresh(data prom.chunk, seq int8, sids int4[], from_ms int8, to_ms int8) (
+	SFUNC = prom._fresh_step, STYPE = internal, FINALFUNC = prom._fresh_final, PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._fresh(prom.chunk, int8, int4[], int8, int8) IS
+'The samples of the wanted series (sids, ascending) with from_ms < t <= to_ms out of fresh rows, as one plain chunk; NULL if there are none.';
+
+CREATE FUNCTION prom._sids(data prom.chunk) RETURNS int4[]
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_sids';
+COMMENT ON FUNCTION prom._sids(prom.chunk) IS 'Ids of the series in the chunk, ascending.';
+
+CREATE FUNCTION prom._has(data prom.chunk, sid int4, from_ms int8, to_ms int8) RETURNS bool
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_has';
+COMMENT ON FUNCTION prom._has(prom.chunk, int4, int8, int8) IS
+'True if the chunk holds a sample of the series with from_ms <= t <= to_ms.';
+
+CREATE FUNCTION prom._hits(data prom.chunk, sids int4[], from_ms int8, to_ms int8) RETURNS int4[]
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_hits';
+COMMENT ON FUNCTION prom._hits(prom.chunk, int4[], int8, int8) IS
+'Those of the series (sids, ascending) that have a sample with from_ms <= t <= to_ms in the chunk.';
+
+CREATE FUNCTION prom._without(data prom.chunk, sids int4[], from_ms int8, to_ms int8) RETURNS prom.chunk
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_without';
+COMMENT ON FUNCTION prom._without(prom.chunk, int4[], int8, int8) IS
+'The chunk without the samples of the series (sids, ascending) with from_ms <= t <= to_ms; NULL if nothing is left.';

@@ -1,0 +1,134 @@
+-- 65_query: PromQL in SQL.
+
+CREATE FUNCTION prom.query(expr text, "time" timestamptz DEFAULT pg_catalog.now())
+RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8)
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 100 COST 10000
+AS 'MODULE_PATHNAME', 'prom_query';
+COMMENT ON FUNCTION prom.query(text, timestamptz) IS
+'Evaluates a PromQL expression at one time: a row per series; for a range selector a row per sample.';
+
+CREATE FUNCTION prom.query_range(expr text, start timestamptz, "end" timestamptz, step interval)
+RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8)
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000
+AS 'MODULE_PATHNAME', 'prom_query_range';
+COMMENT ON FUNCTION prom.query_range(text, timestamptz, timestamptz, interval) IS
+'Evaluates a PromQL expression at start, start + step, ... up to end: a row per series and step that has a value. At most 11,000 steps beyond the first.';
+
+CREATE FUNCTION prom.to_sql(expr text, start timestamptz, "end" timestamptz, step interval) RETURNS text
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'prom_to_sql';
+COMMENT ON FUNCTION prom.to_sql(text, timestamptz, timestamptz, interval) IS
+'The SQL that prom.query_range runs for these arguments (prom.query''s, if start = end). It gives the same rows when pasted in psql; EXPLAIN shows its plan.';
+
+CREATE FUNCTION prom._selector_sql(selector text, alias text) RETURNS text
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'prom_selector_sql';
+COMMENT ON FUNCTION prom._selector_sql(text, text) IS
+'The SQL condition by which a PromQL selector picks rows of prom.series under that alias.';
+
+CREATE FUNCTION prom._scan_sql(selector text, from_ms int8, to_ms int8) RETURNS text
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED
+AS 'MODULE_PATHNAME', 'prom_scan_text';
+COMMENT ON FUNCTION prom._scan_sql(text, int8, int8) IS 'The SQL of prom.samples_of; from_ms < t <= to_ms.';
+
+CREATE FUNCTION prom.samples_of(selector text, start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity')
+RETURNS TABLE (labels prom.labels, "time" timestamptz, t_ms int8, value float8)
+LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN QUERY EXECUTE prom._scan_sql(selector, prom._to_ms(start) - 1, prom._to_ms("end"));
+END
+$$;
+COMMENT ON FUNCTION prom.samples_of(text, timestamptz, timestamptz) IS
+'The stored samples of the series that a PromQL selector matches, start <= time <= end, as they were written: staleness markers (a NaN of its own) included.';
+
+CREATE FUNCTION prom._to_ms(t timestamptz) RETURNS int8
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE WHEN t = '-infinity' THEN -9223372036854775807
+	WHEN t = 'infinity' THEN 9223372036854775807
+	ELSE pg_catalog.floor(pg_catalog.extract('epoch', t) * 1000)::pg_catalog.int8 END;
+COMMENT ON FUNCTION prom._to_ms(timestamptz) IS 'Milliseconds since 1970; infinities become the ends of int8.';
+
+CREATE FUNCTION prom.delete_series(selector text, start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity')
+RETURNS bigint
+LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	from_ms	int8 := prom._to_ms(start);
+	to_ms	int8 := prom._to_ms("end");
+	one		int2;
+	wanted	int4[];
+	empty	int4[];
+	hit		int4[];
+	touched	int8 := 0;
+BEGIN
+	IF from_ms > to_ms THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'end must not be before start';
+	END IF;
+	FOR one, wanted IN EXECUTE
+		'SELECT s.shard, array_agg(s.sid ORDER BY s.sid) FROM prom.series s WHERE ' || prom._selector_sql(selector, 's') || ' GROUP BY 1 ORDER BY 1'
+	LOOP
+		-- No merge may move samples while they are looked for.
+		PERFORM pg_advisory_xact_lock(1886547821, one);
+		SELECT array_agg(DISTINCT h) INTO hit FROM (
+			SELECT unnest(prom._hits(f.data, wanted, from_ms, to_ms)) FROM prom.fresh f
+			WHERE f.shard = one AND f.t_max >= from_ms AND f.t_min <= to_ms
+				AND f.sid_max >= wanted[1] AND f.sid_min <= wanted[cardinality(wanted)]
+			UNION ALL
+			SELECT unnest(prom._hits(w.data, wanted, from_ms, to_ms)) FROM prom.warm w
+			WHERE w.shard = one AND w.t_max >= from_ms AND w.t_min <= to_ms
+				AND w.block IN (SELECT DISTINCT u >> 6 FROM unnest(wanted) u)) x(h);
+		hit := coalesce(hit, '{}');
+		PERFORM prom._cut(one, hit, from_ms, to_ms);
+
+		-- Series without samples go, too.  The lock keeps senders from writing to one that is going.
+		LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
+		SELECT coalesce(array_agg(u ORDER BY u), '{}') INTO empty FROM unnest(wanted) u
+		WHERE NOT EXISTS (SELECT FROM prom.warm w WHERE w.shard = one AND w.block = u >> 6
+				AND prom._has(w.data, u, -9223372036854775808, 9223372036854775807))
+			AND NOT u = ANY (SELECT unnest(prom._hits(f.data, wanted, -9223372036854775808, 9223372036854775807))
+				FROM prom.fresh f WHERE f.shard = one);
+		PERFORM prom._remove_series(array_fill(one, ARRAY[cardinality(empty)]), empty);
+		SELECT touched + count(DISTINCT u) INTO touched FROM unnest(hit || empty) u;
+	END LOOP;
+	RETURN touched;
+END
+$$;
+COMMENT ON FUNCTION prom.delete_series(text, timestamptz, timestamptz) IS
+'Deletes the samples of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched.';
+
+CREATE FUNCTION prom._cut(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS void
+LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF cardinality(sids) = 0 THEN
+		RETURN;
+	END IF;
+	WITH hit AS MATERIALIZED (
+		SELECT f.ctid AS tid, prom._without(f.data, sids, from_ms, to_ms) AS rest FROM prom.fresh f
+		WHERE f.shard = one AND f.t_max >= from_ms AND f.t_min <= to_ms
+			AND prom._hits(f.data, sids, from_ms, to_ms) <> '{}'
+	), gone AS (
+		DELETE FROM prom.fresh f USING hit h WHERE f.ctid = h.tid AND h.rest IS NULL
+	)
+	UPDATE prom.fresh f SET data = h.rest, samples = (prom.chunk_info(h.rest)).samples
+	FROM hit h WHERE f.ctid = h.tid AND h.rest IS NOT NULL;
+
+	WITH hit AS MATERIALIZED (
+		SELECT w.block, w.t_min, w.seq, prom._without(w.data, sids, from_ms, to_ms) AS rest FROM prom.warm w
+		WHERE w.shard = one AND w.block IN (SELECT DISTINCT u >> 6 FROM unnest(sids) u)
+			AND w.t_max >= from_ms AND w.t_min <= to_ms
+			AND prom._hits(w.data, sids, from_ms, to_ms) <> '{}'
+	), gone AS (
+		DELETE FROM prom.warm w USING hit h
+		WHERE w.shard = one AND w.block = h.block AND w.t_min = h.t_min AND w.seq = h.seq AND h.rest IS NULL
+	)
+	UPDATE prom.warm w SET data = h.rest, samples = (prom.chunk_info(h.rest)).samples
+	FROM hit h WHERE w.shard = one AND w.block = h.block AND w.t_min = h.t_min AND w.seq = h.seq AND h.rest IS NOT NULL;
+END
+$$;
+COMMENT ON FUNCTION prom._cut(int2, int4[], int8, int8) IS
+'Takes the samples of these series (ascending) with from_ms <= t <= to_ms out of fresh and warm rows; the caller holds the merge lock.';

@@ -1,0 +1,412 @@
+/*
+ * matcher.c
+ *	  PromQL's label matchers: = != =~ !~, tested on a value and translated to SQL.
+ *
+ * An absent label is the empty string, so a matcher that accepts the empty string holds for series
+ * without the label.  Regexes match the whole value.
+ *
+ * In SQL a set of matchers becomes two kinds of conditions on a row of prom.series.  The first kind is
+ * for the GIN index on pairs: hashes of (name, value) as constants, from which the planner also
+ * estimates well.  Equalities and regexes that merely list values give them at once, the others are
+ * looked up in prom.label_value now.  Hashes may collide, and a matcher that accepts the empty string
+ * or too many values gives none: the second kind tests every matcher on the labels themselves.
+ */
+#include "postgres.h"
+
+#include <ctype.h>
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "common/compat.h"
+#include "series/labels.h"
+
+/* More values than this of one label are left to the recheck. */
+#define MATCHER_MAX_HASHES 1000
+
+#define MATCHER_FETCH_ROWS 1000
+
+/* Hashes of the values of one label that its matchers accept. */
+typedef struct HashList
+{
+	int32		hash[MATCHER_MAX_HASHES];
+	int			n;
+	bool		too_many;
+} HashList;
+
+/* What a matcher comes down to when its regex is taken apart. */
+typedef enum MatchPlan
+{
+	PLAN_ALL,					/* holds for every series */
+	PLAN_NONE,
+	PLAN_IS,					/* label = value, '' included */
+	PLAN_IS_NOT,
+	PLAN_ONE_OF,				/* a regex that lists non-empty values */
+	PLAN_REGEX,
+	PLAN_NOT_REGEX
+} MatchPlan;
+
+typedef struct PlannedMatcher
+{
+	const PromMatcher *matcher;
+	MatchPlan	plan;
+	const char *value;			/* of PLAN_IS and PLAN_IS_NOT */
+	List	   *values;			/* of PLAN_ONE_OF: char * */
+	bool		resolved;		/* its label has had its turn in the index conditions */
+} PlannedMatcher;
+
+PG_FUNCTION_INFO_V1(prom_label_eq);
+PG_FUNCTION_INFO_V1(prom_label_re);
+
+static PromRegex *compile(const char *pattern, int len);
+static PlannedMatcher plan_matcher(const PromMatcher *m);
+static bool listed_values(const char *pattern, List **values);
+static bool append_index_conditions(StringInfo out, const char *alias, PlannedMatcher *p, int n);
+static bool accepts_absent(const PlannedMatcher *p);
+static void collect_hashes(const PlannedMatcher *p, int n, const char *name, HashList *list);
+static void look_up_hashes(const PlannedMatcher *p, int n, const char *name, HashList *list);
+static bool all_accept(const PlannedMatcher *p, int n, const char *name, const char *value, int len);
+static void add_hash(HashList *list, const char *name, const char *value, int value_len);
+static void append_hashes(StringInfo out, const char *alias, const char *op, HashList *list);
+static void append_recheck(StringInfo out, const char *alias, const PlannedMatcher *p);
+static void append_and(StringInfo out, int start);
+
+bool
+prom_matcher_accepts_empty(const PromMatcher *m)
+{
+	return prom_matcher_test(m, "", 0);
+}
+
+bool
+prom_matcher_test(const PromMatcher *m, const char *value, int value_len)
+{
+	int			len = strlen(m->value);
+
+	switch (m->type)
+	{
+		case PROM_MATCH_EQ:
+			return len == value_len && memcmp(m->value, value, len) == 0;
+		case PROM_MATCH_NE:
+			return len != value_len || memcmp(m->value, value, len) != 0;
+		case PROM_MATCH_RE:
+			return prom_regex_match(compile(m->value, len), value, value_len);
+		case PROM_MATCH_NRE:
+			return !prom_regex_match(compile(m->value, len), value, value_len);
+	}
+	elog(ERROR, "unknown matcher type %d", (int) m->type);
+}
+
+void
+prom_matchers_sql(StringInfo out, const char *alias, const PromMatcher *m, int n)
+{
+	PlannedMatcher *p = palloc(Max(n, 1) * sizeof(PlannedMatcher));
+	int			start = out->len;
+	bool		possible = true;
+
+	for (int i = 0; i < n; i++)
+	{
+		p[i] = plan_matcher(&m[i]);
+		possible &= p[i].plan != PLAN_NONE;
+	}
+	if (possible)
+		possible = append_index_conditions(out, alias, p, n);
+	if (!possible)
+	{
+		out->len = start;
+		appendStringInfoString(out, "false");
+		return;
+	}
+	for (int i = 0; i < n; i++)
+	{
+		if (p[i].plan == PLAN_ALL)
+			continue;
+		append_and(out, start);
+		append_recheck(out, alias, &p[i]);
+	}
+	if (out->len == start)
+		appendStringInfoString(out, "true");
+}
+
+Datum
+prom_label_eq(PG_FUNCTION_ARGS)
+{
+	PromLabels *l = PG_GETARG_PROM_LABELS_P(0);
+	text	   *name = PG_GETARG_TEXT_PP(1);
+	text	   *wanted = PG_GETARG_TEXT_PP(2);
+	const char *value = "";
+	int			len = 0;
+
+	(void) prom_labels_get(l, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &value, &len);
+	PG_RETURN_BOOL(len == VARSIZE_ANY_EXHDR(wanted) && memcmp(value, VARDATA_ANY(wanted), len) == 0);
+}
+
+Datum
+prom_label_re(PG_FUNCTION_ARGS)
+{
+	PromLabels *l = PG_GETARG_PROM_LABELS_P(0);
+	text	   *name = PG_GETARG_TEXT_PP(1);
+	text	   *pattern = PG_GETARG_TEXT_PP(2);
+	PromRegex  *re = compile(VARDATA_ANY(pattern), VARSIZE_ANY_EXHDR(pattern));
+	const char *value = "";
+	int			len = 0;
+
+	(void) prom_labels_get(l, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &value, &len);
+	PG_RETURN_BOOL(prom_regex_match(re, value, len));
+}
+
+static PromRegex *
+compile(const char *pattern, int len)
+{
+	char	   *reason;
+	PromRegex  *re = prom_regex_get(pattern, len, &reason);
+
+	if (re == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_REGULAR_EXPRESSION),
+				 errmsg("invalid regular expression: %s", reason)));
+	return re;
+}
+
+static PlannedMatcher
+plan_matcher(const PromMatcher *m)
+{
+	PlannedMatcher p = {m, PLAN_REGEX, m->value, NIL, false};
+	bool		negative = m->type == PROM_MATCH_NE || m->type == PROM_MATCH_NRE;
+
+	if (m->type == PROM_MATCH_EQ || m->type == PROM_MATCH_NE)
+		p.plan = negative ? PLAN_IS_NOT : PLAN_IS;
+	else if (strcmp(m->value, ".*") == 0)
+		p.plan = negative ? PLAN_NONE : PLAN_ALL;
+	else if (strcmp(m->value, ".+") == 0)
+	{
+		p.plan = negative ? PLAN_IS : PLAN_IS_NOT;
+		p.value = "";
+	}
+	else
+	{
+		(void) compile(m->value, strlen(m->value));
+		p.plan = negative ? PLAN_NOT_REGEX : PLAN_REGEX;
+		if (!listed_values(m->value, &p.values))
+			p.values = NIL;
+		else if (list_length(p.values) == 1)
+		{
+			p.plan = negative ? PLAN_IS_NOT : PLAN_IS;
+			p.value = linitial(p.values);
+		}
+		else if (!negative && !prom_matcher_accepts_empty(m))
+			p.plan = PLAN_ONE_OF;
+	}
+	return p;
+}
+
+/* The values of a pattern like "a|b\.c", in one pair of parentheses or none; false if it is not one. */
+static bool
+listed_values(const char *pattern, List **values)
+{
+	int			len = strlen(pattern);
+	StringInfoData value;
+
+	*values = NIL;
+	if (len >= 2 && pattern[0] == '(' && pattern[len - 1] == ')')
+	{
+		bool		plain_group = strncmp(pattern, "(?:", 3) == 0;
+
+		len -= plain_group ? 4 : 2;
+		pattern += plain_group ? 3 : 1;
+	}
+	initStringInfo(&value);
+	for (int i = 0; i <= len; i++)
+	{
+		char		c = pattern[i];
+
+		if (i == len || c == '|')
+		{
+			*values = lappend(*values, pnstrdup(value.data, value.len));
+			resetStringInfo(&value);
+		}
+		else if (c == '\\')
+		{
+			/* An escaped mark is itself; letters and digits mean something else. */
+			if (++i >= len || IS_HIGHBIT_SET(pattern[i]) || !ispunct((unsigned char) pattern[i]))
+				return false;
+			appendStringInfoChar(&value, pattern[i]);
+		}
+		else if (strchr(".+*?()[]{}^$", c))
+			return false;
+		else
+			appendStringInfoChar(&value, c);
+	}
+	return true;
+}
+
+/*
+ * Conditions on pairs: one for all equalities, one per label of the other matchers that need the label
+ * to be there.  False if no series can satisfy them.
+ */
+static bool
+append_index_conditions(StringInfo out, const char *alias, PlannedMatcher *p, int n)
+{
+	HashList   *list = palloc(sizeof(HashList));
+	int			start = out->len;
+
+	list->n = 0;
+	list->too_many = false;
+	for (int i = 0; i < n; i++)
+	{
+		const char *name = p[i].matcher->name;
+
+		if (p[i].plan != PLAN_IS || p[i].value[0] == '\0')
+			continue;
+		add_hash(list, name, p[i].value, strlen(p[i].value));
+		for (int j = 0; j < n; j++)
+			p[j].resolved |= strcmp(p[j].matcher->name, name) == 0;
+	}
+	if (list->n > 0 && !list->too_many)
+		append_hashes(out, alias, "@>", list);
+
+	for (int i = 0; i < n; i++)
+	{
+		const char *name = p[i].matcher->name;
+
+		if (p[i].resolved || accepts_absent(&p[i]))
+			continue;
+		for (int j = 0; j < n; j++)
+			p[j].resolved |= strcmp(p[j].matcher->name, name) == 0;
+		collect_hashes(p, n, name, list);
+		if (list->too_many)
+			continue;
+		if (list->n == 0)
+			return false;
+		append_and(out, start);
+		append_hashes(out, alias, "&&", list);
+	}
+	pfree(list);
+	return true;
+}
+
+static bool
+accepts_absent(const PlannedMatcher *p)
+{
+	if (p->plan == PLAN_ALL)
+		return true;
+	return prom_matcher_accepts_empty(p->matcher);
+}
+
+/* The values of one label that satisfy all its matchers, at least one of which needs it to be there. */
+static void
+collect_hashes(const PlannedMatcher *p, int n, const char *name, HashList *list)
+{
+	list->n = 0;
+	list->too_many = false;
+	for (int i = 0; i < n; i++)
+	{
+		ListCell   *lc;
+
+		if (p[i].plan != PLAN_ONE_OF || strcmp(p[i].matcher->name, name) != 0)
+			continue;
+		foreach(lc, p[i].values)
+		{
+			const char *value = lfirst(lc);
+
+			if (all_accept(p, n, name, value, strlen(value)))
+				add_hash(list, name, value, strlen(value));
+		}
+		return;
+	}
+	look_up_hashes(p, n, name, list);
+}
+
+static void
+look_up_hashes(const PlannedMatcher *p, int n, const char *name, HashList *list)
+{
+	Oid			types[] = {TEXTOID};
+	Datum		args[] = {CStringGetTextDatum(name)};
+	Portal		portal;
+
+	SPI_connect();
+	portal = SPI_cursor_open_with_args(NULL,
+									   "SELECT value FROM prom.label_value WHERE name OPERATOR(pg_catalog.=) $1",
+									   1, types, args, NULL, true, 0);
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		SPI_cursor_fetch(portal, true, MATCHER_FETCH_ROWS);
+		for (uint64 i = 0; i < SPI_processed && !list->too_many; i++)
+		{
+			bool		isnull;
+			Datum		d = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+			text	   *value = DatumGetTextPP(d);
+
+			if (all_accept(p, n, name, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)))
+				add_hash(list, name, VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value));
+		}
+		SPI_freetuptable(SPI_tuptable);
+	} while (SPI_processed > 0 && !list->too_many);
+	SPI_cursor_close(portal);
+	SPI_finish();
+}
+
+static bool
+all_accept(const PlannedMatcher *p, int n, const char *name, const char *value, int len)
+{
+	for (int i = 0; i < n; i++)
+	{
+		if (strcmp(p[i].matcher->name, name) == 0 && !prom_matcher_test(p[i].matcher, value, len))
+			return false;
+	}
+	return true;
+}
+
+static void
+add_hash(HashList *list, const char *name, const char *value, int value_len)
+{
+	if (list->n == MATCHER_MAX_HASHES)
+		list->too_many = true;
+	else
+		list->hash[list->n++] = prom_pair_hash(name, strlen(name), value, value_len);
+}
+
+static int
+compare_hashes(const void *a, const void *b)
+{
+	int32		ha = *(const int32 *) a;
+	int32		hb = *(const int32 *) b;
+
+	return (ha > hb) - (ha < hb);
+}
+
+/* In order and once each: the same matchers give the same text. */
+static void
+append_hashes(StringInfo out, const char *alias, const char *op, HashList *list)
+{
+	qsort(list->hash, list->n, sizeof(int32), compare_hashes);
+	appendStringInfo(out, "%s.pairs OPERATOR(pg_catalog.%s) '{", alias, op);
+	for (int i = 0; i < list->n; i++)
+	{
+		if (i == 0 || list->hash[i] != list->hash[i - 1])
+			appendStringInfo(out, "%s%d", i > 0 ? "," : "", list->hash[i]);
+	}
+	appendStringInfoString(out, "}'::pg_catalog.int4[]");
+}
+
+static void
+append_recheck(StringInfo out, const char *alias, const PlannedMatcher *p)
+{
+	bool		is_regex = p->plan >= PLAN_ONE_OF;
+	bool		negative = p->plan == PLAN_IS_NOT || p->plan == PLAN_NOT_REGEX;
+	const char *operand = is_regex ? p->matcher->value : p->value;
+
+	appendStringInfo(out, "%sprom.%s(%s.labels, %s, %s)",
+					 negative ? "NOT " : "", is_regex ? "_label_re" : "_label_eq", alias,
+					 quote_literal_cstr(p->matcher->name), quote_literal_cstr(operand));
+}
+
+static void
+append_and(StringInfo out, int start)
+{
+	if (out->len > start)
+		appendStringInfoString(out, " AND ");
+}

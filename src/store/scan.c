@@ -1,0 +1,399 @@
+/*
+ * scan.c
+ *	  How a query reaches the samples of its series: the leaf of every translated expression.
+ *
+ * A leaf is SQL over the tables, so that it can be pasted, explained and planned like any other:
+ *
+ *	- prom.series s, restricted by the matchers;
+ *	- f: the fresh samples of all matched series, gathered once per shard into one plain chunk;
+ *	- l: per series, an aggregate over its warm rows (an index scan) and over f.
+ *
+ * Time bounds are constants, so partitions of other days are not even locked.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/memutils.h"
+
+#include "common/compat.h"
+#include "store/private.h"
+
+/* A chunk, and room for one of its columns. */
+typedef struct Column
+{
+	PromChunkReader reader;
+	int64	   *t_ms;
+	double	   *values;
+	int			room;
+} Column;
+
+/* Samples of the wanted series, as they come. */
+typedef struct Fresh
+{
+	int32	   *sids;
+	int			nsids;
+	int16		shard;
+	struct FreshSample
+	{
+		int64		t_ms;
+		double		value;
+		int64		order;
+		int32		series;		/* index into sids */
+	}		   *samples;
+	size_t		n;
+	size_t		size;
+	Column		column;
+} Fresh;
+
+static Fresh *fresh_begin(MemoryContext cxt, ArrayType *sids);
+static void fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64 to_ms);
+static PromChunk *fresh_finish(Fresh *f);
+static Column open_columns(const PromChunk *chunk);
+static int	read_column(Column *c, int column);
+static bool column_has(Column *c, int column, int64 from_ms, int64 to_ms);
+static int32 *sid_array(ArrayType *a, int *n);
+
+/*
+ * One leaf.  "leaf" is an aggregate call over c.data, c.ord and s.sid.
+ */
+void
+prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf, int indent)
+{
+	StringInfoData where;
+	StringInfoData inner;
+	char		pad[64];
+
+	indent = Min(indent, (int) sizeof(pad) - 1);
+	memset(pad, '\t', indent);
+	pad[indent] = '\0';
+	initStringInfo(&where);
+	prom_matchers_sql(&where, "s", m, n);
+	initStringInfo(&inner);
+	prom_matchers_sql(&inner, "i", m, n);
+
+	appendStringInfo(out, "%sprom.series AS s\n", pad);
+	appendStringInfo(out, "%sLEFT JOIN (\n", pad);
+	appendStringInfo(out, "%s\tSELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n",
+					 pad, range.from_ms, range.to_ms);
+	appendStringInfo(out, "%s\tFROM (SELECT i.shard, pg_catalog.array_agg(i.sid ORDER BY i.sid) AS sids\n", pad);
+	appendStringInfo(out, "%s\t\tFROM prom.series AS i\n", pad);
+	appendStringInfo(out, "%s\t\tWHERE %s\n", pad, inner.data);
+	appendStringInfo(out, "%s\t\tGROUP BY i.shard) AS m\n", pad);
+	appendStringInfo(out, "%s\tJOIN prom.fresh AS f ON f.shard = m.shard AND f.t_max > " INT64_FORMAT " AND f.t_min <= " INT64_FORMAT "\n",
+					 pad, range.from_ms, range.to_ms);
+	appendStringInfo(out, "%s\t\tAND f.sid_max >= m.sids[1] AND f.sid_min <= m.sids[pg_catalog.cardinality(m.sids)]\n", pad);
+	appendStringInfo(out, "%s\tGROUP BY f.shard) AS f ON f.shard = s.shard\n", pad);
+	appendStringInfo(out, "%sCROSS JOIN LATERAL (\n", pad);
+	appendStringInfo(out, "%s\tSELECT %s AS out\n", pad, leaf);
+	appendStringInfo(out, "%s\tFROM (SELECT w.data, w.seq AS ord\n", pad);
+	appendStringInfo(out, "%s\t\tFROM prom.warm AS w\n", pad);
+	appendStringInfo(out, "%s\t\tWHERE w.shard = s.shard AND w.block = s.sid >> %d\n", pad, PROM_BLOCK_BITS);
+	appendStringInfo(out, "%s\t\t\tAND w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max > " INT64_FORMAT "\n",
+					 pad, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms, range.from_ms);
+	appendStringInfo(out, "%s\t\tUNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l\n", pad, PROM_FRESH_ORDER);
+	appendStringInfo(out, "%sWHERE %s\n", pad, where.data);
+	pfree(where.data);
+	pfree(inner.data);
+}
+
+void
+prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
+{
+	int64		first_ms = range.from_ms < PG_INT64_MAX ? range.from_ms + 1 : range.from_ms;
+
+	appendStringInfo(out, "(EXISTS (SELECT FROM prom.warm AS w WHERE w.shard = %s.shard AND w.block = %s.sid >> %d"
+					 " AND w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT
+					 " AND prom._has(w.data, %s.sid, " INT64_FORMAT ", " INT64_FORMAT "))",
+					 alias, alias, PROM_BLOCK_BITS, prom_day_start(first_ms), range.to_ms, first_ms, alias, first_ms,
+					 range.to_ms);
+	appendStringInfo(out, " OR (%s.shard, %s.sid) IN (SELECT f.shard, pg_catalog.unnest(prom._sids(f.data)) FROM prom.fresh AS f"
+					 " WHERE f.t_max >= " INT64_FORMAT " AND f.t_min <= " INT64_FORMAT "))",
+					 alias, alias, first_ms, range.to_ms);
+}
+
+void
+prom_store_check_samples(int64 n)
+{
+	if (n > prom_store_max_samples)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("query processing would load too many samples into memory in query execution"),
+				 errdetail("A selector has more than %d samples.", prom_store_max_samples),
+				 errhint("Narrow the time range or the label matchers, or raise \"promgres.query_max_samples\".")));
+}
+
+PG_FUNCTION_INFO_V1(prom_fresh_step);
+PG_FUNCTION_INFO_V1(prom_fresh_final);
+PG_FUNCTION_INFO_V1(prom_sids);
+PG_FUNCTION_INFO_V1(prom_has);
+PG_FUNCTION_INFO_V1(prom_hits);
+PG_FUNCTION_INFO_V1(prom_without);
+
+/* _fresh_step(state, data, seq, sids, from_ms, to_ms) */
+Datum
+prom_fresh_step(PG_FUNCTION_ARGS)
+{
+	MemoryContext cxt;
+	MemoryContext old;
+	Fresh	   *f;
+	int64		seq;
+	int64		from_ms;
+	int64		to_ms;
+	const PromChunkReader *r;
+
+	if (!AggCheckCallContext(fcinfo, &cxt))
+		elog(ERROR, "prom._fresh_step called outside an aggregate");
+	if (PG_ARGISNULL(3))
+		PG_RETURN_NULL();
+	f = PG_ARGISNULL(0) ? fresh_begin(cxt, PG_GETARG_ARRAYTYPE_P(3)) : (Fresh *) PG_GETARG_POINTER(0);
+	if (PG_ARGISNULL(1))
+		PG_RETURN_POINTER(f);
+	seq = PG_GETARG_INT64(2);
+	from_ms = PG_GETARG_INT64(4);
+	to_ms = PG_GETARG_INT64(5);
+
+	old = MemoryContextSwitchTo(cxt);
+	prom_chunk_open(&f->column.reader, PG_GETARG_PROM_CHUNK_P(1));
+	r = &f->column.reader;
+	f->shard = r->shard;
+	if (f->nsids < r->nseries / 8)
+	{
+		for (int s = 0; s < f->nsids; s++)
+		{
+			int			column = prom_chunk_find(r, f->sids[s]);
+
+			if (column >= 0)
+				fresh_column(f, column, s, seq, from_ms, to_ms);
+		}
+	}
+	else
+	{
+		for (int s = 0, column = 0; s < f->nsids && column < r->nseries;)
+		{
+			if (f->sids[s] < r->sids[column])
+				s++;
+			else if (f->sids[s] > r->sids[column])
+				column++;
+			else
+				fresh_column(f, column++, s++, seq, from_ms, to_ms);
+		}
+	}
+	MemoryContextSwitchTo(old);
+	PG_RETURN_POINTER(f);
+}
+
+Datum
+prom_fresh_final(PG_FUNCTION_ARGS)
+{
+	Fresh	   *f = PG_ARGISNULL(0) ? NULL : (Fresh *) PG_GETARG_POINTER(0);
+
+	if (f == NULL || f->n == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(fresh_finish(f));
+}
+
+static Fresh *
+fresh_begin(MemoryContext cxt, ArrayType *sids)
+{
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	Fresh	   *f = palloc0(sizeof(Fresh));
+	int32	   *given = sid_array(sids, &f->nsids);
+
+	f->sids = palloc(sizeof(int32) * Max(f->nsids, 1));
+	memcpy(f->sids, given, sizeof(int32) * f->nsids);
+	f->size = 1024;
+	f->samples = palloc(f->size * sizeof(*f->samples));
+	MemoryContextSwitchTo(old);
+	return f;
+}
+
+static void
+fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64 to_ms)
+{
+	Column	   *c = &f->column;
+	int			n = read_column(c, column);
+
+	if (f->n + n > f->size)
+	{
+		prom_store_check_samples(f->n + n);
+		f->size = Max(f->size * 2, f->n + n);
+		f->samples = repalloc_huge(f->samples, f->size * sizeof(*f->samples));
+	}
+	for (int i = 0; i < n; i++)
+	{
+		struct FreshSample *s = &f->samples[f->n];
+
+		if (c->t_ms[i] <= from_ms || c->t_ms[i] > to_ms)
+			continue;
+		s->t_ms = c->t_ms[i];
+		s->value = c->values[i];
+		s->order = order;
+		s->series = series;
+		f->n++;
+	}
+}
+
+/* Regroup by series with a counting sort, then let the gather put each series in order. */
+static PromChunk *
+fresh_finish(Fresh *f)
+{
+	size_t	   *start = palloc0(sizeof(size_t) * (f->nsids + 1));
+	struct FreshSample **by_series = MemoryContextAllocHuge(CurrentMemoryContext, f->n * sizeof(*by_series));
+	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_PLAIN, f->shard);
+	PromGather	g;
+	size_t		at = 0;
+
+	for (size_t i = 0; i < f->n; i++)
+		start[f->samples[i].series + 1]++;
+	for (int s = 0; s < f->nsids; s++)
+		start[s + 1] += start[s];
+	for (size_t i = 0; i < f->n; i++)
+		by_series[start[f->samples[i].series]++] = &f->samples[i];
+
+	/* start[s] is now the end of series s */
+	prom_gather_init(&g, CurrentMemoryContext);
+	for (int s = 0; s < f->nsids; s++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (at == start[s])
+			continue;
+		prom_gather_reset(&g);
+		for (; at < start[s]; at++)
+			prom_gather_samples(&g, 1, &by_series[at]->t_ms, &by_series[at]->value, by_series[at]->order);
+		prom_gather_finish(&g);
+		prom_chunk_add(b, f->sids[s], g.n, g.t_ms, g.values);
+	}
+	return prom_chunk_finish(b);
+}
+
+/* _sids(data) */
+Datum
+prom_sids(PG_FUNCTION_ARGS)
+{
+	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
+	Datum	   *sids = palloc(sizeof(Datum) * Max(c.reader.nseries, 1));
+
+	for (int i = 0; i < c.reader.nseries; i++)
+		sids[i] = Int32GetDatum(c.reader.sids[i]);
+	PG_RETURN_ARRAYTYPE_P(construct_array(sids, c.reader.nseries, INT4OID, 4, true, TYPALIGN_INT));
+}
+
+/* _has(data, sid, from_ms, to_ms) */
+Datum
+prom_has(PG_FUNCTION_ARGS)
+{
+	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
+	int			column = prom_chunk_find(&c.reader, PG_GETARG_INT32(1));
+
+	PG_RETURN_BOOL(column >= 0 && column_has(&c, column, PG_GETARG_INT64(2), PG_GETARG_INT64(3)));
+}
+
+/* _hits(data, sids, from_ms, to_ms) */
+Datum
+prom_hits(PG_FUNCTION_ARGS)
+{
+	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
+	int			nsids;
+	int32	   *sids = sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	Datum	   *hits = palloc(sizeof(Datum) * Max(Min(nsids, c.reader.nseries), 1));
+	int			nhits = 0;
+
+	for (int s = 0, column = 0; s < nsids && column < c.reader.nseries;)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (sids[s] < c.reader.sids[column])
+			s++;
+		else if (sids[s] > c.reader.sids[column])
+			column++;
+		else if (column_has(&c, column++, PG_GETARG_INT64(2), PG_GETARG_INT64(3)))
+			hits[nhits++] = Int32GetDatum(sids[s]);
+	}
+	PG_RETURN_ARRAYTYPE_P(construct_array(hits, nhits, INT4OID, 4, true, TYPALIGN_INT));
+}
+
+/* _without(data, sids, from_ms, to_ms) */
+Datum
+prom_without(PG_FUNCTION_ARGS)
+{
+	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
+	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_WARM, c.reader.shard);
+	int			nsids;
+	int32	   *sids = sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	int64		from_ms = PG_GETARG_INT64(2);
+	int64		to_ms = PG_GETARG_INT64(3);
+
+	for (int column = 0, s = 0; column < c.reader.nseries; column++)
+	{
+		int			n = read_column(&c, column);
+		int			kept = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		while (s < nsids && sids[s] < c.reader.sids[column])
+			s++;
+		for (int i = 0; i < n; i++)
+		{
+			if (s < nsids && sids[s] == c.reader.sids[column] && c.t_ms[i] >= from_ms && c.t_ms[i] <= to_ms)
+				continue;
+			c.t_ms[kept] = c.t_ms[i];
+			c.values[kept++] = c.values[i];
+		}
+		if (kept > 0)
+			prom_chunk_add(b, c.reader.sids[column], kept, c.t_ms, c.values);
+	}
+	if (prom_chunk_series(b) == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(prom_chunk_finish(b));
+}
+
+static Column
+open_columns(const PromChunk *chunk)
+{
+	Column		c = {0};
+
+	prom_chunk_open(&c.reader, chunk);
+	return c;
+}
+
+/* Decode a column into t_ms and values; returns the number of samples. */
+static int
+read_column(Column *c, int column)
+{
+	int			n = prom_chunk_count(&c->reader, column);
+
+	if (n > c->room)
+	{
+		c->room = Max(n, 256);
+		c->t_ms = palloc(sizeof(int64) * c->room);
+		c->values = palloc(sizeof(double) * c->room);
+	}
+	prom_chunk_read(&c->reader, column, c->t_ms, c->values);
+	return n;
+}
+
+static bool
+column_has(Column *c, int column, int64 from_ms, int64 to_ms)
+{
+	int			n = read_column(c, column);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (c->t_ms[i] >= from_ms && c->t_ms[i] <= to_ms)
+			return true;
+	}
+	return false;
+}
+
+/* The ids of an int4[] without NULLs; points into the array. */
+static int32 *
+sid_array(ArrayType *a, int *n)
+{
+	if (ARR_ELEMTYPE(a) != INT4OID || ARR_NDIM(a) > 1 || ARR_HASNULL(a))
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("series ids must be a one-dimensional array without nulls")));
+	*n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
+	return (int32 *) ARR_DATA_PTR(a);
+}

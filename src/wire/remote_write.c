@@ -1,0 +1,384 @@
+/*
+ * remote_write.c
+ *	  Walks a prometheus.WriteRequest (version 1) without copying.
+ *
+ * A series is checked wholly, every nested length and wire type of it, before it is handed out; the
+ * iterators then read the same bytes again and cannot fail.  Unknown fields are skipped, as protobuf
+ * asks; groups are refused.  Of a field that should come once the last one counts.  Exemplars and
+ * histograms are counted and checked to be well-formed messages, no more.
+ *
+ * Text is not looked at: labels may be unsorted, repeated, empty or not UTF-8.
+ */
+#include "c.h"
+
+#include "common/bytes.h"
+#include "wire/wire.h"
+
+typedef enum WireType
+{
+	WIRE_VARINT = 0,
+	WIRE_64BIT = 1,
+	WIRE_BYTES = 2,
+	WIRE_GROUP = 3,
+	WIRE_GROUP_END = 4,
+	WIRE_32BIT = 5
+} WireType;
+
+#define WIRE_MAX_FIELD ((1 << 29) - 1)
+
+/* WriteRequest */
+#define FIELD_TIMESERIES	1
+#define FIELD_METADATA		3
+
+/* TimeSeries */
+#define FIELD_LABEL			1
+#define FIELD_SAMPLE		2
+#define FIELD_EXEMPLAR		3
+#define FIELD_HISTOGRAM		4
+
+/* Label */
+#define FIELD_NAME			1
+#define FIELD_VALUE			2
+
+/* Sample */
+#define FIELD_SAMPLE_VALUE	1
+#define FIELD_TIMESTAMP		2
+
+/* MetricMetadata */
+#define FIELD_TYPE			1
+#define FIELD_FAMILY		2
+#define FIELD_HELP			4
+#define FIELD_UNIT			5
+
+#define METADATA_MAX_TYPE	7
+
+typedef struct Field
+{
+	uint32		number;
+	WireType	type;
+	const uint8 *start;			/* its tag */
+	const uint8 *bytes;			/* of WIRE_BYTES and the fixed ones */
+	size_t		len;
+	uint64		varint;
+} Field;
+
+static inline bool next_field(PromBytes *b, Field *f, const char **reason);
+static bool check_series(const Field *message, PromWriteSeries *s, Field *at, const char **reason);
+static inline bool check_label(const Field *message, Field *at, const char **reason);
+static inline bool check_sample(const Field *message, Field *at, const char **reason);
+static bool check_message(const Field *message, Field *at, const char **reason);
+static bool read_metadata(const Field *message, PromWriteMetadata *m, Field *at, const char **reason);
+static inline bool next_known(const PromWriteSeries *s, size_t *pos, uint32 number, PromBytes *message);
+
+void
+prom_write_begin(PromWriteWalk *w, const void *message, size_t len)
+{
+	w->start = w->at = (const uint8 *) message;
+	w->end = w->start + len;
+}
+
+PromWriteItem
+prom_write_next(PromWriteWalk *w, PromWriteSeries *s, PromWriteMetadata *m, PromWireError *err)
+{
+	PromBytes	b = prom_bytes(w->at, w->end - w->at);
+	PromWriteItem item = PROM_WRITE_END;
+	const char *reason = NULL;
+	Field		f;
+
+	f.start = w->at;
+	while (item == PROM_WRITE_END && b.at < b.end && next_field(&b, &f, &reason))
+	{
+		Field		message = f;
+
+		if (f.number != FIELD_TIMESERIES && f.number != FIELD_METADATA)
+			continue;
+		if (f.type != WIRE_BYTES)
+			reason = "wrong wire type of a series or metadata";
+		else if (f.number == FIELD_TIMESERIES && check_series(&message, s, &f, &reason))
+			item = PROM_WRITE_SERIES;
+		else if (f.number == FIELD_METADATA && read_metadata(&message, m, &f, &reason))
+			item = PROM_WRITE_METADATA;
+		if (reason)
+			break;
+	}
+	w->at = b.at;
+	if (reason == NULL)
+		return item;
+	err->reason = reason;
+	err->offset = f.start - w->start;
+	w->at = w->end;
+	return PROM_WRITE_BAD;
+}
+
+bool
+prom_write_label(const PromWriteSeries *s, size_t *pos, PromWriteLabel *l)
+{
+	PromBytes	b;
+	Field		f;
+	const char *reason;
+
+	if (!next_known(s, pos, FIELD_LABEL, &b))
+		return false;
+	memset(l, 0, sizeof(*l));
+	l->name = l->value = "";
+	while (b.at < b.end && next_field(&b, &f, &reason))
+	{
+		if (f.number == FIELD_NAME)
+		{
+			l->name = (const char *) f.bytes;
+			l->name_len = f.len;
+		}
+		else if (f.number == FIELD_VALUE)
+		{
+			l->value = (const char *) f.bytes;
+			l->value_len = f.len;
+		}
+	}
+	return true;
+}
+
+bool
+prom_write_sample(const PromWriteSeries *s, size_t *pos, int64 *t_ms, double *value)
+{
+	PromBytes	b;
+	Field		f;
+	const char *reason;
+	uint64		bits = 0;
+
+	if (!next_known(s, pos, FIELD_SAMPLE, &b))
+		return false;
+	*t_ms = 0;
+	while (b.at < b.end && next_field(&b, &f, &reason))
+	{
+		if (f.number == FIELD_SAMPLE_VALUE)
+			bits = prom_get_u64le(f.bytes);
+		else if (f.number == FIELD_TIMESTAMP)
+			*t_ms = (int64) f.varint;
+	}
+	memcpy(value, &bits, sizeof(bits));
+	return true;
+}
+
+/*
+ * The next field with its contents.  False with a reason if it is malformed; f->start says where it
+ * begins in any case.
+ */
+static inline bool
+next_field(PromBytes *b, Field *f, const char **reason)
+{
+	uint64		tag;
+
+	f->start = b->at;
+	tag = prom_bytes_varint(b);
+	f->number = tag >> 3 > WIRE_MAX_FIELD ? 0 : (uint32) (tag >> 3);
+	f->type = (WireType) (tag & 7);
+	f->bytes = NULL;
+	f->len = 0;
+	f->varint = 0;
+	if (b->bad)
+		*reason = "truncated or overlong field tag";
+	else if (f->number == 0)
+		*reason = "field number out of range";
+	else if (f->type == WIRE_VARINT)
+	{
+		f->varint = prom_bytes_varint(b);
+		if (!b->bad)
+			return true;
+		*reason = "truncated or overlong varint";
+	}
+	else if (f->type == WIRE_BYTES)
+	{
+		uint64		len = prom_bytes_varint(b);
+
+		if (b->bad)
+			*reason = "truncated or overlong length";
+		else if ((f->bytes = prom_bytes_take(b, len)) != NULL)
+		{
+			f->len = (size_t) len;
+			return true;
+		}
+		else
+			*reason = "field is longer than its message";
+	}
+	else if (f->type == WIRE_64BIT || f->type == WIRE_32BIT)
+	{
+		f->len = f->type == WIRE_64BIT ? 8 : 4;
+		if ((f->bytes = prom_bytes_take(b, f->len)) != NULL)
+			return true;
+		*reason = "field is longer than its message";
+	}
+	else if (f->type == WIRE_GROUP || f->type == WIRE_GROUP_END)
+		*reason = "groups are not supported";
+	else
+		*reason = "unknown wire type";
+	return false;
+}
+
+/* On failure "at" is the field at fault; the same holds for the checks below. */
+static bool
+check_series(const Field *message, PromWriteSeries *s, Field *at, const char **reason)
+{
+	PromBytes	b = prom_bytes(message->bytes, message->len);
+	const uint8 *labels_end = NULL;
+	bool		together = true;
+
+	memset(s, 0, sizeof(*s));
+	s->message = message->bytes;
+	s->message_len = message->len;
+	while (b.at < b.end)
+	{
+		Field		f;
+		bool		ok;
+
+		if (!next_field(&b, at, reason))
+			return false;
+		f = *at;
+		if (f.number < FIELD_LABEL || f.number > FIELD_HISTOGRAM)
+			continue;
+		if (f.type != WIRE_BYTES)
+		{
+			*reason = "wrong wire type of a label, sample, exemplar or histogram";
+			return false;
+		}
+		switch (f.number)
+		{
+			case FIELD_LABEL:
+				if (s->nlabels++ == 0)
+					s->labels = f.start;
+				else if (f.start != labels_end)
+					together = false;
+				labels_end = b.at;
+				ok = check_label(&f, at, reason);
+				break;
+			case FIELD_SAMPLE:
+				s->nsamples++;
+				ok = check_sample(&f, at, reason);
+				break;
+			case FIELD_EXEMPLAR:
+				s->nexemplars++;
+				ok = check_message(&f, at, reason);
+				break;
+			default:
+				s->nhistograms++;
+				ok = check_message(&f, at, reason);
+		}
+		if (!ok)
+			return false;
+	}
+	if (together && s->nlabels > 0)
+		s->labels_len = labels_end - s->labels;
+	return true;
+}
+
+static inline bool
+check_label(const Field *message, Field *at, const char **reason)
+{
+	PromBytes	b = prom_bytes(message->bytes, message->len);
+
+	while (b.at < b.end)
+	{
+		if (!next_field(&b, at, reason))
+			return false;
+		if ((at->number == FIELD_NAME || at->number == FIELD_VALUE) && at->type != WIRE_BYTES)
+		{
+			*reason = "wrong wire type of a label's name or value";
+			return false;
+		}
+	}
+	return true;
+}
+
+static inline bool
+check_sample(const Field *message, Field *at, const char **reason)
+{
+	PromBytes	b = prom_bytes(message->bytes, message->len);
+
+	while (b.at < b.end)
+	{
+		if (!next_field(&b, at, reason))
+			return false;
+		if ((at->number == FIELD_SAMPLE_VALUE && at->type != WIRE_64BIT) ||
+			(at->number == FIELD_TIMESTAMP && at->type != WIRE_VARINT))
+		{
+			*reason = "wrong wire type of a sample's value or timestamp";
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool
+check_message(const Field *message, Field *at, const char **reason)
+{
+	PromBytes	b = prom_bytes(message->bytes, message->len);
+
+	while (b.at < b.end)
+	{
+		if (!next_field(&b, at, reason))
+			return false;
+	}
+	return true;
+}
+
+/* An enum value of a later protocol is UNKNOWN. */
+static bool
+read_metadata(const Field *message, PromWriteMetadata *m, Field *at, const char **reason)
+{
+	PromBytes	b = prom_bytes(message->bytes, message->len);
+
+	memset(m, 0, sizeof(*m));
+	m->family = m->help = m->unit = "";
+	while (b.at < b.end)
+	{
+		bool		is_text;
+
+		if (!next_field(&b, at, reason))
+			return false;
+		is_text = at->number == FIELD_FAMILY || at->number == FIELD_HELP || at->number == FIELD_UNIT;
+		if ((at->number == FIELD_TYPE && at->type != WIRE_VARINT) ||
+			(is_text && at->type != WIRE_BYTES))
+		{
+			*reason = "wrong wire type in metadata";
+			return false;
+		}
+		switch (at->number)
+		{
+			case FIELD_TYPE:
+				m->type = at->varint <= METADATA_MAX_TYPE ? (uint32) at->varint : 0;
+				break;
+			case FIELD_FAMILY:
+				m->family = (const char *) at->bytes;
+				m->family_len = at->len;
+				break;
+			case FIELD_HELP:
+				m->help = (const char *) at->bytes;
+				m->help_len = at->len;
+				break;
+			case FIELD_UNIT:
+				m->unit = (const char *) at->bytes;
+				m->unit_len = at->len;
+				break;
+		}
+	}
+	return true;
+}
+
+/* The next nested message of a number in a checked series. */
+static inline bool
+next_known(const PromWriteSeries *s, size_t *pos, uint32 number, PromBytes *message)
+{
+	PromBytes	b = prom_bytes(s->message + *pos, s->message_len - *pos);
+	const char *reason;
+	Field		f;
+
+	while (b.at < b.end && next_field(&b, &f, &reason))
+	{
+		if (f.number != number)
+			continue;
+		*pos = b.at - s->message;
+		*message = prom_bytes(f.bytes, f.len);
+		return true;
+	}
+	*pos = s->message_len;
+	return false;
+}

@@ -1,0 +1,332 @@
+# Promgres.pm
+#	  What the TAP tests share: a server with promgres, HTTP to its gateway, remote_write bodies, and
+#	  real programs (Prometheus, node exporter) around it.
+#
+# A node is a PostgreSQL::Test::Cluster; its gateway's port is kept in $node->{gateway_port}.  Programs
+# started by spawn() are ended when the test ends, however it ends.
+package Promgres;
+
+use strict;
+use warnings;
+
+use Exporter 'import';
+use HTTP::Tiny;
+use IO::Socket::INET;
+use JSON::PP;
+use POSIX ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+our @EXPORT = qw(new_node start_node configure gateway_url http_get http_post http_json query_json
+  write_body remote_write wait_for free_port spawn end_program worker_pid
+  sample_series sample_answers samples_of);
+
+my %running;
+
+# A port nobody listens on.
+sub free_port
+{
+	my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1)
+	  or die "no free port: $!";
+	return $socket->sockport;
+}
+
+# Settings that every server of the tests has.  Its gateway gets a port of its own.
+sub configure
+{
+	my ($node, %setting) = @_;
+
+	$node->{gateway_port} = free_port();
+	$node->append_conf('postgresql.conf', <<"CONF");
+shared_preload_libraries = 'promgres'
+promgres.listen_addresses = '127.0.0.1'
+promgres.port = $node->{gateway_port}
+max_connections = 60
+shared_buffers = 64MB
+restart_after_crash = on
+log_statement = none
+CONF
+	$node->append_conf('postgresql.conf', "$_ = '$setting{$_}'") foreach sort keys %setting;
+	return;
+}
+
+# A new server, not yet started.
+sub new_node
+{
+	my ($name, %setting) = @_;
+
+	my $node = PostgreSQL::Test::Cluster->new($name);
+	$node->init(allows_streaming => 1, extra => [ '-E', 'UTF8', '--locale=C.UTF-8' ]);
+	configure($node, %setting);
+	return $node;
+}
+
+# Start it, make the extension, and wait until the gateway is ready.
+sub start_node
+{
+	my ($node) = @_;
+
+	$node->start;
+	$node->safe_psql('postgres', 'CREATE EXTENSION IF NOT EXISTS promgres');
+	wait_for(sub { http_get($node, '/-/ready')->{status} == 200 }, 'the gateway is ready');
+	return $node;
+}
+
+sub gateway_url
+{
+	my ($node, $path) = @_;
+	return "http://127.0.0.1:$node->{gateway_port}" . ($path // '');
+}
+
+# Each request has a connection of its own, so that a killed gateway is not seen through an old one.
+sub http_request
+{
+	my ($method, $url, %options) = @_;
+	return HTTP::Tiny->new(timeout => 30, keep_alive => 0)->request($method, $url, \%options);
+}
+
+# The answer: {status, content, headers}; status 599 if there was none.
+sub http_get
+{
+	my ($node, $path) = @_;
+	return http_request('GET', gateway_url($node, $path));
+}
+
+# The same with a body: bytes, or a list of form fields.
+sub http_post
+{
+	my ($node, $path, $body, %headers) = @_;
+
+	if (ref $body)
+	{
+		$body = HTTP::Tiny->new->www_form_urlencode($body);
+		$headers{'Content-Type'} = 'application/x-www-form-urlencoded';
+	}
+	return http_request('POST', gateway_url($node, $path), content => $body, headers => \%headers);
+}
+
+# The parsed answer to a form.
+sub http_json
+{
+	my ($node, $path, $form) = @_;
+	my $answer = http_post($node, $path, $form);
+	my $json = eval { decode_json($answer->{content}) };
+	return $json // { status => "HTTP $answer->{status}", error => $answer->{content} };
+}
+
+# The result part of a query, in an order that does not depend on the server, as canonical JSON.
+sub query_json
+{
+	my ($node, $path, $form) = @_;
+	my $answer = http_json($node, $path, $form);
+	my $json = JSON::PP->new->canonical;
+
+	return $json->encode($answer) if $answer->{status} ne 'success';
+	my $result = $answer->{data}{result};
+	return $json->encode($result) if $answer->{data}{resultType} eq 'scalar';
+	return join "\n", sort map { $json->encode($_) } @$result;
+}
+
+sub varint
+{
+	my ($n) = @_;
+	my $out = '';
+	do
+	{
+		my $low = $n & 127;
+		$n >>= 7;
+		$out .= chr($n ? $low | 128 : $low);
+	} while ($n);
+	return $out;
+}
+
+sub message
+{
+	my ($number, $bytes) = @_;
+	return varint($number << 3 | 2) . varint(length $bytes) . $bytes;
+}
+
+# A remote_write 1.0 body of [ \%labels, [ t_ms, value ], ... ] series.  The value 'stale' is a stale
+# marker.
+sub write_body
+{
+	my @series = @_;
+	my $request = '';
+
+	foreach my $series (@series)
+	{
+		my ($labels, @samples) = @$series;
+		my $bytes = '';
+		foreach my $name (sort keys %$labels)
+		{
+			my ($n, $v) = ($name, $labels->{$name});
+			utf8::encode($_) foreach ($n, $v);
+			$bytes .= message(1, message(1, $n) . message(2, $v));
+		}
+		foreach my $sample (@samples)
+		{
+			my ($t, $value) = @$sample;
+			my $bits = $value eq 'stale' ? pack('H*', '020000000000f07f') : pack('d<', $value);
+			$bytes .= message(2, "\x09$bits\x10" . varint($t));
+		}
+		$request .= message(1, $bytes);
+	}
+
+	# Snappy's block format, literals only.
+	my $out = varint(length $request);
+	for (my $at = 0; $at < length $request; $at += 65536)
+	{
+		my $part = substr($request, $at, 65536);
+		$out .= "\xf4" . pack('v', length($part) - 1) . $part;
+	}
+	return $out;
+}
+
+# Send series; the answer.
+sub remote_write
+{
+	my ($node, @series) = @_;
+	return http_post($node, '/api/v1/write', write_body(@series),
+		'Content-Type' => 'application/x-protobuf',
+		'Content-Encoding' => 'snappy',
+		'X-Prometheus-Remote-Write-Version' => '0.1.0');
+}
+
+# A small data set of every kind the tests of copies need: counters with a reset, a classic histogram,
+# special values, a series that ends, unusual labels.  Three hours at 15 s, ending at a fixed time.
+our $sample_end_ms = 1_700_006_400_000;
+
+sub sample_series
+{
+	my @times = map { $sample_end_ms - 15_000 * (720 - $_) } 0 .. 720;
+	my $points = sub {
+		my ($value) = @_;
+		return map { [ $times[$_], $value->($_) ] } 0 .. $#times;
+	};
+	my @series;
+
+	foreach my $instance (1 .. 5)
+	{
+		my %labels = (job => 'app', instance => "host$instance:9100");
+		push @series,
+		  [ { %labels, __name__ => 'requests_total' }, $points->(sub { ($_[0] % 400) * $instance }) ],
+		  [ { %labels, __name__ => 'temperature' }, $points->(sub { 20 + sin($_[0] / 50) * $instance }) ];
+		foreach my $le (0.1, 1, 10, '+Inf')
+		{
+			my $share = $le eq '+Inf' ? 1 : (0.3, 0.8, 0.95)[ $le < 1 ? 0 : $le < 10 ? 1 : 2 ];
+			push @series, [ { %labels, __name__ => 'latency_bucket', le => $le },
+				$points->(sub { int($_[0] * 10 * $share) }) ];
+		}
+	}
+	push @series,
+	  [ { __name__ => 'special', kind => 'nan' }, [ $sample_end_ms, 'nan' ] ],
+	  [ { __name__ => 'special', kind => 'inf' }, [ $sample_end_ms, 9**9**9 ] ],
+	  [ { __name__ => 'special', kind => 'denormal' }, [ $sample_end_ms, 5e-324 ] ],
+	  [ { __name__ => 'special', kind => "quote \" backslash \\ \x{1f40e}" }, [ $sample_end_ms, 1 ] ],
+	  [ { __name__ => 'ends', job => 'app' }, [ $sample_end_ms - 60_000, 1 ], [ $sample_end_ms - 30_000, 'stale' ] ];
+	return @series;
+}
+
+# The answers to several questions about it, as text.
+sub sample_answers
+{
+	my ($node) = @_;
+	my %range = (start => $sample_end_ms / 1000 - 3600, end => $sample_end_ms / 1000, step => 60);
+	my @answers;
+
+	foreach my $expr ('requests_total', 'special', 'ends', 'sum by (job) (rate(requests_total[5m]))',
+		'avg without (instance) (temperature)', 'max_over_time(temperature[10m])',
+		'histogram_quantile(0.9, sum by (le) (rate(latency_bucket[5m])))',
+		'requests_total / on (instance, job) temperature', 'temperature > 20')
+	{
+		push @answers, $expr,
+		  query_json($node, '/api/v1/query', { query => $expr, time => $sample_end_ms / 1000 }),
+		  query_json($node, '/api/v1/query_range', { query => $expr, %range });
+	}
+	return join "\n", @answers;
+}
+
+# All samples as text, one a line, bits and all: what must survive a dump, a crash, a standby.
+sub samples_of
+{
+	my ($node, $database) = @_;
+	return $node->safe_psql($database // 'postgres', <<'SQL');
+SELECT labels, t_ms, encode(float8send(value), 'hex')
+FROM prom.samples_of('{__name__=~".+"}', '-infinity', 'infinity')
+ORDER BY labels::text COLLATE "C", t_ms
+SQL
+}
+
+# Wait until the condition holds; false (and a note) if it does not within the time.
+sub wait_for
+{
+	my ($condition, $what, $seconds) = @_;
+	my $deadline = time + ($seconds // $PostgreSQL::Test::Utils::timeout_default);
+
+	until (eval { $condition->() })
+	{
+		if (time > $deadline)
+		{
+			diag("timed out waiting until $what");
+			return 0;
+		}
+		sleep 0.1;
+	}
+	return 1;
+}
+
+# The pid of a worker by a part of its backend_type, or undef.
+sub worker_pid
+{
+	my ($node, $type) = @_;
+	my $pid = $node->safe_psql('postgres',
+		"SELECT pid FROM pg_stat_activity WHERE backend_type LIKE '%$type%' LIMIT 1");
+	return $pid eq '' ? undef : $pid;
+}
+
+# Start a program with its output in the log directory; its pid.
+sub spawn
+{
+	my ($name, @command) = @_;
+	my $log = "$PostgreSQL::Test::Utils::log_path/$name.log";
+	my $pid = fork // die "fork: $!";
+
+	if ($pid == 0)
+	{
+		open STDIN, '<', '/dev/null';
+		open STDOUT, '>>', $log;
+		open STDERR, '>&', \*STDOUT;
+		exec { $command[0] } @command or POSIX::_exit(127);
+	}
+	$running{$pid} = $name;
+	return $pid;
+}
+
+# End a program and wait until it is gone.
+sub end_program
+{
+	my ($pid, $signal) = @_;
+
+	return unless delete $running{$pid};
+	kill $signal // 'TERM', $pid;
+	foreach (1 .. 100)
+	{
+		return if waitpid($pid, POSIX::WNOHANG()) != 0;
+		sleep 0.1;
+	}
+	kill 'KILL', $pid;
+	waitpid $pid, 0;
+	return;
+}
+
+END
+{
+	# waitpid must not change the exit status of the test.
+	my $status = $?;
+	end_program($_) foreach keys %running;
+	$? = $status;
+}
+
+1;
