@@ -232,3 +232,56 @@ SELECT pg_catalog.pg_extension_config_dump('prom.series', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.shard', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.metric', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.label_value', '');
+
+CREATE FUNCTION prom.series_id(labels prom.labels, OUT shard int2, OUT sid int4) RETURNS record
+	AS 'MODULE_PATHNAME', 'prom_series_id' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION prom.series_id(prom.labels) IS 'id of a series, which is created if it is not there';
+
+CREATE FUNCTION prom._series_removed() RETURNS void
+	AS 'MODULE_PATHNAME', 'prom_series_removed' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION prom._series_removed() IS 'tell every backend that series were removed';
+
+CREATE FUNCTION prom._remove_series(shards int2[], sids int4[]) RETURNS int8
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	removed int8;
+	gone_shards int2[];
+	gone_names text[];
+	gone_values text[];
+BEGIN
+	-- Whoever ingests holds a lock that conflicts with this one until its samples are committed.
+	LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
+	WITH gone AS (
+		DELETE FROM prom.series s
+		USING unnest(shards, sids) AS r(shard, sid)
+		WHERE s.shard = r.shard AND s.sid = r.sid
+		RETURNING s.shard, s.labels
+	), pair AS (
+		SELECT DISTINCT g.shard, p.key, p.value
+		FROM gone g, jsonb_each_text(g.labels::jsonb) AS p
+	)
+	SELECT (SELECT count(*) FROM gone),
+		   array_agg(pair.shard), array_agg(pair.key), array_agg(pair.value)
+	INTO removed, gone_shards, gone_names, gone_values
+	FROM pair;
+	IF removed = 0 THEN
+		RETURN 0;
+	END IF;
+
+	DELETE FROM prom.label_value v
+	USING unnest(gone_shards, gone_names, gone_values) AS g(shard, name, value)
+	WHERE v.shard = g.shard AND v.name = g.name AND v.value = g.value
+		AND NOT EXISTS (
+			SELECT FROM prom.series s
+			WHERE s.shard = g.shard
+				AND s.pairs @> ARRAY[prom._label_pair(g.name, g.value)]
+				AND prom._label_eq(s.labels, g.name, g.value));
+
+	UPDATE prom.shard h SET removals = h.removals + 1 WHERE h.shard = ANY (shards);
+	PERFORM prom._series_removed();
+	RETURN removed;
+END
+$$;
+COMMENT ON FUNCTION prom._remove_series(int2[], int4[]) IS 'remove series, and labels that no other series has; the caller has removed their samples';

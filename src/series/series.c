@@ -1,0 +1,630 @@
+/*
+ * series.c
+ *	  Label set -> id: find or create, many at a time.
+ *
+ * A series is found by the 128-bit hash of its canonical bytes.  Those not found are made while the
+ * row of their shard in prom.shard is locked: only its holder creates, so after another look the ids
+ * can be given out and all rows inserted without meeting anyone.  Shards are locked in ascending order
+ * and before any row is written, hence two senders of the same new series wait but do not deadlock.
+ *
+ * Ids are given out in blocks of 64 per metric name: sid = block * 64 + slot.  Rows that hold the
+ * samples of one block then hold one metric.
+ *
+ * The statements see what is committed now, also in a transaction with an older snapshot: an id that
+ * was removed meanwhile would be worse than an early look.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/syscache.h"
+#include "utils/uuid.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "series/cache.h"
+#include "series/hashmap.h"
+#include "series/labels.h"
+
+#define BLOCK_SLOTS			64
+#define MAX_BLOCK			(PG_INT32_MAX / BLOCK_SLOTS - 1)
+#define METRIC_KEY_BYTES	1024
+
+/* So many series are looked up and made with one statement each. */
+#define SLICE_SERIES		8192
+
+/* One wanted label set of a slice, however often it is wanted. */
+typedef struct Wanted
+{
+	PromSeriesWant *want;		/* the first */
+	PromSeriesHash fingerprint;
+	PromSeriesId id;			/* sid is PROM_HASHMAP_FREE while it is unknown */
+	int			metric;			/* index in the list of metrics, while it is made */
+} Wanted;
+
+typedef struct Metric
+{
+	Datum		name;			/* text, cut to METRIC_KEY_BYTES */
+	int32		block;
+	int32		used;
+} Metric;
+
+typedef enum Statement
+{
+	FIND_SERIES,
+	LOCK_SHARD,
+	ADD_SHARD,
+	FIND_METRICS,
+	SAVE_METRICS,
+	SAVE_SHARD,
+	ADD_SERIES,
+	ADD_VALUES,
+	SUM_REMOVALS,
+	NSTATEMENTS
+} Statement;
+
+#define ANY_LABELS_ARRAY 0		/* stands for prom.labels[], whose oid is not constant */
+
+static const struct
+{
+	const char *sql;
+	int			nargs;
+	Oid			args[4];
+}			statements[NSTATEMENTS] =
+{
+	[FIND_SERIES] = {
+		"SELECT w.i, s.sid FROM unnest($1, $2) WITH ORDINALITY AS w(shard, fingerprint, i)"
+		" JOIN prom.series s ON s.shard OPERATOR(pg_catalog.=) w.shard"
+		" AND s.fingerprint OPERATOR(pg_catalog.=) w.fingerprint",
+		2, {INT2ARRAYOID, UUIDARRAYOID}
+	},
+	[LOCK_SHARD] = {
+		"SELECT next_block FROM prom.shard WHERE shard OPERATOR(pg_catalog.=) $1 FOR UPDATE",
+		1, {INT2OID}
+	},
+	[ADD_SHARD] = {
+		"INSERT INTO prom.shard (shard) VALUES ($1) ON CONFLICT DO NOTHING",
+		1, {INT2OID}
+	},
+	[FIND_METRICS] = {
+		"SELECT w.i, m.block, m.used FROM unnest($2) WITH ORDINALITY AS w(name, i)"
+		" JOIN prom.metric m ON m.shard OPERATOR(pg_catalog.=) $1"
+		" AND m.name OPERATOR(pg_catalog.=) w.name",
+		2, {INT2OID, TEXTARRAYOID}
+	},
+	[SAVE_METRICS] = {
+		"INSERT INTO prom.metric (shard, name, block, used)"
+		" SELECT $1, w.name, w.block, w.used FROM unnest($2, $3, $4) AS w(name, block, used)"
+		" ON CONFLICT (shard, name) DO UPDATE SET block = EXCLUDED.block, used = EXCLUDED.used",
+		4, {INT2OID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID}
+	},
+	[SAVE_SHARD] = {
+		"UPDATE prom.shard SET next_block = $2 WHERE shard OPERATOR(pg_catalog.=) $1",
+		2, {INT2OID, INT4OID}
+	},
+	[ADD_SERIES] = {
+		"INSERT INTO prom.series (shard, sid, fingerprint, labels, pairs)"
+		" SELECT $1, w.sid, w.fingerprint, w.labels, prom._label_pairs(w.labels)"
+		" FROM unnest($2, $3, $4) AS w(sid, fingerprint, labels)",
+		4, {INT2OID, INT4ARRAYOID, UUIDARRAYOID, ANY_LABELS_ARRAY}
+	},
+	[ADD_VALUES] = {
+		"INSERT INTO prom.label_value (shard, name, value, digest)"
+		" SELECT $1, w.name, w.value, w.digest FROM unnest($2, $3, $4) AS w(name, value, digest)"
+		" ON CONFLICT DO NOTHING",
+		4, {INT2OID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID}
+	},
+	[SUM_REMOVALS] = {
+		"SELECT pg_catalog.sum(removals)::pg_catalog.int8 FROM prom.shard",
+		0, {0}
+	},
+};
+
+/* Settings under which the statements are planned: once, and to look up by index. */
+static const char *const plan_settings[][2] = {
+	{"plan_cache_mode", "force_generic_plan"},
+	{"enable_seqscan", "off"},
+	{"enable_hashjoin", "off"},
+	{"enable_mergejoin", "off"},
+	{"jit", "off"},
+};
+
+static SPIPlanPtr plans[NSTATEMENTS];
+static Oid	plans_labels_type;
+
+PG_FUNCTION_INFO_V1(prom_series_id);
+PG_FUNCTION_INFO_V1(prom_series_removed);
+
+static int	begin_statements(void);
+static void end_statements(int nest_level);
+static void run(Statement statement, Datum *args);
+static int64 result_int(uint64 row, int column);
+static void resolve_slice(PromSeriesWant *want, int n);
+static PromSeriesHash fingerprint_of(const PromLabels *l);
+static int16 shard_of(const PromLabels *l);
+static int	find_series(Wanted **list, int n);
+static void make_series(Wanted **list, int n);
+static int32 lock_shard(int16 shard);
+static void make_in_shard(int16 shard, Wanted **list, int n);
+static Metric *find_metrics(int16 shard, Wanted **list, int n, int *nmetrics);
+static void save_metrics(int16 shard, const Metric *metrics, int n);
+static int32 next_sid(Metric *metric, int32 *next_block);
+static void add_series(int16 shard, Wanted **list, int n);
+static void add_values(int16 shard, Wanted **list, int n);
+static Datum array_of(Datum *elements, int n, Oid type);
+static Datum uuid_of(PromSeriesHash hash);
+
+void
+prom_series_init(void)
+{
+	prom_series_cache_init();
+}
+
+void
+prom_series_resolve(PromSeriesWant *want, int n)
+{
+	MemoryContext slice_context = AllocSetContextCreate(CurrentMemoryContext, "promgres series",
+														ALLOCSET_DEFAULT_SIZES);
+
+	for (int done = 0; done < n; done += SLICE_SERIES)
+	{
+		MemoryContext old;
+		int			nest_level;
+
+		CHECK_FOR_INTERRUPTS();
+		nest_level = begin_statements();
+		old = MemoryContextSwitchTo(slice_context);
+		resolve_slice(want + done, Min(n - done, SLICE_SERIES));
+		MemoryContextSwitchTo(old);
+		end_statements(nest_level);
+		MemoryContextReset(slice_context);
+	}
+	MemoryContextDelete(slice_context);
+}
+
+int64
+prom_series_removals(void)
+{
+	int			nest_level = begin_statements();
+	int64		removals;
+
+	run(SUM_REMOVALS, NULL);
+	removals = result_int(0, 1);
+	end_statements(nest_level);
+	return removals;
+}
+
+Datum
+prom_series_id(PG_FUNCTION_ARGS)
+{
+	PromLabels *l = PG_GETARG_PROM_LABELS_P(0);
+	PromSeriesWant want = {prom_series_raw_hash(VARDATA_ANY(l), VARSIZE_ANY_EXHDR(l)), l, {0, 0}};
+	TupleDesc	tupdesc;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	if (get_call_result_type(fcinfo, NULL, &tupdesc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	prom_series_begin();
+	if (!prom_series_cached(want.raw, &want.id))
+		prom_series_resolve(&want, 1);
+	values[0] = Int16GetDatum(want.id.shard);
+	values[1] = Int32GetDatum(want.id.sid);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}
+
+/* To be called by whoever removed series: every backend looks at prom.shard.removals again. */
+Datum
+prom_series_removed(PG_FUNCTION_ARGS)
+{
+	CacheInvalidateRelcacheByRelid(prom_series_lock());
+	PG_RETURN_VOID();
+}
+
+/* Connect, plan what has no plan, and set what planning needs; returns the level to go back to. */
+static int
+begin_statements(void)
+{
+	Oid			labels_type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("labels"),
+											  ObjectIdGetDatum(get_namespace_oid("prom", false)));
+	int			nest_level = NewGUCNestLevel();
+
+	for (int i = 0; i < lengthof(plan_settings); i++)
+		(void) set_config_option(plan_settings[i][0], plan_settings[i][1], PGC_USERSET,
+								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	SPI_connect();
+
+	/* The extension was dropped and made again. */
+	for (int i = 0; i < NSTATEMENTS && labels_type != plans_labels_type; i++)
+	{
+		if (plans[i])
+			SPI_freeplan(plans[i]);
+		plans[i] = NULL;
+	}
+	plans_labels_type = labels_type;
+	return nest_level;
+}
+
+static void
+end_statements(int nest_level)
+{
+	SPI_finish();
+	AtEOXact_GUC(true, nest_level);
+}
+
+static void
+run(Statement statement, Datum *args)
+{
+	int			status;
+
+	if (plans[statement] == NULL)
+	{
+		Oid			types[lengthof(statements[0].args)];
+		SPIPlanPtr	plan;
+
+		for (int i = 0; i < statements[statement].nargs; i++)
+		{
+			types[i] = statements[statement].args[i];
+			if (types[i] == ANY_LABELS_ARRAY)
+				types[i] = get_array_type(plans_labels_type);
+		}
+		plan = SPI_prepare(statements[statement].sql, statements[statement].nargs, types);
+		if (plan == NULL || SPI_keepplan(plan) != 0)
+			elog(ERROR, "could not prepare statement: %s", SPI_result_code_string(SPI_result));
+		plans[statement] = plan;
+	}
+	status = SPI_execute_snapshot(plans[statement], args, NULL, GetLatestSnapshot(),
+								  InvalidSnapshot, false, true, 0);
+	if (status < 0)
+		elog(ERROR, "could not run statement: %s", SPI_result_code_string(status));
+}
+
+/* An integer of the last result; NULL is 0. */
+static int64
+result_int(uint64 row, int column)
+{
+	TupleDesc	desc = SPI_tuptable->tupdesc;
+	bool		isnull;
+	Datum		d = SPI_getbinval(SPI_tuptable->vals[row], desc, column, &isnull);
+
+	if (isnull)
+		return 0;
+	return TupleDescAttr(desc, column - 1)->atttypid == INT8OID ? DatumGetInt64(d) : DatumGetInt32(d);
+}
+
+static void
+resolve_slice(PromSeriesWant *want, int n)
+{
+	PromHashMap seen = {CurrentMemoryContext};
+	Wanted	   *wanted = palloc(n * sizeof(Wanted));
+	Wanted	  **list = palloc(n * sizeof(Wanted *));
+	int		   *which = palloc(n * sizeof(int));
+	int			nwanted = 0;
+	int			nlist;
+
+	prom_hashmap_reserve(&seen, n);
+	for (int i = 0; i < n; i++)
+	{
+		PromSeriesHash fingerprint = fingerprint_of(want[i].labels);
+		PromHashEntry *e = prom_hashmap_find(&seen, fingerprint);
+		Wanted	   *w = &wanted[nwanted];
+
+		which[i] = e ? e->id.sid : nwanted;
+		if (e)
+			continue;
+		w->want = &want[i];
+		w->fingerprint = fingerprint;
+		w->id = (PromSeriesId) {shard_of(want[i].labels), PROM_HASHMAP_FREE};
+		prom_hashmap_put(&seen, fingerprint, (PromSeriesId) {0, nwanted});
+		list[nwanted++] = w;
+	}
+
+	nlist = find_series(list, nwanted);
+	if (nlist > 0)
+		make_series(list, nlist);
+	for (int i = 0; i < n; i++)
+	{
+		want[i].id = wanted[which[i]].id;
+		prom_series_learn(want[i].raw, want[i].id);
+	}
+}
+
+static PromSeriesHash
+fingerprint_of(const PromLabels *l)
+{
+	return prom_series_raw_hash(VARDATA_ANY(l), VARSIZE_ANY_EXHDR(l));
+}
+
+/* One server holds one shard. */
+static int16
+shard_of(const PromLabels *l)
+{
+	return 0;
+}
+
+/* Fills in the ids that exist; those without stay in the list, in their order.  Returns how many. */
+static int
+find_series(Wanted **list, int n)
+{
+	Datum	   *shards = palloc(n * sizeof(Datum));
+	Datum	   *fingerprints = palloc(n * sizeof(Datum));
+	Datum		args[2];
+	int			unknown = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		shards[i] = Int16GetDatum(list[i]->id.shard);
+		fingerprints[i] = uuid_of(list[i]->fingerprint);
+	}
+	args[0] = array_of(shards, n, INT2OID);
+	args[1] = array_of(fingerprints, n, UUIDOID);
+	run(FIND_SERIES, args);
+	for (uint64 row = 0; row < SPI_processed; row++)
+		list[result_int(row, 1) - 1]->id.sid = (int32) result_int(row, 2);
+	SPI_freetuptable(SPI_tuptable);
+
+	for (int i = 0; i < n; i++)
+	{
+		if (list[i]->id.sid == PROM_HASHMAP_FREE)
+			list[unknown++] = list[i];
+	}
+	return unknown;
+}
+
+/* By shard, then in the order in which they came. */
+static int
+compare_wanted(const void *a, const void *b)
+{
+	const Wanted *wa = *(Wanted *const *) a;
+	const Wanted *wb = *(Wanted *const *) b;
+
+	if (wa->id.shard != wb->id.shard)
+		return wa->id.shard < wb->id.shard ? -1 : 1;
+	return (wa > wb) - (wa < wb);
+}
+
+static void
+make_series(Wanted **list, int n)
+{
+	qsort(list, n, sizeof(Wanted *), compare_wanted);
+	for (int i = 0; i < n; i++)
+	{
+		if (i == 0 || list[i]->id.shard != list[i - 1]->id.shard)
+			(void) lock_shard(list[i]->id.shard);
+	}
+
+	/* Somebody may have made them while we waited. */
+	n = find_series(list, n);
+	for (int i = 0, end; i < n; i = end)
+	{
+		int16		shard = list[i]->id.shard;
+
+		for (end = i + 1; end < n && list[end]->id.shard == shard;)
+			end++;
+		make_in_shard(shard, list + i, end - i);
+	}
+}
+
+/* Lock the row of a shard, which is made when it is first needed; returns its next block. */
+static int32
+lock_shard(int16 shard)
+{
+	Datum		args[] = {Int16GetDatum(shard)};
+	int32		next_block;
+
+	run(LOCK_SHARD, args);
+	if (SPI_processed == 0)
+	{
+		run(ADD_SHARD, args);
+		run(LOCK_SHARD, args);
+	}
+	if (SPI_processed != 1)
+		elog(ERROR, "shard %d is missing", shard);
+	next_block = (int32) result_int(0, 1);
+	SPI_freetuptable(SPI_tuptable);
+	return next_block;
+}
+
+static void
+make_in_shard(int16 shard, Wanted **list, int n)
+{
+	int32		next_block = lock_shard(shard);
+	int32		first_block = next_block;
+	int			nmetrics;
+	Metric	   *metrics = find_metrics(shard, list, n, &nmetrics);
+
+	for (int i = 0; i < n; i++)
+		list[i]->id.sid = next_sid(&metrics[list[i]->metric], &next_block);
+	save_metrics(shard, metrics, nmetrics);
+	if (next_block != first_block)
+	{
+		Datum		args[] = {Int16GetDatum(shard), Int32GetDatum(next_block)};
+
+		run(SAVE_SHARD, args);
+	}
+	add_series(shard, list, n);
+	add_values(shard, list, n);
+}
+
+/* The metrics of the list, each once, with their open blocks. */
+static Metric *
+find_metrics(int16 shard, Wanted **list, int n, int *nmetrics)
+{
+	PromHashMap seen = {CurrentMemoryContext};
+	Metric	   *metrics = palloc(n * sizeof(Metric));
+	Datum	   *names = palloc(n * sizeof(Datum));
+	Datum		args[2];
+
+	*nmetrics = 0;
+	prom_hashmap_reserve(&seen, n);
+	for (int i = 0; i < n; i++)
+	{
+		const char *name = "";
+		int			len = 0;
+		PromSeriesHash hash;
+		PromHashEntry *e;
+
+		(void) prom_labels_get(list[i]->want->labels, "__name__", 8, &name, &len);
+		len = pg_encoding_mbcliplen(PG_UTF8, name, len, METRIC_KEY_BYTES);
+		hash = prom_series_raw_hash(name, len);
+		e = prom_hashmap_find(&seen, hash);
+		list[i]->metric = e ? e->id.sid : *nmetrics;
+		if (e)
+			continue;
+		prom_hashmap_put(&seen, hash, (PromSeriesId) {0, *nmetrics});
+		names[*nmetrics] = PointerGetDatum(cstring_to_text_with_len(name, len));
+		metrics[*nmetrics] = (Metric) {names[*nmetrics], 0, BLOCK_SLOTS};
+		(*nmetrics)++;
+	}
+
+	args[0] = Int16GetDatum(shard);
+	args[1] = array_of(names, *nmetrics, TEXTOID);
+	run(FIND_METRICS, args);
+	for (uint64 row = 0; row < SPI_processed; row++)
+	{
+		Metric	   *m = &metrics[result_int(row, 1) - 1];
+
+		m->block = (int32) result_int(row, 2);
+		m->used = (int32) result_int(row, 3);
+	}
+	SPI_freetuptable(SPI_tuptable);
+	return metrics;
+}
+
+static void
+save_metrics(int16 shard, const Metric *metrics, int n)
+{
+	Datum	   *names = palloc(n * sizeof(Datum));
+	Datum	   *blocks = palloc(n * sizeof(Datum));
+	Datum	   *used = palloc(n * sizeof(Datum));
+	Datum		args[4];
+
+	for (int i = 0; i < n; i++)
+	{
+		names[i] = metrics[i].name;
+		blocks[i] = Int32GetDatum(metrics[i].block);
+		used[i] = Int32GetDatum(metrics[i].used);
+	}
+	args[0] = Int16GetDatum(shard);
+	args[1] = array_of(names, n, TEXTOID);
+	args[2] = array_of(blocks, n, INT4OID);
+	args[3] = array_of(used, n, INT4OID);
+	run(SAVE_METRICS, args);
+}
+
+/* The next free slot of the metric's block, or the first one of a new block. */
+static int32
+next_sid(Metric *metric, int32 *next_block)
+{
+	if (metric->used >= BLOCK_SLOTS)
+	{
+		if (*next_block > MAX_BLOCK)
+			ereport(ERROR,
+					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+					 errmsg("shard has no series ids left"),
+					 errdetail("A shard has %d blocks of %d ids.", MAX_BLOCK + 1, BLOCK_SLOTS)));
+		metric->block = (*next_block)++;
+		metric->used = 0;
+	}
+	return metric->block * BLOCK_SLOTS + metric->used++;
+}
+
+static void
+add_series(int16 shard, Wanted **list, int n)
+{
+	Datum	   *sids = palloc(n * sizeof(Datum));
+	Datum	   *fingerprints = palloc(n * sizeof(Datum));
+	Datum	   *labels = palloc(n * sizeof(Datum));
+	Datum		args[4];
+
+	for (int i = 0; i < n; i++)
+	{
+		sids[i] = Int32GetDatum(list[i]->id.sid);
+		fingerprints[i] = uuid_of(list[i]->fingerprint);
+		labels[i] = PointerGetDatum(list[i]->want->labels);
+	}
+	args[0] = Int16GetDatum(shard);
+	args[1] = array_of(sids, n, INT4OID);
+	args[2] = array_of(fingerprints, n, UUIDOID);
+	args[3] = array_of(labels, n, plans_labels_type);
+	run(ADD_SERIES, args);
+}
+
+/* The distinct labels of the list into prom.label_value. */
+static void
+add_values(int16 shard, Wanted **list, int n)
+{
+	PromHashMap seen = {CurrentMemoryContext};
+	Datum	   *names;
+	Datum	   *values;
+	Datum	   *digests;
+	Datum		args[4];
+	int			nlabels = 0;
+	int			nvalues = 0;
+
+	for (int i = 0; i < n; i++)
+		nlabels += prom_label_walk(list[i]->want->labels).left;
+	names = palloc_extended((nlabels + 1) * sizeof(Datum), MCXT_ALLOC_HUGE);
+	values = palloc_extended((nlabels + 1) * sizeof(Datum), MCXT_ALLOC_HUGE);
+	digests = palloc_extended((nlabels + 1) * sizeof(Datum), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < n; i++)
+	{
+		PromLabelWalk w = prom_label_walk(list[i]->want->labels);
+		PromLabel	label;
+
+		while (prom_label_next(&w, &label))
+		{
+			XXH64_hash_t seed = XXH3_64bits(label.name, label.name_len);
+			XXH128_hash_t h = XXH3_128bits_withSeed(label.value, label.value_len, seed);
+			PromSeriesHash key = {h.low64, h.high64};
+
+			prom_hashmap_reserve(&seen, seen.n + 1);
+			if (prom_hashmap_find(&seen, key))
+				continue;
+			prom_hashmap_put(&seen, key, (PromSeriesId) {0, 0});
+			names[nvalues] = PointerGetDatum(cstring_to_text_with_len(label.name, label.name_len));
+			values[nvalues] = PointerGetDatum(cstring_to_text_with_len(label.value, label.value_len));
+			digests[nvalues++] = uuid_of(prom_series_raw_hash(label.value, label.value_len));
+		}
+	}
+	if (nvalues == 0)
+		return;
+	args[0] = Int16GetDatum(shard);
+	args[1] = array_of(names, nvalues, TEXTOID);
+	args[2] = array_of(values, nvalues, TEXTOID);
+	args[3] = array_of(digests, nvalues, UUIDOID);
+	run(ADD_VALUES, args);
+}
+
+static Datum
+array_of(Datum *elements, int n, Oid type)
+{
+	int16		len;
+	bool		byval;
+	char		align;
+
+	get_typlenbyvalalign(type, &len, &byval, &align);
+	return PointerGetDatum(construct_array(elements, n, type, len, byval, align));
+}
+
+static Datum
+uuid_of(PromSeriesHash hash)
+{
+	pg_uuid_t  *uuid = palloc(sizeof(pg_uuid_t));
+	XXH128_hash_t h = {hash.low, hash.high};
+
+	XXH128_canonicalFromHash((XXH128_canonical_t *) uuid->data, h);
+	return UUIDPGetDatum(uuid);
+}
