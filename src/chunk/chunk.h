@@ -80,9 +80,10 @@ typedef struct PromChunkReader
 } PromChunkReader;
 
 /*
- * Open a (detoasted) chunk, which must outlive the reader.  Checks the head and the directory;
- * columns are checked when they are decoded.  The reader is zeroed before its first open; opening it
- * again reuses its memory (taken from the context current at the first open).  O(1) for plain chunks.
+ * Open a (detoasted) chunk, which must outlive the reader.  Checks the head and the series ids; the
+ * directory is checked by the first count or read, columns when they are decoded.  The reader is
+ * zeroed before its first open; opening it again reuses its memory (taken from the context current at
+ * the first open).  O(1) for plain chunks.
  */
 extern void prom_chunk_open(PromChunkReader *r, const PromChunk *chunk);
 
@@ -93,10 +94,20 @@ extern int	prom_chunk_find(const PromChunkReader *r, int32 sid);
 extern int	prom_chunk_count(const PromChunkReader *r, int column);
 extern void prom_chunk_read(PromChunkReader *r, int column, int64 *t_ms, double *values);
 
+/*
+ * The same in two halves.  The times stay the reader's, until the next read or open; looking at them
+ * first may spare the values.
+ */
+extern const int64 *prom_chunk_times(PromChunkReader *r, int column);
+extern void prom_chunk_values(PromChunkReader *r, int column, double *values);
+
 /* True if the chunk has any series s with sids[0..n-1] containing s (sids ascending). */
 extern bool prom_chunk_has_any(const PromChunkReader *r, const int32 *sids, int n);
 
-/* Full check of foreign bytes; returns NULL or a static reason (plain C beneath). */
+/*
+ * Full check of foreign bytes: every column is decoded.  Returns NULL or a static reason.  Plain chunks
+ * are foreign nowhere, so they do not pass.
+ */
 extern const char *prom_chunk_verify(const uint8 *bytes, size_t len);
 
 /* ---- merge.c ---- */
@@ -115,7 +126,8 @@ typedef struct PromGather
 	int64	   *order;
 	int			size;
 	bool		sorted;
-	bool		mixed;			/* more than one order seen */
+	bool		mixed;			/* more than one order seen; until then "order" is not filled */
+	int64		only_order;		/* the one seen */
 	MemoryContext cxt;
 } PromGather;
 
@@ -140,14 +152,22 @@ extern void prom_gather_finish(PromGather *g);
 typedef struct PromMerge
 {
 	PromGather	gather;
+	int16		shard;			/* of the chunks added */
+	bool		shard_known;
 	struct PromMergeInput *inputs;
 	int			ninputs;
 	int			size;
+	struct binaryheap *heap;	/* of inputs; made by the first next */
 	MemoryContext cxt;
 } PromMerge;
 
 extern void prom_merge_init(PromMerge *m, MemoryContext cxt);
 extern void prom_merge_add(PromMerge *m, const PromChunk *chunk, int64 order);
 extern bool prom_merge_next(PromMerge *m, int32 *sid);
+
+/* ---- type.c ---- */
+
+/* "fresh", "warm", "cold" or "plain"; anything else raises. */
+extern PromChunkStyle prom_chunk_style(text *name);
 
 #endif							/* PROM_CHUNK_H */

@@ -105,6 +105,14 @@ prom_bytes_u64le(PromBytes *b)
 	return p ? prom_get_u64le(p) : 0;
 }
 
+static inline uint8 *
+prom_put_u64le(uint8 *p, uint64 v)
+{
+	for (int i = 0; i < 8; i++)
+		p[i] = (uint8) (v >> (8 * i));
+	return p + 8;
+}
+
 /* Write a varint at p, which has room for 10 bytes; returns the byte after it. */
 static inline uint8 *
 prom_put_varint(uint8 *p, uint64 v)

@@ -36,7 +36,39 @@ typedef struct PromVals
 #define DatumGetPromValsP(d)	((PromVals *) PG_DETOAST_DATUM(d))
 #define PG_GETARG_PROM_VALS_P(n) DatumGetPromValsP(PG_GETARG_DATUM(n))
 
-extern PromVals *prom_vals_new(int nsteps); /* all absent; palloc'd */
+/* ---- vals.c ---- */
+
+extern PromVals *prom_vals_new(int nsteps); /* all absent; palloc'd; checks the number */
+extern PromVals *prom_vals_const(double v);
+extern PromVals *prom_vals_copy(const PromVals *x);
+extern void prom_vals_check_steps(int nsteps);	/* raises unless 1 .. PROM_VALS_MAX_STEPS */
+
+/* ---- binary.c ---- */
+
+typedef enum PromqlBinary
+{
+	PROMQL_BINARY_ADD, PROMQL_BINARY_SUB, PROMQL_BINARY_MUL, PROMQL_BINARY_DIV, PROMQL_BINARY_MOD,
+	PROMQL_BINARY_POW, PROMQL_BINARY_ATAN2,
+	/* from here on: comparisons */
+	PROMQL_BINARY_EQ, PROMQL_BINARY_NE, PROMQL_BINARY_LT, PROMQL_BINARY_LE, PROMQL_BINARY_GT,
+	PROMQL_BINARY_GE
+} PromqlBinary;
+
+/* The operator of a text; raises if it is none of the kind wanted. */
+extern PromqlBinary promql_binary_parse(const text *op, bool comparison);
+
+/* Number of steps of a result of two operands; raises if they disagree. */
+extern int	promql_binary_steps(const PromVals *l, const PromVals *r);
+
+/* One step; false if a filter comparison drops it (then nothing is written). */
+extern bool promql_binary_step(PromqlBinary op, double l, double r, bool returns_bool, bool keep_right,
+							   double *result);
+
+static inline bool
+prom_vals_is_const(const PromVals *x)
+{
+	return (x->flags & PROM_VALS_CONST) != 0;
+}
 
 static inline bool
 prom_vals_has(const PromVals *x, int i)

@@ -1,0 +1,263 @@
+/*
+ * gateway.h
+ *	  What the files of the gateway share: watches, pools and jobs, requests.  Private to this room.
+ *
+ * A request comes in through libmicrohttpd, becomes a job of a pool, is suspended until a backend
+ * has done the job, and is answered.  All of it happens in one process and one thread.
+ */
+#ifndef PROM_GATEWAY_H
+#define PROM_GATEWAY_H
+
+#include "postgres.h"
+
+#include <microhttpd.h>
+
+#include "lib/ilist.h"
+#include "lib/stringinfo.h"
+#include "libpq-fe.h"
+#include "nodes/pg_list.h"
+#include "utils/timestamp.h"
+
+/* ---- gateway.c ---- */
+
+/* Somebody who waits for a file descriptor. */
+typedef struct PromWatch
+{
+	void		(*ready) (void *owner, uint32 events);
+	void	   *owner;
+} PromWatch;
+
+/* Watch fd for epoll events, or change what it is watched for; false when the kernel refuses. */
+extern bool prom_gateway_watch(int fd, uint32 events, PromWatch *watch);
+extern void prom_gateway_unwatch(int fd);
+
+extern MemoryContext prom_gateway_context;	/* lives as long as the worker */
+
+extern int	prom_gateway_port;
+extern char *prom_gateway_listen_addresses;
+extern int	prom_gateway_max_connections;
+extern int	prom_gateway_max_header_kb;
+extern int	prom_gateway_max_body_kb;
+extern int	prom_gateway_max_response_kb;
+extern int	prom_gateway_request_timeout_ms;
+extern int	prom_gateway_query_timeout_ms;
+extern int	prom_gateway_query_connections;
+
+/* ---- listen.c ---- */
+
+/* Bind what is not bound yet; says what failed once, and tries again when called again. */
+extern void prom_listen_open(struct MHD_Daemon *daemon);
+extern void prom_listen_close(void);
+
+/* A client has come or gone, or time has passed: accept again, or stop for a while. */
+extern void prom_listen_tick(int nclients);
+
+/* ---- pool.c ---- */
+
+typedef struct PromPool PromPool;
+typedef struct PromConn PromConn;
+
+typedef struct PromOutcome
+{
+	bool		ok;
+	bool		cancelled;		/* by prom_pool_cancel */
+	bool		timed_out;		/* the job's time was over */
+	bool		queued;			/* it never reached a backend */
+	char		sqlstate[6];
+	const char *message;		/* UTF-8, no line feed at the end; "" if ok */
+} PromOutcome;
+
+#define PROM_JOB_MAX_PARAMS 6
+
+/* One statement for a backend.  Its memory belongs to who submits it, until "done" was called. */
+typedef struct PromJob
+{
+	dlist_node	node;
+	PromPool   *pool;
+	PromConn   *conn;			/* NULL: waits in the queue */
+	const char *sql;
+	int			nparams;
+	Oid			types[PROM_JOB_MAX_PARAMS];
+	const char *values[PROM_JOB_MAX_PARAMS];
+	int			lengths[PROM_JOB_MAX_PARAMS];
+	int			formats[PROM_JOB_MAX_PARAMS];
+	int			timeout_ms;		/* statement_timeout, 0: none */
+	const char *parameter;		/* of the request, that errors in PromQL are about */
+	TimestampTz submitted;
+	bool		cancelled;
+	PromOutcome outcome;
+
+	void		(*rows) (struct PromJob *job, PGresult *rows);	/* may be called many times */
+	void		(*notice) (struct PromJob *job, const PGresult *notice);	/* may be NULL */
+	void		(*done) (struct PromJob *job);	/* called once; the statement is committed if outcome.ok */
+	void	   *owner;
+} PromJob;
+
+extern PromPool *prom_pool_ingest;	/* asks prom_write_next() for work */
+extern PromPool *prom_pool_query;
+extern PromPool *prom_pool_control; /* short things that must not wait behind queries */
+
+extern void prom_pool_start(void);
+extern bool prom_pool_submit(PromPool *pool, PromJob *job); /* false: the queue is full */
+extern void prom_pool_cancel(PromJob *job);
+extern void prom_pool_dispatch(PromPool *pool);
+extern void prom_pool_tick(void);
+extern void prom_pool_reload(void); /* settings have changed: connect anew where it matters */
+extern void prom_pool_stop(void);	/* all jobs end now, without success */
+extern void prom_job_param(PromJob *job, Oid type, const char *value);
+
+/* ---- request.c ---- */
+
+/* A connection of a client. */
+typedef struct PromClient
+{
+	dlist_node	node;
+	int			fd;
+	bool		working;		/* a request is complete and its answer not yet sent */
+	TimestampTz since;			/* when that began, or when the last answer was sent */
+	PromWatch	watch;
+	struct PromRequest *request;
+} PromClient;
+
+typedef struct PromParam
+{
+	const char *name;
+	const char *value;
+} PromParam;
+
+typedef enum PromRequestState
+{
+	PROM_REQUEST_NEW,			/* the request line is there */
+	PROM_REQUEST_BODY,			/* headers are checked, the body comes */
+	PROM_REQUEST_REFUSED,		/* answer is known, the rest of the body is thrown away */
+	PROM_REQUEST_SUSPENDED,		/* a backend works */
+	PROM_REQUEST_ANSWERED		/* answer is complete; may be resumed */
+} PromRequestState;
+
+typedef struct PromRequest
+{
+	MemoryContext context;		/* everything of the request, the answer included */
+	PromRequestState state;
+	bool		suspended;		/* it was, whatever its state is now */
+	struct MHD_Connection *connection;
+	PromClient *client;
+	const struct PromRoute *route;
+	char	   *path;			/* as sent, without the query string and a prefix /prometheus */
+	char	   *url_query;		/* as sent */
+	bool		is_api;			/* answers in the envelope of the API, with CORS headers */
+
+	char	   *body;			/* has room for a zero byte more */
+	size_t		body_len;
+	size_t		body_room;
+	size_t		body_received;	/* also what was thrown away */
+
+	PromParam  *params;			/* of body and URL, in this order */
+	int			nparams;
+
+	PromJob		job;
+	/* write.c */
+	dlist_node	node;			/* in the queue of bodies */
+	bool		alone;			/* not in one call with others */
+	char	   *refusal;		/* what prom.ingest() did not take */
+
+	List	   *warnings;		/* char * */
+	List	   *infos;
+
+	bool		has_extension;	/* /-/ready */
+
+	int			status;
+	const char *content_type;
+	const char *allow;			/* 405: value of the header Allow */
+	bool		retry_later;	/* Retry-After */
+	bool		close;			/* no further request on this connection */
+	StringInfoData answer;
+} PromRequest;
+
+extern struct MHD_Daemon *prom_request_daemon(void);
+extern int	prom_request_clients(void); /* how many there are */
+extern void prom_request_tick(void);	/* ends the connections of slow clients */
+
+/* Fill in the answer (once), and resume the connection if it is suspended. */
+extern void prom_answer_text(PromRequest *r, int status, const char *fmt,...) pg_attribute_printf(3, 4);
+extern void prom_answer_error(PromRequest *r, int status, const char *type, const char *fmt,...) pg_attribute_printf(4, 5);
+extern void prom_answer_empty(PromRequest *r, int status);
+extern void prom_answer_ready(PromRequest *r, int status, const char *content_type);
+
+/* The value of a parameter, "" if it is absent. */
+extern const char *prom_request_param(const PromRequest *r, const char *name);
+
+/* Wait for something that will call prom_answer_...(). */
+extern void prom_request_suspend(PromRequest *r);
+
+/*
+ * Hand r->job to a pool and suspend the request; 503 if the queue is full.  The rows are fragments of
+ * JSON, in the first column, that make the value of "data", unless r->job has functions of its own.
+ */
+extern void prom_request_ask(PromRequest *r, PromPool *pool);
+
+/* ---- routes.c ---- */
+
+typedef struct PromRoute
+{
+	const char *methods;		/* as in the header Allow */
+	const char *path;			/* one "*" stands for one segment */
+	bool		(*check) (PromRequest *r);	/* before the body; false: it is answered */
+	void		(*run) (PromRequest *r);
+} PromRoute;
+
+/* The route of a path and method; on 404 and 405 answers and returns NULL. */
+extern const PromRoute *prom_route(PromRequest *r, const char *method);
+extern bool prom_route_allows(const char *methods, const char *method);
+
+/* Answer what went wrong in a backend.  "parameter" is the one that holds PromQL. */
+extern void prom_answer_outcome(PromRequest *r, const PromOutcome *o, const char *parameter);
+
+/* Would the same thing work later?  Then a sender must keep its data. */
+extern bool prom_outcome_is_transient(const PromOutcome *o);
+extern bool prom_outcome_is_missing(const PromOutcome *o);	/* the extension is not there */
+
+#define PROM_MISSING_TEXT \
+	"the extension promgres is missing in database \"%s\": run CREATE EXTENSION promgres there, or set promgres.database"
+
+/* ---- write.c ---- */
+
+extern bool prom_write_check(PromRequest *r);
+extern void prom_write_run(PromRequest *r);
+extern PromJob *prom_write_next(void);	/* the next group of bodies, or NULL */
+extern bool prom_write_waiting(void);
+
+/* ---- query.c, meta.c ---- */
+
+/* Annotations of a query travel as notices with these. */
+#define PROM_SQLSTATE_WARNING "01PRW"
+#define PROM_SQLSTATE_INFO "01PRI"
+
+extern void prom_query_run(PromRequest *r);
+extern void prom_query_range_run(PromRequest *r);
+extern void prom_labels_run(PromRequest *r);
+extern void prom_label_values_run(PromRequest *r);
+extern void prom_series_run(PromRequest *r);
+extern void prom_buildinfo_run(PromRequest *r);
+extern void prom_healthy_run(PromRequest *r);
+extern void prom_ready_run(PromRequest *r);
+
+/* ---- params.c: values of parameters; on a bad one answer 400 and return false ---- */
+
+extern bool prom_param_time(PromRequest *r, const char *name, int64 *t_ms);
+extern bool prom_param_time_or(PromRequest *r, const char *name, int64 fallback, int64 *t_ms);
+extern bool prom_param_duration(PromRequest *r, const char *name, int64 *ns);
+extern bool prom_param_lookback(PromRequest *r, int64 *lookback_ms);
+extern bool prom_param_timeout(PromRequest *r, int *timeout_ms);
+extern bool prom_param_limit(PromRequest *r, int *limit);
+
+/* Decode one segment of a path in place; false if it is malformed or not UTF-8. */
+extern bool prom_param_segment(char *segment);
+extern char *prom_param_quote(const char *s);
+
+/* ---- json.c ---- */
+
+extern void prom_json_string(StringInfo out, const char *s, int len);
+extern void prom_json_value(StringInfo out, double v);	/* with its quotes */
+extern void prom_json_time(StringInfo out, int64 t_ms);
+
+#endif							/* PROM_GATEWAY_H */

@@ -1,0 +1,526 @@
+/*
+ * meta.c
+ *	  Labels, label values, series, build information, health.
+ *
+ * In the gateway: parameters to a statement.  In the backend: selectors become a condition on
+ * prom.series, and what it yields is printed.  Names and values without a selector come from
+ * prom.label_value, which is small and sorted; but who sees only some of the series, by row
+ * security, gets them from the series.
+ */
+#include "postgres.h"
+
+#include "catalog/namespace.h"
+#include "catalog/pg_type.h"
+#include "common/hashfn.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/rls.h"
+
+#include "api/fragments.h"
+#include "api/gateway.h"
+#include "common/clock.h"
+#include "common/remote.h"
+#include "promql/promql.h"
+
+/* The Prometheus release whose API this is; clients decide by it what they may ask. */
+#define PROM_META_VERSION "3.5.0"
+#define PROM_META_FETCH 1000
+
+/* ---- in the gateway ---- */
+
+/* All values of match[], as an array literal. */
+static char *
+read_matches(PromRequest *r, int *n)
+{
+	StringInfoData out;
+
+	*n = 0;
+	initStringInfo(&out);
+	appendStringInfoChar(&out, '{');
+	for (int i = 0; i < r->nparams; i++)
+	{
+		if (strcmp(r->params[i].name, "match[]") != 0)
+			continue;
+		appendStringInfoString(&out, (*n)++ > 0 ? ",\"" : "\"");
+		for (const char *p = r->params[i].value; *p != '\0'; p++)
+		{
+			if (*p == '"' || *p == '\\')
+				appendStringInfoCharMacro(&out, '\\');
+			appendStringInfoCharMacro(&out, *p);
+		}
+		appendStringInfoChar(&out, '"');
+	}
+	appendStringInfoChar(&out, '}');
+	return out.data;
+}
+
+/* Parameters that the three endpoints share: match[], start, end, limit; then ask. */
+static void
+ask_series(PromRequest *r, const char *sql, bool match_required)
+{
+	int			limit;
+	int			nmatches;
+	int64		start_ms;
+	int64		end_ms;
+	char	   *matches = read_matches(r, &nmatches);
+
+	if (!prom_param_limit(r, &limit))
+		return;
+	if (match_required && nmatches == 0)
+	{
+		prom_answer_error(r, 400, "bad_data", "no match[] parameter provided");
+		return;
+	}
+	if (!prom_param_time_or(r, "start", PROM_MIN_TIMESTAMP_MS, &start_ms) ||
+		!prom_param_time_or(r, "end", PROM_MAX_TIMESTAMP_MS, &end_ms))
+		return;
+
+	r->job.sql = sql;
+	prom_job_param(&r->job, TEXTARRAYOID, matches);
+	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, start_ms));
+	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, end_ms));
+	prom_job_param(&r->job, INT4OID, psprintf("%d", limit));
+	r->job.timeout_ms = prom_gateway_query_timeout_ms;
+	r->job.parameter = "match[]";
+	prom_request_ask(r, prom_pool_query);
+}
+
+void
+prom_labels_run(PromRequest *r)
+{
+	ask_series(r, "SELECT prom._api_labels($1, $2, $3, $4)", false);
+}
+
+void
+prom_series_run(PromRequest *r)
+{
+	ask_series(r, "SELECT prom._api_series($1, $2, $3, $4)", true);
+}
+
+/*
+ * Undo the escaping of names for legacy systems: U__ in front, "__" is "_", "_2e_" is the code point.
+ * Anything malformed is a name as it stands.
+ */
+static char *
+unescape_name(char *name)
+{
+	StringInfoData out;
+
+	if (strncmp(name, "U__", 3) != 0)
+		return name;
+	initStringInfo(&out);
+	for (const char *p = name + 3; *p != '\0'; p++)
+	{
+		unsigned char utf8[5] = {0};
+		char	   *end;
+		unsigned long code;
+
+		if (*p != '_')
+			appendStringInfoChar(&out, *p);
+		else if (p[1] == '_')
+		{
+			appendStringInfoChar(&out, '_');
+			p++;
+		}
+		else
+		{
+			size_t		len = strspn(p + 1, "0123456789abcdefABCDEF");
+
+			code = strtoul(p + 1, &end, 16);
+			if (len < 1 || len > 6 || *end != '_' || !is_valid_unicode_codepoint(code))
+				return name;
+			unicode_to_utf8(code, utf8);
+			appendStringInfoString(&out, (char *) utf8);
+			p = end;
+		}
+	}
+	return out.data;
+}
+
+void
+prom_label_values_run(PromRequest *r)
+{
+	char	   *name = pstrdup(r->path + strlen("/api/v1/label/"));
+
+	*strchr(name, '/') = '\0';
+	if (!prom_param_segment(name) || name[0] == '\0')
+	{
+		prom_answer_error(r, 400, "bad_data", "invalid label name: %s", prom_param_quote(name));
+		return;
+	}
+	prom_job_param(&r->job, TEXTOID, unescape_name(name));
+	ask_series(r, "SELECT prom._api_label_values($1, $2, $3, $4, $5)", false);
+}
+
+void
+prom_buildinfo_run(PromRequest *r)
+{
+	prom_answer_text(r, 200,
+					 "{\"status\":\"success\",\"data\":{\"version\":\"%s\",\"revision\":\"\","
+					 "\"branch\":\"promgres\",\"buildUser\":\"\",\"buildDate\":\"\",\"goVersion\":\"\"}}",
+					 PROM_META_VERSION);
+	r->content_type = "application/json";
+}
+
+void
+prom_healthy_run(PromRequest *r)
+{
+	prom_answer_text(r, 200, "promgres is Healthy.\n");
+}
+
+static void
+ready_rows(PromJob *job, PGresult *rows)
+{
+	((PromRequest *) job->owner)->has_extension = true;
+}
+
+static void
+ready_done(PromJob *job)
+{
+	PromRequest *r = job->owner;
+
+	if (job->outcome.ok && r->has_extension)
+		prom_answer_text(r, 200, "promgres is Ready.\n");
+	else if (job->outcome.ok)
+		prom_answer_text(r, 503, "Service Unavailable: " PROM_MISSING_TEXT "\n", prom_remote_database);
+	else
+		prom_answer_text(r, 503, "Service Unavailable: %s\n", job->outcome.message);
+}
+
+/* Ready is who can reach the database and finds the extension there. */
+void
+prom_ready_run(PromRequest *r)
+{
+	r->job.sql = "SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'promgres'";
+	r->job.timeout_ms = prom_gateway_request_timeout_ms;
+	r->job.rows = ready_rows;
+	r->job.done = ready_done;
+	prom_request_ask(r, prom_pool_control);
+}
+
+/* ---- in the backend ---- */
+
+PG_FUNCTION_INFO_V1(prom_api_labels);
+PG_FUNCTION_INFO_V1(prom_api_label_values);
+PG_FUNCTION_INFO_V1(prom_api_series);
+
+/* A set of strings. */
+typedef struct TextKey
+{
+	const char *data;
+	int			len;
+} TextKey;
+
+typedef struct TextSet
+{
+	HTAB	   *hash;
+	MemoryContext context;		/* of the strings */
+} TextSet;
+
+static uint32
+text_key_hash(const void *key, Size size)
+{
+	const TextKey *k = key;
+
+	return hash_bytes((const unsigned char *) k->data, k->len);
+}
+
+static int
+text_key_match(const void *a, const void *b, Size size)
+{
+	const TextKey *x = a;
+	const TextKey *y = b;
+
+	return x->len == y->len ? memcmp(x->data, y->data, x->len) : 1;
+}
+
+static void *
+text_key_copy(void *dest, const void *src, Size size)
+{
+	return memcpy(dest, src, size);
+}
+
+static TextSet
+make_set(void)
+{
+	TextSet		set;
+	HASHCTL		ctl = {0};
+
+	set.context = CurrentMemoryContext;
+	ctl.keysize = sizeof(TextKey);
+	ctl.entrysize = sizeof(TextKey);
+	ctl.hash = text_key_hash;
+	ctl.match = text_key_match;
+	ctl.keycopy = text_key_copy;
+	ctl.hcxt = CurrentMemoryContext;
+	set.hash = hash_create("promgres texts", 256, &ctl,
+						   HASH_ELEM | HASH_FUNCTION | HASH_COMPARE | HASH_KEYCOPY | HASH_CONTEXT);
+	return set;
+}
+
+static void
+add_to_set(TextSet *set, const char *data, int len)
+{
+	TextKey		key = {data, len};
+	TextKey    *entry;
+	bool		found;
+
+	entry = hash_search(set->hash, &key, HASH_ENTER, &found);
+	if (!found)
+	{
+		char	   *copy = MemoryContextAlloc(set->context, Max(len, 1));
+
+		memcpy(copy, data, len);
+		entry->data = copy;
+	}
+}
+
+static int
+compare_keys(const void *a, const void *b)
+{
+	const TextKey *x = a;
+	const TextKey *y = b;
+	int			c = memcmp(x->data, y->data, Min(x->len, y->len));
+
+	return c != 0 ? c : x->len - y->len;
+}
+
+static void
+print_set(PromFragments *f, TextSet *set)
+{
+	long		n = hash_get_num_entries(set->hash);
+	TextKey    *all = MemoryContextAllocHuge(CurrentMemoryContext, (n + 1) * sizeof(TextKey));
+	HASH_SEQ_STATUS seq;
+	TextKey    *entry;
+	long		i = 0;
+
+	hash_seq_init(&seq, set->hash);
+	while ((entry = hash_seq_search(&seq)) != NULL)
+		all[i++] = *entry;
+	qsort(all, n, sizeof(TextKey), compare_keys);
+	for (i = 0; i < n; i++)
+	{
+		StringInfo	out = prom_fragments_element(f);
+
+		if (out == NULL)
+			break;
+		prom_json_string(out, all[i].data, all[i].len);
+	}
+}
+
+/* The selectors of match[], each with a matcher that needs a value. */
+static void
+append_selector(StringInfo sql, const char *text)
+{
+	int			n;
+	PromMatcher *matchers = promql_parse_selector(text, &n);
+	bool		needs_value = false;
+
+	for (int i = 0; i < n && !needs_value; i++)
+		needs_value = !prom_matcher_accepts_empty(&matchers[i]);
+	if (!needs_value)
+		ereport(ERROR,
+				(errcode(ERRCODE_SYNTAX_ERROR),
+				 errmsg("match[] must contain at least one non-empty matcher")));
+	appendStringInfoChar(sql, '(');
+	prom_matchers_sql(sql, "s", matchers, n);
+	appendStringInfoChar(sql, ')');
+}
+
+/*
+ * The statement that yields the labels of the series which satisfy any of the selectors.  Times only
+ * ever narrow, and answering for all times is allowed: they do not narrow here.
+ */
+static char *
+series_sql(ArrayType *matches, bool sorted)
+{
+	StringInfoData sql;
+	Datum	   *texts;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(matches, TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls, &n);
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT s.labels FROM prom.series AS s");
+	for (int i = 0; i < n; i++)
+	{
+		if (nulls[i])
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("selector must not be null")));
+		appendStringInfoString(&sql, i == 0 ? " WHERE " : " OR ");
+		append_selector(&sql, TextDatumGetCString(texts[i]));
+	}
+	if (sorted)
+		appendStringInfoString(&sql, " ORDER BY s.labels");
+	return sql.data;
+}
+
+/* Run a statement of one column that is not null; fn gets its values, its memory is short-lived. */
+static void
+for_each_value(const char *sql, int nargs, Oid *types, Datum *args,
+			   void (*fn) (void *arg, Datum value), void *arg)
+{
+	MemoryContext outer = CurrentMemoryContext;
+	MemoryContext row;
+	Portal		portal;
+
+	SPI_connect();
+	row = AllocSetContextCreate(CurrentMemoryContext, "promgres row", ALLOCSET_DEFAULT_SIZES);
+	portal = SPI_cursor_open_with_args(NULL, sql, nargs, types, args, NULL, true, 0);
+	for (;;)
+	{
+		SPI_cursor_fetch(portal, true, PROM_META_FETCH);
+		if (SPI_processed == 0)
+			break;
+		for (uint64 i = 0; i < SPI_processed; i++)
+		{
+			bool		isnull;
+			Datum		value = SPI_getbinval(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1, &isnull);
+
+			CHECK_FOR_INTERRUPTS();
+			MemoryContextSwitchTo(row);
+			if (!isnull)
+				fn(arg, value);
+			MemoryContextReset(row);
+		}
+		MemoryContextSwitchTo(outer);
+		SPI_freetuptable(SPI_tuptable);
+	}
+	SPI_cursor_close(portal);
+	SPI_finish();
+}
+
+/* Does the user see only some of the series? */
+static bool
+sees_part(void)
+{
+	Oid			series = get_relname_relid("series", get_namespace_oid("prom", false));
+
+	return check_enable_rls(series, InvalidOid, true) == RLS_ENABLED;
+}
+
+static void
+add_names(void *arg, Datum value)
+{
+	TextSet    *set = arg;
+	int			n;
+	PromLabel  *label = prom_labels_unpack(DatumGetPromLabelsP(value), &n);
+
+	for (int i = 0; i < n; i++)
+		add_to_set(set, label[i].name, label[i].name_len);
+}
+
+typedef struct ValueWalk
+{
+	TextSet    *set;
+	const char *name;
+} ValueWalk;
+
+static void
+add_value(void *arg, Datum value)
+{
+	ValueWalk  *walk = arg;
+	const char *data;
+	int			len;
+
+	if (prom_labels_get(DatumGetPromLabelsP(value), walk->name, strlen(walk->name), &data, &len))
+		add_to_set(walk->set, data, len);
+}
+
+static void
+print_text(void *arg, Datum value)
+{
+	text	   *t = DatumGetTextPP(value);
+	StringInfo	out = prom_fragments_element(arg);
+
+	if (out != NULL)
+		prom_json_string(out, VARDATA_ANY(t), VARSIZE_ANY_EXHDR(t));
+}
+
+static void
+print_labels(void *arg, Datum value)
+{
+	StringInfo	out = prom_fragments_element(arg);
+
+	if (out != NULL)
+		prom_fragments_labels(out, DatumGetPromLabelsP(value));
+}
+
+/* The distinct names, each found by one step in the index. */
+#define LABEL_NAMES_SQL \
+	"WITH RECURSIVE n(name) AS (" \
+	" (SELECT v.name FROM prom.label_value AS v ORDER BY v.name COLLATE \"C\" LIMIT 1)" \
+	" UNION ALL" \
+	" SELECT (SELECT v.name FROM prom.label_value AS v WHERE v.name COLLATE \"C\" OPERATOR(pg_catalog.>) n.name" \
+	"  ORDER BY v.name COLLATE \"C\" LIMIT 1) FROM n WHERE n.name IS NOT NULL)" \
+	" SELECT n.name FROM n WHERE n.name IS NOT NULL"
+
+#define LABEL_VALUES_SQL \
+	"SELECT v.value FROM prom.label_value AS v WHERE v.name OPERATOR(pg_catalog.=) $1" \
+	" ORDER BY v.value COLLATE \"C\""
+
+Datum
+prom_api_labels(PG_FUNCTION_ARGS)
+{
+	ArrayType  *matches = PG_GETARG_ARRAYTYPE_P(0);
+	PromFragments f;
+
+	prom_fragments_begin(&f, fcinfo, PG_GETARG_INT32(3));
+	appendStringInfoChar(&f.buf, '[');
+	if (ARR_NDIM(matches) == 0 && !sees_part())
+		for_each_value(LABEL_NAMES_SQL, 0, NULL, NULL, print_text, &f);
+	else
+	{
+		TextSet		set = make_set();
+
+		for_each_value(series_sql(matches, false), 0, NULL, NULL, add_names, &set);
+		print_set(&f, &set);
+	}
+	appendStringInfoChar(&f.buf, ']');
+	prom_fragments_end(&f);
+	return (Datum) 0;
+}
+
+Datum
+prom_api_label_values(PG_FUNCTION_ARGS)
+{
+	Datum		name = PG_GETARG_DATUM(0);
+	ArrayType  *matches = PG_GETARG_ARRAYTYPE_P(1);
+	Oid			type = TEXTOID;
+	PromFragments f;
+
+	prom_fragments_begin(&f, fcinfo, PG_GETARG_INT32(4));
+	appendStringInfoChar(&f.buf, '[');
+	if (ARR_NDIM(matches) == 0 && !sees_part())
+		for_each_value(LABEL_VALUES_SQL, 1, &type, &name, print_text, &f);
+	else
+	{
+		TextSet		set = make_set();
+		ValueWalk	walk = {&set, TextDatumGetCString(name)};
+
+		for_each_value(series_sql(matches, false), 0, NULL, NULL, add_value, &walk);
+		print_set(&f, &set);
+	}
+	appendStringInfoChar(&f.buf, ']');
+	prom_fragments_end(&f);
+	return (Datum) 0;
+}
+
+Datum
+prom_api_series(PG_FUNCTION_ARGS)
+{
+	PromFragments f;
+
+	prom_fragments_begin(&f, fcinfo, PG_GETARG_INT32(3));
+	appendStringInfoChar(&f.buf, '[');
+	for_each_value(series_sql(PG_GETARG_ARRAYTYPE_P(0), true), 0, NULL, NULL, print_labels, &f);
+	appendStringInfoChar(&f.buf, ']');
+	prom_fragments_end(&f);
+	return (Datum) 0;
+}

@@ -1,0 +1,695 @@
+/*
+ * request.c
+ *	  One request: its headers checked, its body under a cap, its time limited, its answer sent.
+ *
+ * libmicrohttpd reads and writes; it calls us when the request line is there, when the headers are
+ * complete, for each part of the body, and at the end.  What it lets pass and two readers of one
+ * connection could understand differently is refused here, and ends the connection.
+ *
+ * Nothing raises through libmicrohttpd: an error inside of a callback is logged and closes the
+ * connection.  Everything of a request lives in its memory context, which goes when the answer is sent.
+ */
+#include "postgres.h"
+
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "mb/pg_wchar.h"
+#include "nodes/pg_list.h"
+#include "utils/memutils.h"
+
+#include "api/gateway.h"
+#include "wire/wire.h"
+
+#define PROM_REQUEST_MAX_PARAMS 10000
+#define PROM_BODY_FIRST_ROOM	16384
+/* bodies of all requests together, in units of promgres.max_body_size */
+#define PROM_BODIES_MAX			8
+#define PROM_RETRY_AFTER		"1"
+#define PROM_ENVELOPE			"{\"status\":\"success\",\"data\":"
+
+static dlist_head clients = DLIST_STATIC_INIT(clients);
+static int	nclients = 0;
+static size_t bodies_size = 0;
+
+static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connection);
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+								  const char *method, const char *version, const char *upload,
+								  size_t *upload_size, void **con_cls);
+static void on_completed(void *arg, struct MHD_Connection *connection, void **con_cls,
+						 enum MHD_RequestTerminationCode why);
+static void on_connection(void *arg, struct MHD_Connection *connection, void **socket_context,
+						  enum MHD_ConnectionNotificationCode what);
+static PromRequest *make_request(struct MHD_Connection *connection, const char *uri);
+static enum MHD_Result step(PromRequest *r, const char *method, const char *upload, size_t *upload_size);
+static void begin(PromRequest *r, const char *method);
+static const char *check_headers(PromRequest *r, PromBodyHeaders *h);
+static enum MHD_Result take_body(PromRequest *r, const char *upload, size_t size);
+static void run(PromRequest *r);
+static bool read_params(PromRequest *r);
+static enum MHD_Result send_answer(PromRequest *r);
+static void client_ready(void *owner, uint32 events);
+
+/* The HTTP side of the gateway: it accepts nothing by itself, connections are added to it. */
+struct MHD_Daemon *
+prom_request_daemon(void)
+{
+	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0,
+							NULL, NULL, on_request, NULL,
+							MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL,
+							MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+							MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL,
+							MHD_OPTION_STRICT_FOR_CLIENT, 1,
+							MHD_OPTION_CONNECTION_LIMIT, (unsigned int) PG_INT32_MAX,
+							MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) prom_gateway_max_header_kb * 1024,
+							MHD_OPTION_END);
+}
+
+int
+prom_request_clients(void)
+{
+	return nclients;
+}
+
+/*
+ * A client has promgres.request_timeout to send a request, counted from its connection or from the
+ * answer before, and as long to take the answer's next bytes (which libmicrohttpd watches).
+ */
+void
+prom_request_tick(void)
+{
+	TimestampTz now = GetCurrentTimestamp();
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &clients)
+	{
+		PromClient *client = dlist_container(PromClient, node, iter.cur);
+
+		if (!client->working &&
+			TimestampDifferenceExceeds(client->since, now, prom_gateway_request_timeout_ms))
+			shutdown(client->fd, SHUT_RDWR);
+	}
+}
+
+/* ---- what libmicrohttpd calls ---- */
+
+/* Log an error that must not pass; the state of the server's error handling is clean afterwards. */
+static void
+swallow_error(MemoryContext context)
+{
+	MemoryContextSwitchTo(context);
+	EmitErrorReport();
+	FlushErrorState();
+}
+
+static void *
+on_uri(void *arg, const char *uri, struct MHD_Connection *connection)
+{
+	MemoryContext old = CurrentMemoryContext;
+	PromRequest *volatile r = NULL;
+
+	PG_TRY();
+	{
+		r = make_request(connection, uri);
+	}
+	PG_CATCH();
+	{
+		swallow_error(old);
+	}
+	PG_END_TRY();
+	return r;
+}
+
+static enum MHD_Result
+on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
+		   const char *version, const char *upload, size_t *upload_size, void **con_cls)
+{
+	MemoryContext old = CurrentMemoryContext;
+	PromRequest *r = *con_cls;
+	volatile enum MHD_Result result = MHD_NO;
+
+	if (r == NULL)
+		return MHD_NO;
+	PG_TRY();
+	{
+		MemoryContextSwitchTo(r->context);
+		result = step(r, method, upload, upload_size);
+		MemoryContextSwitchTo(old);
+	}
+	PG_CATCH();
+	{
+		swallow_error(old);
+		result = MHD_NO;
+	}
+	PG_END_TRY();
+	return result;
+}
+
+static void
+on_completed(void *arg, struct MHD_Connection *connection, void **con_cls,
+			 enum MHD_RequestTerminationCode why)
+{
+	PromRequest *r = *con_cls;
+
+	*con_cls = NULL;
+	if (r == NULL)
+		return;
+	bodies_size -= r->body_room;
+	if (r->client != NULL)
+	{
+		r->client->request = NULL;
+		r->client->working = false;
+		r->client->since = GetCurrentTimestamp();
+	}
+	MemoryContextDelete(r->context);
+}
+
+static void
+on_connection(void *arg, struct MHD_Connection *connection, void **socket_context,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	if (what == MHD_CONNECTION_NOTIFY_STARTED)
+	{
+		PromClient *client = MemoryContextAllocExtended(prom_gateway_context, sizeof(PromClient),
+														MCXT_ALLOC_ZERO | MCXT_ALLOC_NO_OOM);
+
+		*socket_context = client;
+		if (client == NULL)
+			return;
+		client->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
+		client->since = GetCurrentTimestamp();
+		client->watch.ready = client_ready;
+		client->watch.owner = client;
+		dlist_push_tail(&clients, &client->node);
+		nclients++;
+	}
+	else if (*socket_context != NULL)
+	{
+		PromClient *client = *socket_context;
+
+		dlist_delete(&client->node);
+		nclients--;
+		pfree(client);
+		*socket_context = NULL;
+	}
+}
+
+/* ---- from the request line to the answer ---- */
+
+static PromRequest *
+make_request(struct MHD_Connection *connection, const char *uri)
+{
+	MemoryContext context = AllocSetContextCreate(prom_gateway_context, "promgres request",
+												  ALLOCSET_SMALL_SIZES);
+	PromRequest *r = MemoryContextAllocZero(context, sizeof(PromRequest));
+	const char *query = strchr(uri, '?');
+	size_t		path_len = query ? (size_t) (query - uri) : strlen(uri);
+
+	r->context = context;
+	r->connection = connection;
+	r->client = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
+	r->url_query = MemoryContextStrdup(context, query ? query + 1 : "");
+	r->path = MemoryContextAllocZero(context, path_len + 1);
+	memcpy(r->path, uri, path_len);
+	if (strncmp(r->path, "/prometheus/", strlen("/prometheus/")) == 0)
+		r->path += strlen("/prometheus");
+	r->is_api = strncmp(r->path, "/api/v1/", strlen("/api/v1/")) == 0;
+	return r;
+}
+
+/* libmicrohttpd has something new of the request. */
+static enum MHD_Result
+step(PromRequest *r, const char *method, const char *upload, size_t *upload_size)
+{
+	size_t		size = *upload_size;
+
+	switch (r->state)
+	{
+		case PROM_REQUEST_NEW:
+			begin(r, method);
+			/* a refusal goes out before the body is read, and ends the connection */
+			return r->state == PROM_REQUEST_ANSWERED ? send_answer(r) : MHD_YES;
+
+		case PROM_REQUEST_BODY:
+		case PROM_REQUEST_REFUSED:
+			if (size > 0)
+			{
+				*upload_size = 0;
+				return take_body(r, upload, size);
+			}
+			if (r->client != NULL)
+			{
+				r->client->working = true;
+				r->client->since = GetCurrentTimestamp();
+				r->client->request = r;
+			}
+			if (r->state == PROM_REQUEST_BODY)
+				run(r);
+			/* once suspended, libmicrohttpd takes the answer only when it has resumed */
+			return r->suspended ? MHD_YES : send_answer(r);
+
+		case PROM_REQUEST_SUSPENDED:
+			return MHD_YES;
+
+		case PROM_REQUEST_ANSWERED:
+			return send_answer(r);
+	}
+	return MHD_NO;
+}
+
+/* The headers are complete: go on to the body, or answer. */
+static void
+begin(PromRequest *r, const char *method)
+{
+	PromBodyHeaders h = {0};
+	const char *reason = check_headers(r, &h);
+
+	if (r->client == NULL)
+	{
+		prom_answer_text(r, 503, "out of memory\n");
+		return;
+	}
+	MHD_set_connection_option(r->connection, MHD_CONNECTION_OPTION_TIMEOUT,
+							  (unsigned int) (prom_gateway_request_timeout_ms + 999) / 1000);
+	if (reason != NULL)
+	{
+		r->close = true;
+		prom_answer_text(r, 400, "%s\n", reason);
+		return;
+	}
+	r->route = prom_route(r, method);
+	if (r->route == NULL)
+		return;
+	if (r->route->check != NULL && !r->route->check(r))
+		return;
+	if (h.length > (uint64) prom_gateway_max_body_kb * 1024)
+	{
+		r->close = true;
+		prom_answer_text(r, 413, "the body is larger than promgres.max_body_size, %d kB\n",
+						 prom_gateway_max_body_kb);
+		return;
+	}
+	r->state = PROM_REQUEST_BODY;
+}
+
+typedef struct HeaderWalk
+{
+	PromBodyHeaders *body;
+	bool		folded;
+} HeaderWalk;
+
+/*
+ * A header continued on a second line (obs-fold) has been joined by libmicrohttpd, which moves the
+ * value to other memory; a value in one line follows its name and blanks.
+ */
+static enum MHD_Result
+see_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+	HeaderWalk *walk = arg;
+	const char *p;
+
+	prom_body_header(walk->body, name, value ? value : "");
+	if (value != NULL)
+	{
+		p = name + strlen(name) + 1;
+		if (value < p || value > p + prom_gateway_max_header_kb * 1024)
+			walk->folded = true;
+		else if (strspn(p, " \t") < (size_t) (value - p))
+			walk->folded = true;
+	}
+	return MHD_YES;
+}
+
+/* Why the request is refused, or NULL. */
+static const char *
+check_headers(PromRequest *r, PromBodyHeaders *h)
+{
+	HeaderWalk	walk = {h, false};
+
+	MHD_get_connection_values(r->connection, MHD_HEADER_KIND, see_header, &walk);
+	return walk.folded ? "folded header" : prom_body_check(h);
+}
+
+/*
+ * Once the body has begun, an answer must wait for its end.  What is too much is thrown away, and
+ * when that too is too much, the connection is cut.
+ */
+static enum MHD_Result
+take_body(PromRequest *r, const char *upload, size_t size)
+{
+	size_t		max = (size_t) prom_gateway_max_body_kb * 1024;
+
+	r->body_received += size;
+	if (r->body_received > 2 * max)
+		return MHD_NO;
+	if (r->state == PROM_REQUEST_REFUSED)
+		return MHD_YES;
+	if (r->body_received > max)
+	{
+		r->state = PROM_REQUEST_REFUSED;
+		r->close = true;
+		prom_answer_text(r, 413, "the body is larger than promgres.max_body_size, %d kB\n",
+						 prom_gateway_max_body_kb);
+		r->state = PROM_REQUEST_REFUSED;
+		return MHD_YES;
+	}
+	if (r->body_len + size + 1 > r->body_room)
+	{
+		size_t		room = Max(Max(r->body_room * 2, PROM_BODY_FIRST_ROOM), r->body_len + size + 1);
+		char	   *body = NULL;
+
+		room = Min(room, max + 1);
+		if (bodies_size - r->body_room + room <= (max + 1) * PROM_BODIES_MAX)
+			body = MemoryContextAllocExtended(r->context, room, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+		if (body == NULL)
+		{
+			r->retry_later = true;
+			prom_answer_text(r, 503, "too many bodies are waiting\n");
+			r->state = PROM_REQUEST_REFUSED;
+			return MHD_YES;
+		}
+		if (r->body != NULL)
+		{
+			memcpy(body, r->body, r->body_len);
+			pfree(r->body);
+		}
+		bodies_size += room - r->body_room;
+		r->body = body;
+		r->body_room = room;
+	}
+	memcpy(r->body + r->body_len, upload, size);
+	r->body_len += size;
+	return MHD_YES;
+}
+
+/* The request is complete. */
+static void
+run(PromRequest *r)
+{
+	if (r->route->check == NULL && !read_params(r))
+		return;
+	r->route->run(r);
+}
+
+static bool
+is_form(PromRequest *r)
+{
+	static const char form[] = "application/x-www-form-urlencoded";
+	const char *type = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Content-Type");
+	size_t		len = strlen(form);
+
+	return type != NULL && pg_strncasecmp(type, form, len) == 0 &&
+		(type[len] == '\0' || type[len] == ';' || type[len] == ' ');
+}
+
+/* Append the parameters of one source; false and an answer if it is malformed. */
+static bool
+read_form(PromRequest *r, char *form, size_t len)
+{
+	PromWireError err = {0};
+	size_t		pos = 0;
+	char	   *name;
+	char	   *value;
+	int			rc;
+
+	while ((rc = prom_form_next(form, len, &pos, &name, &value, &err)) > 0)
+	{
+		if (r->nparams >= PROM_REQUEST_MAX_PARAMS)
+		{
+			prom_answer_error(r, 400, "bad_data", "more than %d parameters", PROM_REQUEST_MAX_PARAMS);
+			return false;
+		}
+		if (!pg_is_ascii(value) &&
+			pg_encoding_verifymbstr(PG_UTF8, value, strlen(value)) != (int) strlen(value))
+		{
+			prom_answer_error(r, 400, "bad_data", "invalid parameter %s: invalid UTF-8",
+							  pg_encoding_verifymbstr(PG_UTF8, name, strlen(name)) == (int) strlen(name) ?
+							  prom_param_quote(name) : "value");
+			return false;
+		}
+		if (r->nparams % 16 == 0)
+			r->params = r->nparams == 0 ? palloc(16 * sizeof(PromParam)) :
+				repalloc(r->params, (r->nparams + 16) * sizeof(PromParam));
+		r->params[r->nparams].name = name;
+		r->params[r->nparams].value = value;
+		r->nparams++;
+	}
+	if (rc < 0)
+		prom_answer_error(r, 400, "bad_data", "malformed parameters: %s at byte %zu", err.reason, err.offset);
+	return rc == 0;
+}
+
+static bool
+read_params(PromRequest *r)
+{
+	if (r->body_len > 0 && is_form(r) && !read_form(r, r->body, r->body_len))
+		return false;
+	return read_form(r, r->url_query, strlen(r->url_query));
+}
+
+const char *
+prom_request_param(const PromRequest *r, const char *name)
+{
+	for (int i = 0; i < r->nparams; i++)
+	{
+		if (strcmp(r->params[i].name, name) == 0)
+			return r->params[i].value;
+	}
+	return "";
+}
+
+/* ---- while a backend works ---- */
+
+/* The client has closed its side; nobody will read the answer of a query. */
+static void
+client_ready(void *owner, uint32 events)
+{
+	PromClient *client = owner;
+	PromRequest *r = client->request;
+
+	prom_gateway_unwatch(client->fd);
+	if (r != NULL && r->state == PROM_REQUEST_SUSPENDED && r->job.pool != NULL)
+		prom_pool_cancel(&r->job);
+}
+
+static void
+receive_rows(PromJob *job, PGresult *rows)
+{
+	PromRequest *r = job->owner;
+	int			len = PQgetlength(rows, 0, 0);
+
+	if (r->answer.data == NULL)
+		return;
+	if ((size_t) r->answer.len + len > (size_t) prom_gateway_max_response_kb * 1024)
+	{
+		pfree(r->answer.data);
+		r->answer.data = NULL;
+		prom_pool_cancel(job);
+		return;
+	}
+	appendBinaryStringInfo(&r->answer, PQgetvalue(rows, 0, 0), len);
+}
+
+/* Warnings and infos of a query come as notices with an SQLSTATE of their own; see query.c. */
+static void
+receive_notice(PromJob *job, const PGresult *notice)
+{
+	PromRequest *r = job->owner;
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+	const char *sqlstate = PQresultErrorField(notice, PG_DIAG_SQLSTATE);
+	const char *message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (sqlstate != NULL && message != NULL && strcmp(sqlstate, PROM_SQLSTATE_WARNING) == 0)
+		r->warnings = lappend(r->warnings, pstrdup(message));
+	else if (sqlstate != NULL && message != NULL && strcmp(sqlstate, PROM_SQLSTATE_INFO) == 0)
+		r->infos = lappend(r->infos, pstrdup(message));
+	MemoryContextSwitchTo(old);
+}
+
+static void
+append_texts(StringInfo out, const char *key, List *texts)
+{
+	ListCell   *lc;
+
+	if (texts == NIL)
+		return;
+	appendStringInfo(out, ",\"%s\":[", key);
+	foreach(lc, texts)
+	{
+		const char *text = lfirst(lc);
+
+		if (lc != list_head(texts))
+			appendStringInfoChar(out, ',');
+		prom_json_string(out, text, strlen(text));
+	}
+	appendStringInfoChar(out, ']');
+}
+
+static void
+receive_end(PromJob *job)
+{
+	PromRequest *r = job->owner;
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+
+	if (r->answer.data == NULL)
+		prom_answer_error(r, 422, "execution", "the answer is larger than promgres.max_response_size, %d kB",
+						  prom_gateway_max_response_kb);
+	else if (!job->outcome.ok)
+		prom_answer_outcome(r, &job->outcome, job->parameter);
+	else
+	{
+		append_texts(&r->answer, "warnings", r->warnings);
+		append_texts(&r->answer, "infos", r->infos);
+		appendStringInfoChar(&r->answer, '}');
+		prom_answer_ready(r, 200, "application/json");
+	}
+	MemoryContextSwitchTo(old);
+}
+
+void
+prom_request_ask(PromRequest *r, PromPool *pool)
+{
+	r->job.owner = r;
+	if (r->job.rows == NULL)
+	{
+		r->job.rows = receive_rows;
+		r->job.notice = receive_notice;
+		r->job.done = receive_end;
+		initStringInfo(&r->answer);
+		appendStringInfoString(&r->answer, PROM_ENVELOPE);
+	}
+	prom_request_suspend(r);
+	(void) prom_gateway_watch(r->client->fd, EPOLLRDHUP | EPOLLONESHOT, &r->client->watch);
+	if (!prom_pool_submit(pool, &r->job))
+	{
+		r->retry_later = true;
+		prom_answer_error(r, 503, "unavailable", "too many queries are waiting");
+	}
+}
+
+void
+prom_request_suspend(PromRequest *r)
+{
+	r->state = PROM_REQUEST_SUSPENDED;
+	r->suspended = true;
+	MHD_suspend_connection(r->connection);
+}
+
+/* ---- answers ---- */
+
+void
+prom_answer_ready(PromRequest *r, int status, const char *content_type)
+{
+	bool		suspended = r->state == PROM_REQUEST_SUSPENDED;
+
+	r->status = status;
+	r->content_type = content_type;
+	r->state = PROM_REQUEST_ANSWERED;
+	if (suspended)
+	{
+		prom_gateway_unwatch(r->client->fd);
+		MHD_resume_connection(r->connection);
+	}
+}
+
+static void
+begin_answer(PromRequest *r)
+{
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+
+	initStringInfo(&r->answer);
+	MemoryContextSwitchTo(old);
+}
+
+static void
+append_va(StringInfo out, const char *fmt, va_list args)
+{
+	va_list		again;
+	int			needed;
+
+	for (;;)
+	{
+		va_copy(again, args);
+		needed = appendStringInfoVA(out, fmt, again);
+		va_end(again);
+		if (needed == 0)
+			return;
+		enlargeStringInfo(out, needed);
+	}
+}
+
+void
+prom_answer_text(PromRequest *r, int status, const char *fmt,...)
+{
+	va_list		args;
+
+	begin_answer(r);
+	va_start(args, fmt);
+	append_va(&r->answer, fmt, args);
+	va_end(args);
+	prom_answer_ready(r, status, "text/plain; charset=utf-8");
+}
+
+void
+prom_answer_error(PromRequest *r, int status, const char *type, const char *fmt,...)
+{
+	StringInfoData text;
+	va_list		args;
+
+	begin_answer(r);
+	initStringInfo(&text);
+	va_start(args, fmt);
+	append_va(&text, fmt, args);
+	va_end(args);
+	appendStringInfo(&r->answer, "{\"status\":\"error\",\"errorType\":\"%s\",\"error\":", type);
+	prom_json_string(&r->answer, text.data, text.len);
+	appendStringInfoChar(&r->answer, '}');
+	pfree(text.data);
+	prom_answer_ready(r, status, "application/json");
+}
+
+void
+prom_answer_empty(PromRequest *r, int status)
+{
+	begin_answer(r);
+	prom_answer_ready(r, status, NULL);
+}
+
+static void
+add_headers(PromRequest *r, struct MHD_Response *response)
+{
+	if (r->content_type != NULL)
+		MHD_add_response_header(response, "Content-Type", r->content_type);
+	if (r->allow != NULL)
+		MHD_add_response_header(response, "Allow", r->allow);
+	if (r->retry_later)
+		MHD_add_response_header(response, "Retry-After", PROM_RETRY_AFTER);
+	if (r->close)
+		MHD_add_response_header(response, "Connection", "close");
+	if (!r->is_api)
+		return;
+	MHD_add_response_header(response, "Vary", "Origin");
+	if (MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Origin") == NULL)
+		return;
+	MHD_add_response_header(response, "Access-Control-Allow-Origin", "*");
+	MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+	MHD_add_response_header(response, "Access-Control-Allow-Headers",
+							"Accept, Authorization, Content-Type, Origin");
+	MHD_add_response_header(response, "Access-Control-Expose-Headers", "Date");
+}
+
+/* The answer's bytes stay where they are: the request lives until they are sent. */
+static enum MHD_Result
+send_answer(PromRequest *r)
+{
+	struct MHD_Response *response;
+	enum MHD_Result result;
+
+	response = MHD_create_response_from_buffer(r->answer.len, r->answer.data, MHD_RESPMEM_PERSISTENT);
+	if (response == NULL)
+		return MHD_NO;
+	add_headers(r, response);
+	result = MHD_queue_response(r->connection, r->status, response);
+	MHD_destroy_response(response);
+	return result;
+}

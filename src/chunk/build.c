@@ -1,0 +1,376 @@
+/*
+ * build.c
+ *	  Builds chunks: begin, add series by series, finish.
+ *
+ * Columns are encoded as they come, so the builder knows how large the chunk would be if it ended
+ * now, and a caller can cut at a size.  A time column that was seen before is not stored again: the
+ * one of the series before is compared first, then a hash table is asked.  Plain chunks only gather
+ * arrays.  All memory belongs to a context of the builder, a child of the one current at begin.
+ */
+#include "postgres.h"
+
+#include "common/hashfn.h"
+#include "port/pg_crc32c.h"
+#include "utils/memutils.h"
+
+#include "chunk/chunk.h"
+#include "chunk/codec.h"
+
+StaticAssertDecl(PROM_CHUNK_MAX_SERIES == PROM_BLOCK_MAX_SERIES, "one limit of series");
+StaticAssertDecl(PROM_CHUNK_MAX_SAMPLES == PROM_BLOCK_MAX_SAMPLES, "one limit of samples");
+
+/* An array that grows. */
+typedef struct Growing
+{
+	void	   *data;
+	size_t		used;			/* bytes */
+	size_t		size;
+} Growing;
+
+/* At least twice PROM_CHUNK_MAX_SERIES, a power of two. */
+#define TIME_SLOTS	2048
+
+struct PromChunkBuilder
+{
+	PromChunkStyle style;
+	int16		shard;
+	MemoryContext cxt;
+	int64		nseries;
+	int64		nsamples;		/* plain: of all series */
+	int64		t_min;
+	int64		t_max;
+	Growing		sids;			/* int32 of each series */
+	Growing		offsets;		/* plain: uint32 of each series, where it begins */
+	Growing		times;			/* plain: int64s; else encoded columns */
+	Growing		values;			/* plain: float64s; else encoded columns */
+	/* blocks only: the directory */
+	int			ntimes;
+	Growing		raw_times;		/* int64s of all time columns, to compare with */
+	uint16		time_slots[TIME_SLOTS]; /* hash table: 1 + number of a time column, 0 is free */
+	uint16		time_of[PROM_CHUNK_MAX_SERIES];
+	uint32		value_len[PROM_CHUNK_MAX_SERIES];
+	uint16		time_n[PROM_CHUNK_MAX_SERIES];
+	uint32		time_len[PROM_CHUNK_MAX_SERIES];
+	uint32		time_hash[PROM_CHUNK_MAX_SERIES];
+	int64		time_first[PROM_CHUNK_MAX_SERIES];
+	size_t		time_raw_at[PROM_CHUNK_MAX_SERIES]; /* in numbers */
+	/* what prom_chunk_bytes() adds up */
+	PromIntBound sid_bound;
+	PromIntBound time_of_bound;
+	PromIntBound value_len_bound;
+	PromIntBound time_n_bound;
+	PromIntBound time_first_bound;
+	PromIntBound time_len_bound;
+	PromValueWork *work;
+};
+
+/* One for the process: making a context costs more than compressing a chunk. */
+static ZSTD_CCtx *zstd_cctx = NULL;
+
+/* Room for more bytes at the end; they are not used yet. */
+static void *
+growing_room(PromChunkBuilder *b, Growing *g, size_t more)
+{
+	if (g->used + more > g->size)
+	{
+		size_t		size = Max(g->size * 2, Max(g->used + more, (size_t) 1024));
+
+		if (g->data == NULL)
+			g->data = MemoryContextAllocHuge(b->cxt, size);
+		else
+			g->data = repalloc_huge(g->data, size);
+		g->size = size;
+	}
+	return (char *) g->data + g->used;
+}
+
+static void
+growing_append(PromChunkBuilder *b, Growing *g, const void *data, size_t len)
+{
+	memcpy(growing_room(b, g, len), data, len);
+	g->used += len;
+}
+
+static void
+builder_reset(PromChunkBuilder *b)
+{
+	b->nseries = 0;
+	b->nsamples = 0;
+	b->t_min = PG_INT64_MAX;
+	b->t_max = PG_INT64_MIN;
+	b->sids.used = b->offsets.used = b->times.used = b->values.used = b->raw_times.used = 0;
+	if (b->ntimes > 0)
+		memset(b->time_slots, 0, sizeof(b->time_slots));
+	b->ntimes = 0;
+	memset(&b->sid_bound, 0, sizeof(PromIntBound));
+	memset(&b->time_of_bound, 0, sizeof(PromIntBound));
+	memset(&b->value_len_bound, 0, sizeof(PromIntBound));
+	memset(&b->time_n_bound, 0, sizeof(PromIntBound));
+	memset(&b->time_first_bound, 0, sizeof(PromIntBound));
+	memset(&b->time_len_bound, 0, sizeof(PromIntBound));
+}
+
+PromChunkBuilder *
+prom_chunk_begin(PromChunkStyle style, int16 shard)
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "prom chunk builder",
+											  ALLOCSET_DEFAULT_SIZES);
+	PromChunkBuilder *b = MemoryContextAllocZero(cxt, sizeof(PromChunkBuilder));
+
+	b->cxt = cxt;
+	b->style = style;
+	b->shard = shard;
+	if (style != PROM_CHUNK_PLAIN)
+		b->work = MemoryContextAlloc(cxt, sizeof(PromValueWork));
+	builder_reset(b);
+	return b;
+}
+
+/* Number of the time column with exactly these times; made if there is none. */
+static int
+find_time_column(PromChunkBuilder *b, int n, const int64 *t_ms)
+{
+	size_t		bytes = n * sizeof(int64);
+	int			k;
+	uint32		hash;
+	int			slot;
+
+	if (b->nseries > 0)
+	{
+		const int64 *raw = b->raw_times.data;
+
+		k = b->time_of[b->nseries - 1];
+		if (b->time_n[k] == n && b->time_first[k] == t_ms[0] &&
+			memcmp(raw + b->time_raw_at[k], t_ms, bytes) == 0)
+			return k;
+	}
+
+	hash = n == 1 ? murmurhash32((uint32) t_ms[0] ^ (uint32) ((uint64) t_ms[0] >> 32)) :
+		hash_bytes((const unsigned char *) t_ms, (int) bytes);
+	for (slot = hash & (TIME_SLOTS - 1); b->time_slots[slot] != 0; slot = (slot + 1) & (TIME_SLOTS - 1))
+	{
+		const int64 *raw = b->raw_times.data;
+
+		k = b->time_slots[slot] - 1;
+		if (b->time_hash[k] == hash && b->time_n[k] == n &&
+			memcmp(raw + b->time_raw_at[k], t_ms, bytes) == 0)
+			return k;
+	}
+
+	k = b->ntimes++;
+	b->time_slots[slot] = (uint16) (k + 1);
+	b->time_hash[k] = hash;
+	b->time_n[k] = (uint16) n;
+	b->time_first[k] = t_ms[0];
+	b->time_raw_at[k] = b->raw_times.used / sizeof(int64);
+	growing_append(b, &b->raw_times, t_ms, bytes);
+	{
+		uint8	   *out = growing_room(b, &b->times, PROM_INT_BOUND(n));
+
+		b->time_len[k] = (uint32) (prom_time_encode(out, t_ms, n, b->work->a) - out);
+		b->times.used += b->time_len[k];
+	}
+	prom_int_bound_add(&b->time_n_bound, n);
+	prom_int_bound_add(&b->time_first_bound, (uint64) t_ms[0]);
+	prom_int_bound_add(&b->time_len_bound, b->time_len[k]);
+	return k;
+}
+
+static void
+add_to_block(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, const double *values)
+{
+	int			i = (int) b->nseries;
+	uint8	   *out;
+	uint8	   *end;
+
+	if (i >= PROM_CHUNK_MAX_SERIES || n > PROM_CHUNK_MAX_SAMPLES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too much for one chunk"),
+				 errdetail("A chunk holds at most %d series of at most %d samples.",
+						   PROM_CHUNK_MAX_SERIES, PROM_CHUNK_MAX_SAMPLES)));
+
+	b->time_of[i] = (uint16) find_time_column(b, n, t_ms);
+	out = growing_room(b, &b->values, PROM_VALUE_BOUND(n));
+	if (b->style == PROM_CHUNK_FRESH)
+		end = prom_value_encode_fresh(out, (const uint64 *) values, n);
+	else
+		end = prom_value_encode(out, (const uint64 *) values, n, b->work);
+	b->value_len[i] = (uint32) (end - out);
+	b->values.used += b->value_len[i];
+	prom_int_bound_add(&b->sid_bound, (uint64) (int64) sid);
+	prom_int_bound_add(&b->time_of_bound, b->time_of[i]);
+	prom_int_bound_add(&b->value_len_bound, b->value_len[i]);
+}
+
+static pg_noinline void
+plain_too_large(uint64 bytes)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("samples do not fit into one value"),
+			 errdetail("They would need " UINT64_FORMAT " bytes; the limit is %zu.",
+					   bytes, (size_t) MaxAllocSize),
+			 errhint("Narrow the time range or the label matchers.")));
+}
+
+static void
+add_plain(PromChunkBuilder *b, int n, const int64 *t_ms, const double *values)
+{
+	uint64		bytes = PROM_PLAIN_BYTES(b->nseries + 1, b->nsamples + n);
+	uint32		at = (uint32) b->nsamples;
+
+	if (bytes > MaxAllocSize)
+		plain_too_large(bytes);
+	growing_append(b, &b->offsets, &at, sizeof(at));
+	growing_append(b, &b->times, t_ms, n * sizeof(int64));
+	growing_append(b, &b->values, values, n * sizeof(double));
+	b->nsamples += n;
+}
+
+void
+prom_chunk_add(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, const double *values)
+{
+	Assert(n >= 1);
+	Assert(b->nseries == 0 || ((int32 *) b->sids.data)[b->nseries - 1] < sid);
+
+	if (b->style == PROM_CHUNK_PLAIN)
+		add_plain(b, n, t_ms, values);
+	else
+		add_to_block(b, sid, n, t_ms, values);
+	growing_append(b, &b->sids, &sid, sizeof(sid));
+	b->nseries++;
+	b->t_min = Min(b->t_min, t_ms[0]);
+	b->t_max = Max(b->t_max, t_ms[n - 1]);
+}
+
+int
+prom_chunk_series(const PromChunkBuilder *b)
+{
+	return (int) b->nseries;
+}
+
+size_t
+prom_chunk_bytes(const PromChunkBuilder *b)
+{
+	/* head of a block: two bytes, seven varints, and the length of the ids */
+	const size_t head = 2 + 3 + 2 + 2 + 2 + 10 + 10 + 3;
+
+	if (b->style == PROM_CHUNK_PLAIN)
+		return PROM_PLAIN_BYTES(b->nseries, b->nsamples);
+	return VARHDRSZ + head + b->times.used + b->values.used + PROM_BLOCK_CRC_BYTES +
+		prom_int_bound_bytes(&b->sid_bound) + prom_int_bound_bytes(&b->time_of_bound) +
+		prom_int_bound_bytes(&b->value_len_bound) + prom_int_bound_bytes(&b->time_n_bound) +
+		prom_int_bound_bytes(&b->time_first_bound) + prom_int_bound_bytes(&b->time_len_bound);
+}
+
+static PromChunk *
+finish_plain(PromChunkBuilder *b)
+{
+	uint64		bytes = PROM_PLAIN_BYTES(b->nseries, b->nsamples);
+	PromPlainChunk *c = palloc(bytes);
+	char	   *p = (char *) c->data;
+	uint32		end = (uint32) b->nsamples;
+
+	SET_VARSIZE(c, bytes);
+	c->format = PROM_PLAIN_FORMAT;
+	c->unused = 0;
+	c->shard = b->shard;
+	c->nsamples = b->nsamples;
+	c->nseries = b->nseries;
+	c->t_min = b->t_min;
+	c->t_max = b->t_max;
+	growing_append(b, &b->offsets, &end, sizeof(end));
+	memcpy(p, b->times.data, b->times.used);
+	p += b->times.used;
+	memcpy(p, b->values.data, b->values.used);
+	p += b->values.used;
+	memcpy(p, b->offsets.data, b->offsets.used);
+	p += b->offsets.used;
+	memcpy(p, b->sids.data, b->sids.used);
+	return (PromChunk *) c;
+}
+
+/* Put the values through zstd if that makes them shorter; into the free end of their own array. */
+static void
+deflate_values(PromChunkBuilder *b, PromBlockParts *p)
+{
+	size_t		len = b->values.used;
+	uint8	   *out = growing_room(b, &b->values, len);
+	size_t		n;
+
+	if (zstd_cctx == NULL)
+		zstd_cctx = ZSTD_createCCtx();
+	if (zstd_cctx == NULL)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY),
+				 errmsg("out of memory"),
+				 errdetail("Could not create a compression context.")));
+	p->values = b->values.data;
+	n = prom_block_deflate(zstd_cctx, out, p->values, len);
+	if (n > 0)
+	{
+		p->flags |= PROM_BLOCK_ZSTD;
+		p->values = out;
+		p->values_len = n;
+	}
+}
+
+static PromChunk *
+finish_block(PromChunkBuilder *b)
+{
+	PromBlockParts p = {0};
+	PromChunk  *chunk;
+	uint8	   *out;
+	size_t		len;
+
+	p.shard = b->shard;
+	p.nseries = (int) b->nseries;
+	p.ntimes = b->ntimes;
+	p.sids = b->sids.data;
+	p.time_of = b->time_of;
+	p.value_len = b->value_len;
+	p.time_n = b->time_n;
+	p.time_first = b->time_first;
+	p.time_len = b->time_len;
+	p.t_min = b->t_min;
+	p.t_max = b->t_max;
+	p.times = b->times.data;
+	p.times_len = b->times.used;
+	p.values = b->values.data;
+	p.values_len = b->values.used;
+	if (b->style == PROM_CHUNK_FRESH)
+		p.flags = PROM_BLOCK_FRESH;
+	else if (b->style == PROM_CHUNK_COLD)
+	{
+		p.flags = PROM_BLOCK_CRC;
+		deflate_values(b, &p);
+	}
+
+	chunk = palloc(VARHDRSZ + prom_block_bound(&p));
+	out = (uint8 *) VARDATA(chunk);
+	len = prom_block_write(out, &p);
+	if (p.flags & PROM_BLOCK_CRC)
+	{
+		pg_crc32c	crc;
+
+		INIT_CRC32C(crc);
+		COMP_CRC32C(crc, out, len);
+		FIN_CRC32C(crc);
+		for (int i = 0; i < PROM_BLOCK_CRC_BYTES; i++)
+			out[len++] = (uint8) (crc >> (8 * i));
+	}
+	SET_VARSIZE(chunk, VARHDRSZ + len);
+	return chunk;
+}
+
+PromChunk *
+prom_chunk_finish(PromChunkBuilder *b)
+{
+	PromChunk  *chunk;
+
+	Assert(b->nseries > 0);
+	chunk = b->style == PROM_CHUNK_PLAIN ? finish_plain(b) : finish_block(b);
+	builder_reset(b);
+	return chunk;
+}

@@ -1,0 +1,174 @@
+/*
+ * codec.h
+ *	  What the files of this room share: columns, blocks, plain chunks.  Bytes are told in README.md.
+ *
+ * Everything declared here but PromPlainChunk is plain C: no palloc, no ereport, no global state.
+ * Encoders write into memory of at least the promised bound.  Decoders trust nothing: they return
+ * NULL, or a static reason, and never read or write past what they were given.  Values travel as
+ * bits, never as doubles, so that no NaN changes on the way.  Arithmetic is modulo 2^64.
+ */
+#ifndef PROM_CODEC_H
+#define PROM_CODEC_H
+
+#include "c.h"
+
+#include <zstd.h>
+
+#include "common/bytes.h"
+
+#define PROM_BLOCK_FORMAT		0xC1
+#define PROM_PLAIN_FORMAT		0xC2
+
+#define PROM_BLOCK_MAX_SERIES	1024
+#define PROM_BLOCK_MAX_SAMPLES	8192	/* of one series */
+
+/* flags of a block */
+#define PROM_BLOCK_ZSTD			1	/* values are one zstd frame */
+#define PROM_BLOCK_CRC			2	/* crc32c over all before it at the end */
+#define PROM_BLOCK_IDS			4	/* has series ids; always set */
+#define PROM_BLOCK_FRESH		8	/* value columns are control bytes */
+#define PROM_BLOCK_FLAGS		15
+
+#define PROM_BLOCK_CRC_BYTES	4
+
+/* No encoder of n numbers writes more. */
+#define PROM_INT_BOUND(n)		(64 + 9 * (size_t) (n))
+#define PROM_VALUE_BOUND(n)		(96 + 9 * (size_t) (n))
+
+/* ---- codec_int.c: columns of 64-bit integers ---- */
+
+/* Encode x[0..n-1], n >= 1; returns the byte after.  Leaves x in ruins. */
+extern uint8 *prom_int_encode(uint8 *out, uint64 *x, int n);
+extern const char *prom_int_decode(PromBytes *in, uint64 *x, int n);
+
+/*
+ * Grows with a column that is not encoded yet: an upper bound of what prom_int_encode will write
+ * for the numbers added so far.
+ */
+typedef struct PromIntBound
+{
+	uint64		last;
+	int			n;
+	int			width;			/* greatest of the open mini block */
+	size_t		closed;			/* bytes of the mini blocks that are full */
+} PromIntBound;
+
+extern void prom_int_bound_add(PromIntBound *b, uint64 x);
+extern size_t prom_int_bound_bytes(const PromIntBound *b);
+
+/* ---- codec_time.c: timestamps of one column ---- */
+
+/* Ascending times, relative to the first; no bytes at all if n is 1.  work holds n numbers. */
+extern uint8 *prom_time_encode(uint8 *out, const int64 *t_ms, int n, uint64 *work);
+
+/* Takes all of the bytes; the times are checked to be strictly ascending. */
+extern const char *prom_time_decode(PromBytes in, int64 first, int64 *t_ms, int n);
+
+/* ---- codec_value.c: values of one series ---- */
+
+typedef struct PromValueWork
+{
+	uint64		a[PROM_BLOCK_MAX_SAMPLES];
+	uint64		b[PROM_BLOCK_MAX_SAMPLES];
+	uint8		bytes[PROM_VALUE_BOUND(PROM_BLOCK_MAX_SAMPLES)];
+} PromValueWork;
+
+extern uint8 *prom_value_encode(uint8 *out, const uint64 *bits, int n, PromValueWork *work);
+extern uint8 *prom_value_encode_fresh(uint8 *out, const uint64 *bits, int n);
+
+/* Takes all of the bytes.  work holds n numbers. */
+extern const char *prom_value_decode(PromBytes in, uint64 *bits, int n, uint64 *work);
+extern const char *prom_value_decode_fresh(PromBytes in, uint64 *bits, int n);
+
+/* ---- block.c: columns and directory of one block ---- */
+
+/* A block about to be written. */
+typedef struct PromBlockParts
+{
+	uint8		flags;
+	int16		shard;
+	int			nseries;
+	int			ntimes;
+	const int32 *sids;			/* strictly ascending */
+	const uint16 *time_of;		/* time column of each series */
+	const uint32 *value_len;	/* bytes of each value column */
+	const uint16 *time_n;		/* samples of each time column */
+	const int64 *time_first;
+	const uint32 *time_len;		/* bytes of each time column */
+	int64		t_min;
+	int64		t_max;
+	const uint8 *times;			/* all time columns */
+	size_t		times_len;
+	const uint8 *values;		/* all value columns, or the frame that holds them */
+	size_t		values_len;
+} PromBlockParts;
+
+/* Writes everything but the crc; returns the bytes written, which are no more than the bound. */
+extern size_t prom_block_bound(const PromBlockParts *p);
+extern size_t prom_block_write(uint8 *out, const PromBlockParts *p);
+
+/* Compress into out (of len bytes); 0 if that gains nothing. */
+extern size_t prom_block_deflate(ZSTD_CCtx *cctx, uint8 *out, const uint8 *values, size_t len);
+
+/*
+ * A block being read, in steps: head, ids, directory, (inflate,) columns.  Each needs the one before.
+ * The arrays live in memory of prom_block_space() bytes that the caller gives with ids.
+ */
+typedef struct PromBlock
+{
+	uint8		flags;
+	int16		shard;
+	int			nseries;
+	int			ntimes;
+	int			nsamples;		/* of the longest series */
+	int64		t_min;
+	int64		t_max;
+	/* from ids and directory on */
+	int32	   *sids;
+	uint16	   *time_of;
+	uint32	   *value_at;		/* nseries + 1 offsets into values */
+	uint16	   *time_n;
+	int64	   *time_first;
+	uint32	   *time_at;		/* ntimes + 1 offsets into times */
+	const uint8 *times;
+	const uint8 *values;		/* NULL until inflated */
+	/* private */
+	PromBytes	ids;
+	PromBytes	rest;
+} PromBlock;
+
+extern const char *prom_block_head(PromBlock *b, const uint8 *bytes, size_t len);
+extern size_t prom_block_space(const PromBlock *b);
+extern const char *prom_block_ids(PromBlock *b, void *space);
+extern const char *prom_block_directory(PromBlock *b);
+
+/* Only if values is NULL after the directory: buffer of this size stays in use. */
+extern size_t prom_block_inflate_space(const PromBlock *b);
+extern const char *prom_block_inflate(PromBlock *b, ZSTD_DCtx *dctx, uint8 *buffer);
+
+extern const char *prom_block_time(const PromBlock *b, int k, int64 *t_ms);
+extern const char *prom_block_value(const PromBlock *b, int column, uint64 *bits, uint64 *work);
+
+/* Decode every column.  The three arrays hold b->nsamples numbers each. */
+extern const char *prom_block_verify(const PromBlock *b, int64 *t_ms, uint64 *bits, uint64 *work);
+
+/* ---- plain chunks: never leave the server, hence native byte order ---- */
+
+typedef struct PromPlainChunk
+{
+	int32		vl_len_;
+	uint8		format;
+	uint8		unused;
+	int16		shard;
+	int64		nsamples;
+	int64		nseries;
+	int64		t_min;
+	int64		t_max;
+	int64		data[FLEXIBLE_ARRAY_MEMBER];
+	/* int64 t_ms[nsamples], float64 values[nsamples], uint32 offsets[nseries + 1], int32 sids[nseries] */
+} PromPlainChunk;
+
+#define PROM_PLAIN_BYTES(nseries, nsamples) \
+	(offsetof(PromPlainChunk, data) + 16 * (uint64) (nsamples) + 8 * (uint64) (nseries) + 4)
+
+#endif							/* PROM_CODEC_H */

@@ -1,0 +1,486 @@
+/*
+ * agg.c
+ *	  Aggregates over the values of many series: sum, avg, min, max, count, and the checked merges.
+ *
+ * The state is the SQL type prom._agg_state, a flat value that is changed in place; not "internal", so
+ * that states may travel between servers as well as between parallel workers.  It holds, per step, how
+ * many inputs were present (counts), what they made (values), and for sums what rounding took away
+ * (comps).  All inputs have the same number of steps.  Final and combine functions are the same for
+ * all aggregates: the state knows its kind.
+ *
+ * A compensated sum depends on the order of its inputs, in the last bits only.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "lib/stringinfo.h"
+#include "libpq/pqformat.h"
+#include "utils/builtins.h"
+
+#include "common/compat.h"
+#include "promql/sum.h"
+#include "promql/vals.h"
+
+typedef enum AggKind
+{
+	AGG_SUM,
+	AGG_AVG,
+	AGG_MIN,
+	AGG_MAX,
+	AGG_COUNT,
+	AGG_SINGLE,					/* present where exactly one input was */
+	AGG_UNIQUE					/* two inputs at one step are an error */
+} AggKind;
+
+#define AGG_KINDS	(AGG_UNIQUE + 1)
+#define AGG_VERSION	1
+
+typedef struct AggState
+{
+	int32		vl_len_;		/* varlena header */
+	uint8		version;
+	uint8		kind;
+	uint16		unused;			/* 0 */
+	int32		nsteps;
+	int32		unused2;		/* 0 */
+	/* nsteps values (not AGG_COUNT), nsteps comps (AGG_SUM, AGG_AVG), nsteps counts (uint32) */
+	double		values[FLEXIBLE_ARRAY_MEMBER];
+} AggState;
+
+/* In a count of AGG_AVG: the value is a running mean, not a sum. */
+#define RUNNING_MEAN 0x80000000U
+
+#define PG_GETARG_AGG_STATE_P(n) ((AggState *) PG_DETOAST_DATUM(PG_GETARG_DATUM(n)))
+
+PG_FUNCTION_INFO_V1(prom_agg_state_in);
+PG_FUNCTION_INFO_V1(prom_agg_state_out);
+PG_FUNCTION_INFO_V1(prom_agg_state_recv);
+PG_FUNCTION_INFO_V1(prom_agg_state_send);
+PG_FUNCTION_INFO_V1(prom_agg_sum_add);
+PG_FUNCTION_INFO_V1(prom_agg_avg_add);
+PG_FUNCTION_INFO_V1(prom_agg_min_add);
+PG_FUNCTION_INFO_V1(prom_agg_max_add);
+PG_FUNCTION_INFO_V1(prom_agg_count_add);
+PG_FUNCTION_INFO_V1(prom_single_add);
+PG_FUNCTION_INFO_V1(prom_unique_add);
+PG_FUNCTION_INFO_V1(prom_only_add);
+PG_FUNCTION_INFO_V1(prom_agg_combine);
+PG_FUNCTION_INFO_V1(prom_agg_final);
+
+/* ---- layout ---- */
+
+/* Arrays of doubles that a kind has: values, comps. */
+static int
+double_arrays(AggKind kind)
+{
+	switch (kind)
+	{
+		case AGG_SUM:
+		case AGG_AVG:
+			return 2;
+		case AGG_COUNT:
+			return 0;
+		default:
+			return 1;
+	}
+}
+
+static double *
+get_comps(AggState *s)
+{
+	return s->values + s->nsteps;
+}
+
+static uint32 *
+get_counts(AggState *s)
+{
+	return (uint32 *) (s->values + (size_t) double_arrays(s->kind) * s->nsteps);
+}
+
+static AggState *
+new_state(AggKind kind, int nsteps)
+{
+	size_t		size;
+	AggState   *s;
+
+	prom_vals_check_steps(nsteps);
+	size = offsetof(AggState, values) +
+		(sizeof(double) * double_arrays(kind) + sizeof(uint32)) * (size_t) nsteps;
+	s = palloc0(size);
+	SET_VARSIZE(s, size);
+	s->version = AGG_VERSION;
+	s->kind = kind;
+	s->nsteps = nsteps;
+	if (kind == AGG_SUM || kind == AGG_AVG)
+		for (int i = 0; i < nsteps; i++)
+			s->values[i] = -0.0;
+	return s;
+}
+
+/* ---- one step ---- */
+
+static void
+raise_same_labels(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_CARDINALITY_VIOLATION),
+			 errmsg("vector cannot contain metrics with the same labelset")));
+}
+
+static inline void
+add_mean(double *value, double *comp, uint32 *count, double x)
+{
+	bool		running = (*count & RUNNING_MEAN) != 0;
+	uint32		n = (*count & ~RUNNING_MEAN) + 1;
+
+	promql_mean_add(value, comp, &running, n, x);
+	*count = n | (running ? RUNNING_MEAN : 0);
+}
+
+/* Two means become one: as sums if that stays finite, else as means weighted by their counts. */
+static void
+combine_mean(double *value, double *comp, uint32 *count, double value2, double comp2, uint32 count2)
+{
+	double		n1 = *count & ~RUNNING_MEAN;
+	double		n2 = count2 & ~RUNNING_MEAN;
+	double		n = n1 + n2;
+	double		sum = *value;
+	double		c = *comp;
+
+	if (n1 == 0 || n2 == 0)
+	{
+		if (n1 == 0)
+		{
+			*value = value2;
+			*comp = comp2;
+			*count = count2;
+		}
+		return;
+	}
+	if (((*count | count2) & RUNNING_MEAN) == 0)
+	{
+		promql_sum_add(&sum, &c, value2);
+		if (!isinf(sum))
+		{
+			*value = sum;
+			*comp = c + comp2;
+			*count += count2;
+			return;
+		}
+	}
+	*value = promql_mean(*value, *comp, (*count & RUNNING_MEAN) != 0, n1) * (n1 / n);
+	*comp = 0;
+	promql_sum_add(value, comp,
+				   promql_mean(value2, comp2, (count2 & RUNNING_MEAN) != 0, n2) * (n2 / n));
+	*count = (uint32) n | RUNNING_MEAN;
+}
+
+/* x replaces the extreme so far if it is beyond it, or if that is NaN or nothing. */
+static inline void
+add_extreme(AggKind kind, double *value, uint32 *count, double x)
+{
+	if (*count == 0 || isnan(*value) || (kind == AGG_MIN ? x < *value : x > *value))
+		*value = x;
+}
+
+/* ---- many steps ---- */
+
+static void
+add_vals(AggState *s, const PromVals *x)
+{
+	double	   *values = s->values;
+	double	   *comps = get_comps(s);
+	uint32	   *counts = get_counts(s);
+
+	if (prom_vals_is_const(x) || x->nsteps != s->nsteps)
+		elog(ERROR, "input of an aggregate has %d steps, not %d", x->nsteps, s->nsteps);
+	for (int i = 0; i < x->nsteps; i++)
+	{
+		double		v = x->v[i];
+
+		if (!prom_vals_has(x, i))
+			continue;
+		switch ((AggKind) s->kind)
+		{
+			case AGG_SUM:
+				promql_sum_add(&values[i], &comps[i], v);
+				counts[i]++;
+				break;
+			case AGG_AVG:
+				add_mean(&values[i], &comps[i], &counts[i], v);
+				break;
+			case AGG_MIN:
+			case AGG_MAX:
+				add_extreme(s->kind, &values[i], &counts[i], v);
+				counts[i]++;
+				break;
+			case AGG_COUNT:
+				counts[i]++;
+				break;
+			case AGG_UNIQUE:
+				if (counts[i] > 0)
+					raise_same_labels();
+				/* FALLTHROUGH */
+			case AGG_SINGLE:
+				values[i] = v;
+				counts[i]++;
+				break;
+		}
+	}
+}
+
+/* Adds what another state of the same kind has seen. */
+static void
+add_state(AggState *s, AggState *other)
+{
+	double	   *values = s->values;
+	double	   *comps = get_comps(s);
+	uint32	   *counts = get_counts(s);
+	double	   *values2 = other->values;
+	double	   *comps2 = get_comps(other);
+	uint32	   *counts2 = get_counts(other);
+
+	if (other->kind != s->kind || other->nsteps != s->nsteps)
+		elog(ERROR, "states of different aggregates cannot be combined");
+	for (int i = 0; i < s->nsteps; i++)
+	{
+		if (counts2[i] == 0)
+			continue;
+		switch ((AggKind) s->kind)
+		{
+			case AGG_SUM:
+				promql_sum_add(&values[i], &comps[i], values2[i]);
+				if (!isinf(values[i]))
+					comps[i] += comps2[i];
+				break;
+			case AGG_AVG:
+				combine_mean(&values[i], &comps[i], &counts[i], values2[i], comps2[i], counts2[i]);
+				continue;
+			case AGG_MIN:
+			case AGG_MAX:
+				add_extreme(s->kind, &values[i], &counts[i], values2[i]);
+				break;
+			case AGG_COUNT:
+				break;
+			case AGG_UNIQUE:
+				if (counts[i] > 0)
+					raise_same_labels();
+				/* FALLTHROUGH */
+			case AGG_SINGLE:
+				values[i] = values2[i];
+				break;
+		}
+		counts[i] += counts2[i];
+	}
+}
+
+/* ---- transition, combine, final ---- */
+
+/*
+ * Transition with argument n as input.  A new state is made in the current context: the executor
+ * copies it into the aggregate's, once.
+ */
+static Datum
+add_argument(FunctionCallInfo fcinfo, AggKind kind, int n)
+{
+	AggState   *s = NULL;
+	PromVals   *x;
+
+	if (!AggCheckCallContext(fcinfo, NULL))
+		elog(ERROR, "aggregate's function called outside of an aggregate");
+	if (!PG_ARGISNULL(0))
+	{
+		s = PG_GETARG_AGG_STATE_P(0);
+		if (s->kind != kind)
+			elog(ERROR, "state belongs to another aggregate");
+	}
+	if (!PG_ARGISNULL(n))
+	{
+		x = PG_GETARG_PROM_VALS_P(n);
+		if (s == NULL)
+			s = new_state(kind, x->nsteps);
+		add_vals(s, x);
+		if ((Pointer) x != PG_GETARG_POINTER(n))
+			pfree(x);
+	}
+	if (s == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(s);
+}
+
+Datum
+prom_agg_sum_add(PG_FUNCTION_ARGS)
+{
+	return add_argument(fcinfo, AGG_SUM, 1);
+}
+
+Datum
+prom_agg_avg_add(PG_FUNCTION_ARGS)
+{
+	return add_argument(fcinfo, AGG_AVG, 1);
+}
+
+Datum
+prom_agg_min_add(PG_FUNCTION_ARGS)
+{
+	return add_argument(fcinfo, AGG_MIN, 1);
+}
+
+Datum
+prom_agg_max_add(PG_FUNCTION_ARGS)
+{
+	return add_argument(fcinfo, AGG_MAX, 1);
+}
+
+Datum
+prom_agg_count_add(PG_FUNCTION_ARGS)
+{
+	return add_argument(fcinfo, AGG_COUNT, 1);
+}
+
+Datum
+prom_single_add(PG_FUNCTION_ARGS)
+{
+	return add_argument(fcinfo, AGG_SINGLE, 1);
+}
+
+/* prom._unique(labels, v): rows of one label set, which must not share a step. */
+Datum
+prom_unique_add(PG_FUNCTION_ARGS)
+{
+	return add_argument(fcinfo, AGG_UNIQUE, 2);
+}
+
+/* prom._only(v): strict, so that it is called for the second row only. */
+Datum
+prom_only_add(PG_FUNCTION_ARGS)
+{
+	raise_same_labels();
+	PG_RETURN_NULL();
+}
+
+Datum
+prom_agg_combine(PG_FUNCTION_ARGS)
+{
+	AggState   *s;
+
+	if (!AggCheckCallContext(fcinfo, NULL))
+		elog(ERROR, "aggregate's function called outside of an aggregate");
+	if (PG_ARGISNULL(0))
+	{
+		if (PG_ARGISNULL(1))
+			PG_RETURN_NULL();
+		PG_RETURN_POINTER(PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(1)));
+	}
+	s = PG_GETARG_AGG_STATE_P(0);
+	if (!PG_ARGISNULL(1))
+		add_state(s, PG_GETARG_AGG_STATE_P(1));
+	PG_RETURN_POINTER(s);
+}
+
+static double
+final_value(AggState *s, int i, uint32 count)
+{
+	switch ((AggKind) s->kind)
+	{
+		case AGG_SUM:
+			return s->values[i] + get_comps(s)[i];
+		case AGG_AVG:
+			return promql_mean(s->values[i], get_comps(s)[i], (count & RUNNING_MEAN) != 0,
+							   count & ~RUNNING_MEAN);
+		case AGG_COUNT:
+			return count;
+		default:
+			return s->values[i];
+	}
+}
+
+Datum
+prom_agg_final(PG_FUNCTION_ARGS)
+{
+	AggState   *s = PG_GETARG_AGG_STATE_P(0);
+	PromVals   *out = prom_vals_new(s->nsteps);
+	uint32	   *counts = get_counts(s);
+
+	for (int i = 0; i < s->nsteps; i++)
+		if (counts[i] > 0 && (s->kind != AGG_SINGLE || counts[i] == 1))
+			prom_vals_set(out, i, final_value(s, i, counts[i]));
+	if (out->npresent == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(out);
+}
+
+/* ---- input and output ---- */
+
+Datum
+prom_agg_state_send(PG_FUNCTION_ARGS)
+{
+	AggState   *s = PG_GETARG_AGG_STATE_P(0);
+	uint32	   *counts = get_counts(s);
+	int			ndoubles = double_arrays(s->kind) * s->nsteps;
+	StringInfoData buf;
+
+	pq_begintypsend(&buf);
+	pq_sendbyte(&buf, s->version);
+	pq_sendbyte(&buf, s->kind);
+	pq_sendint32(&buf, s->nsteps);
+	for (int i = 0; i < ndoubles; i++)
+		pq_sendfloat8(&buf, s->values[i]);
+	for (int i = 0; i < s->nsteps; i++)
+		pq_sendint32(&buf, counts[i]);
+	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
+}
+
+static AggState *
+receive_state(StringInfo buf)
+{
+	int			version = pq_getmsgbyte(buf);
+	int			kind = pq_getmsgbyte(buf);
+	int			nsteps = pq_getmsgint(buf, 4);
+	size_t		left = buf->len - buf->cursor;
+	AggState   *s;
+	uint32	   *counts;
+
+	if (version != AGG_VERSION || kind >= AGG_KINDS || nsteps < 1 || nsteps > PROM_VALS_MAX_STEPS ||
+		left != (sizeof(double) * double_arrays(kind) + sizeof(uint32)) * (size_t) nsteps)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+				 errmsg("invalid state of an aggregate")));
+	s = new_state(kind, nsteps);
+	for (int i = 0; i < double_arrays(kind) * nsteps; i++)
+		s->values[i] = pq_getmsgfloat8(buf);
+	counts = get_counts(s);
+	for (int i = 0; i < nsteps; i++)
+		counts[i] = pq_getmsgint(buf, 4);
+	return s;
+}
+
+Datum
+prom_agg_state_recv(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(receive_state((StringInfo) PG_GETARG_POINTER(0)));
+}
+
+/* The binary form in base64. */
+Datum
+prom_agg_state_out(PG_FUNCTION_ARGS)
+{
+	Datum		bytes = DirectFunctionCall1(prom_agg_state_send, PG_GETARG_DATUM(0));
+
+	PG_RETURN_CSTRING(TextDatumGetCString(DirectFunctionCall2(binary_encode, bytes,
+															  CStringGetTextDatum("base64"))));
+}
+
+Datum
+prom_agg_state_in(PG_FUNCTION_ARGS)
+{
+	bytea	   *bytes = DatumGetByteaPP(DirectFunctionCall2(binary_decode,
+															CStringGetTextDatum(PG_GETARG_CSTRING(0)),
+															CStringGetTextDatum("base64")));
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendBinaryStringInfo(&buf, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+	PG_RETURN_POINTER(receive_state(&buf));
+}

@@ -1,0 +1,62 @@
+/*
+ * sum.h
+ *	  Compensated sums and means.  Private to this room.
+ *
+ * Neumaier's form of Kahan's sum: "c" gathers what each addition rounds away and is added at the end.
+ * A sum that reaches infinity drops it, or the end would be NaN.  A mean is sum / n as long as the sum
+ * stays finite; when it would not, it goes on as a running mean.  An empty sum is -0.0, the one
+ * value that leaves every first summand as it is.
+ */
+#ifndef PROMQL_SUM_H
+#define PROMQL_SUM_H
+
+#include <math.h>
+
+static inline void
+promql_sum_add(double *sum, double *c, double x)
+{
+	double		s = *sum;
+	double		t = s + x;
+	bool		sum_is_greater = fabs(s) >= fabs(x);
+	double		great = sum_is_greater ? s : x;
+	double		small = sum_is_greater ? x : s;
+
+	*c = isinf(t) ? 0 : *c + ((great - t) + small);
+	*sum = t;
+}
+
+/* One more value for a mean that had n - 1 of them (n >= 1); *running says what *sum holds. */
+static inline void
+promql_mean_add(double *sum, double *c, bool *running, double n, double x)
+{
+	double		q;
+
+	if (!*running)
+	{
+		double		new_sum = *sum;
+		double		new_c = *c;
+
+		promql_sum_add(&new_sum, &new_c, x);
+		if (n == 1 || !isinf(new_sum))
+		{
+			*sum = new_sum;
+			*c = new_c;
+			return;
+		}
+		*running = true;
+		*sum /= n - 1;
+		*c /= n - 1;
+	}
+	q = (n - 1) / n;
+	*sum *= q;
+	*c *= q;
+	promql_sum_add(sum, c, x / n);
+}
+
+static inline double
+promql_mean(double sum, double c, bool running, double n)
+{
+	return running ? sum + c : sum / n + c / n;
+}
+
+#endif							/* PROMQL_SUM_H */

@@ -1,0 +1,231 @@
+/*
+ * window.c
+ *	  The leaf aggregates: chunk rows of one series in, its values at all steps out.
+ *
+ * Called once per series over rows (data, ord), whose order does not matter: the gather sorts the
+ * samples and "ord" decides between equal times.  All share one transition, which collects the samples
+ * that some window can see; they differ in the final function.  The state is "internal" and lives in
+ * the aggregate's context; the chunk reader lives as long as the query, as thousands of series are
+ * read through it.  Rows with NULL data (of an outer join) are skipped.  No sample: no result.
+ */
+#include "postgres.h"
+
+#include "common/int.h"
+#include "fmgr.h"
+
+#include "chunk/chunk.h"
+#include "common/compat.h"
+#include "promql/window.h"
+
+typedef struct LeafState
+{
+	PromGather	gather;
+	PromSteps	steps;
+	int64		range_ms;
+	int64		from_ms;		/* samples wanted: (from, to] */
+	int64		to_ms;
+	int32		sid;
+	int16		shard;
+} LeafState;
+
+PG_FUNCTION_INFO_V1(prom_window_add);
+PG_FUNCTION_INFO_V1(prom_samples_add);
+PG_FUNCTION_INFO_V1(prom_samples_done);
+
+/* The leaf's arguments must be there; only the data of a row may be NULL. */
+static void
+check_arguments(FunctionCallInfo fcinfo)
+{
+	for (int i = 2; i < PG_NARGS(); i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument %d of a leaf aggregate must not be null", i)));
+}
+
+/* The aggregate's state, made if this is its first row. */
+static LeafState *
+get_state(FunctionCallInfo fcinfo, bool *is_new)
+{
+	MemoryContext cxt;
+	LeafState  *s;
+
+	if (!AggCheckCallContext(fcinfo, &cxt))
+		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
+	*is_new = PG_ARGISNULL(0);
+	if (!*is_new)
+		return (LeafState *) PG_GETARG_POINTER(0);
+	s = MemoryContextAllocZero(cxt, sizeof(LeafState));
+	prom_gather_init(&s->gather, cxt);
+	return s;
+}
+
+/* Steps and range of a new state; no time that a window touches may overflow. */
+static void
+set_windows(LeafState *s, int64 start_ms, int64 step_ms, int nsteps, int64 range_ms)
+{
+	int64		length_ms;
+
+	prom_vals_check_steps(nsteps);
+	if (step_ms < 0 || range_ms < 0 ||
+		pg_mul_s64_overflow(step_ms, nsteps - 1, &length_ms) ||
+		pg_add_s64_overflow(start_ms, length_ms, &s->to_ms) ||
+		pg_sub_s64_overflow(start_ms, range_ms, &s->from_ms))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("steps or range out of range")));
+	s->steps.start_ms = start_ms;
+	s->steps.step_ms = step_ms;
+	s->steps.n = nsteps;
+	s->range_ms = range_ms;
+}
+
+/* Adds the wanted samples of the row's chunk. */
+static void
+add_row(FunctionCallInfo fcinfo, LeafState *s)
+{
+	PromChunk  *chunk = PG_GETARG_PROM_CHUNK_P(1);
+	PromChunkReader *reader = fcinfo->flinfo->fn_extra;
+	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	int			column;
+
+	if (reader == NULL)
+	{
+		reader = palloc0(sizeof(PromChunkReader));
+		fcinfo->flinfo->fn_extra = reader;
+	}
+	prom_chunk_open(reader, chunk);
+	MemoryContextSwitchTo(old);
+	s->shard = reader->shard;
+	column = prom_chunk_find(reader, s->sid);
+	if (column >= 0)
+		prom_gather_column(&s->gather, reader, column, s->from_ms, s->to_ms, PG_GETARG_INT64(2));
+}
+
+/* (state, data, ord, sid, start_ms, step_ms, nsteps, range_ms) */
+Datum
+prom_window_add(PG_FUNCTION_ARGS)
+{
+	LeafState  *s;
+	bool		is_new;
+
+	if (PG_ARGISNULL(1))
+	{
+		if (PG_ARGISNULL(0))
+			PG_RETURN_NULL();
+		PG_RETURN_POINTER(PG_GETARG_POINTER(0));
+	}
+	check_arguments(fcinfo);
+	s = get_state(fcinfo, &is_new);
+	if (is_new)
+	{
+		s->sid = PG_GETARG_INT32(3);
+		set_windows(s, PG_GETARG_INT64(4), PG_GETARG_INT64(5), PG_GETARG_INT32(6),
+					PG_GETARG_INT64(7));
+	}
+	add_row(fcinfo, s);
+	PG_RETURN_POINTER(s);
+}
+
+/* Takes the markers that a series ended out of the samples. */
+static void
+remove_stale(PromGather *g)
+{
+	int			n = 0;
+
+	for (int i = 0; i < g->n; i++)
+	{
+		if (prom_is_stale(g->values[i]))
+			continue;
+		g->t_ms[n] = g->t_ms[i];
+		g->values[n++] = g->values[i];
+	}
+	g->n = n;
+}
+
+static Datum
+finish_window(FunctionCallInfo fcinfo, PromqlWindowFn fn, bool keep_stale)
+{
+	LeafState  *s;
+	PromVals   *out;
+
+	if (!AggCheckCallContext(fcinfo, NULL))
+		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
+	s = (LeafState *) PG_GETARG_POINTER(0);
+	prom_gather_finish(&s->gather);
+	if (!keep_stale)
+		remove_stale(&s->gather);
+	out = promql_window_eval(s->gather.n, s->gather.t_ms, s->gather.values, &s->steps, s->range_ms, fn);
+	if (out == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(out);
+}
+
+/* The final functions, prom_window_NAME for the aggregate prom._NAME or prom._NAME_over_time. */
+#define WINDOW_FINAL(name, keep_stale) \
+	PG_FUNCTION_INFO_V1(prom_window_##name); \
+	Datum \
+	prom_window_##name(PG_FUNCTION_ARGS) \
+	{ \
+		return finish_window(fcinfo, promql_window_##name, keep_stale); \
+	} \
+	extern int	prom_window_no_semicolon
+
+WINDOW_FINAL(instant, true);
+WINDOW_FINAL(rate, false);
+WINDOW_FINAL(increase, false);
+WINDOW_FINAL(delta, false);
+WINDOW_FINAL(irate, false);
+WINDOW_FINAL(idelta, false);
+WINDOW_FINAL(sum, false);
+WINDOW_FINAL(avg, false);
+WINDOW_FINAL(min, false);
+WINDOW_FINAL(max, false);
+WINDOW_FINAL(count, false);
+WINDOW_FINAL(last, false);
+WINDOW_FINAL(present, false);
+
+/* ---- the samples themselves ---- */
+
+/* (state, data, ord, sid, from_ms, to_ms) */
+Datum
+prom_samples_add(PG_FUNCTION_ARGS)
+{
+	LeafState  *s;
+	bool		is_new;
+
+	if (PG_ARGISNULL(1))
+	{
+		if (PG_ARGISNULL(0))
+			PG_RETURN_NULL();
+		PG_RETURN_POINTER(PG_GETARG_POINTER(0));
+	}
+	check_arguments(fcinfo);
+	s = get_state(fcinfo, &is_new);
+	if (is_new)
+	{
+		s->sid = PG_GETARG_INT32(3);
+		s->from_ms = PG_GETARG_INT64(4);
+		s->to_ms = PG_GETARG_INT64(5);
+	}
+	add_row(fcinfo, s);
+	PG_RETURN_POINTER(s);
+}
+
+Datum
+prom_samples_done(PG_FUNCTION_ARGS)
+{
+	LeafState  *s;
+	PromChunkBuilder *b;
+
+	if (!AggCheckCallContext(fcinfo, NULL))
+		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
+	s = (LeafState *) PG_GETARG_POINTER(0);
+	prom_gather_finish(&s->gather);
+	remove_stale(&s->gather);
+	if (s->gather.n == 0)
+		PG_RETURN_NULL();
+	b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->shard);
+	prom_chunk_add(b, s->sid, s->gather.n, s->gather.t_ms, s->gather.values);
+	PG_RETURN_POINTER(prom_chunk_finish(b));
+}

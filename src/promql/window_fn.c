@@ -1,0 +1,258 @@
+/*
+ * window_fn.c
+ *	  What range functions compute: from the samples of one series to its values at all steps.
+ *
+ * Knows neither chunks nor SQL.  The order of the arithmetic is Prometheus's, so results agree in
+ * the last bit.  rate and increase note the counter resets, min and max the samples that can still
+ * win, so that their windows cost nothing per sample they share; sum and avg must add each window
+ * anew, as rounding depends on where a sum begins.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+
+#include "chunk/chunk.h"
+#include "promql/sum.h"
+#include "promql/window.h"
+
+PromVals *
+promql_window_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps, int64 range_ms,
+				   PromqlWindowFn fn)
+{
+	PromqlWindow w = {t_ms, v, range_ms};
+	PromVals   *out;
+
+	if (n == 0)
+		return NULL;
+	out = prom_vals_new(steps->n);
+	w.noted = palloc(sizeof(int) * n);
+	for (int i = 0; i < steps->n; i++)
+	{
+		double		result;
+
+		CHECK_FOR_INTERRUPTS();
+		w.ref_ms = steps->start_ms + steps->step_ms * i;
+		while (w.end < n && t_ms[w.end] <= w.ref_ms)
+			w.end++;
+		while (w.first < w.end && t_ms[w.first] <= w.ref_ms - range_ms)
+			w.first++;
+		if (w.first < w.end && fn(&w, &result))
+			prom_vals_set(out, i, result);
+	}
+	pfree(w.noted);
+	if (out->npresent == 0)
+	{
+		pfree(out);
+		return NULL;
+	}
+	return out;
+}
+
+/* ---- counters and gauges ---- */
+
+/* A duration in seconds, rounded as Go's Duration.Seconds does it. */
+static double
+seconds(int64 ms)
+{
+	return (double) (ms / 1000) + (double) (ms % 1000 * 1000000) / 1e9;
+}
+
+/* Notes the samples that are smaller than the one before them, and forgets those out of the window. */
+static void
+note_resets(PromqlWindow *w)
+{
+	if (w->seen == 0)
+		w->seen = 1;
+	for (; w->seen < w->end; w->seen++)
+		if (w->v[w->seen] < w->v[w->seen - 1])
+			w->noted[w->noted_end++] = w->seen;
+	while (w->noted_first < w->noted_end && w->noted[w->noted_first] <= w->first)
+		w->noted_first++;
+}
+
+/*
+ * By how much the interval between first and last sample has to be stretched to stand for the range:
+ * up to its ends, or half a gap further where the end is too far away to believe that, and for
+ * counters not to before the moment at which they were zero.
+ */
+static double
+stretch(const PromqlWindow *w, double increase, bool counter)
+{
+	int64		first_ms = w->t_ms[w->first];
+	int64		last_ms = w->t_ms[w->end - 1];
+	double		to_start = (double) (first_ms - (w->ref_ms - w->range_ms)) / 1000;
+	double		to_end = (double) (w->ref_ms - last_ms) / 1000;
+	double		span = (double) (last_ms - first_ms) / 1000;
+	double		gap = span / (double) (w->end - w->first - 1);
+	double		limit = gap * 1.1;
+
+	if (to_start >= limit)
+		to_start = gap / 2;
+	if (counter && increase > 0 && w->v[w->first] >= 0)
+	{
+		double		to_zero = span * (w->v[w->first] / increase);
+
+		if (to_zero < to_start)
+			to_start = to_zero;
+	}
+	if (to_end >= limit)
+		to_end = gap / 2;
+	return (span + to_start + to_end) / span;
+}
+
+static bool
+extrapolate(PromqlWindow *w, bool counter, bool per_second, double *result)
+{
+	double		increase;
+	double		factor;
+
+	if (w->end - w->first < 2)
+		return false;
+	increase = w->v[w->end - 1] - w->v[w->first];
+	if (counter)
+	{
+		note_resets(w);
+		for (int i = w->noted_first; i < w->noted_end; i++)
+			increase += w->v[w->noted[i] - 1];
+	}
+	factor = stretch(w, increase, counter);
+	if (per_second)
+		factor /= seconds(w->range_ms);
+	*result = increase * factor;
+	return true;
+}
+
+bool
+promql_window_rate(PromqlWindow *w, double *result)
+{
+	return extrapolate(w, true, true, result);
+}
+
+bool
+promql_window_increase(PromqlWindow *w, double *result)
+{
+	return extrapolate(w, true, false, result);
+}
+
+bool
+promql_window_delta(PromqlWindow *w, double *result)
+{
+	return extrapolate(w, false, false, result);
+}
+
+bool
+promql_window_irate(PromqlWindow *w, double *result)
+{
+	int			i = w->end - 1;
+	double		increase;
+
+	if (w->end - w->first < 2)
+		return false;
+	/* after a reset the counter began at zero */
+	increase = w->v[i] < w->v[i - 1] ? w->v[i] : w->v[i] - w->v[i - 1];
+	*result = increase / ((double) (w->t_ms[i] - w->t_ms[i - 1]) / 1000);
+	return true;
+}
+
+bool
+promql_window_idelta(PromqlWindow *w, double *result)
+{
+	if (w->end - w->first < 2)
+		return false;
+	*result = w->v[w->end - 1] - w->v[w->end - 2];
+	return true;
+}
+
+/* ---- aggregation over time ---- */
+
+bool
+promql_window_sum(PromqlWindow *w, double *result)
+{
+	double		sum = 0;
+	double		c = 0;
+
+	for (int i = w->first; i < w->end; i++)
+		promql_sum_add(&sum, &c, w->v[i]);
+	*result = sum + c;
+	return true;
+}
+
+bool
+promql_window_avg(PromqlWindow *w, double *result)
+{
+	int			n = w->end - w->first;
+	double		sum = -0.0;
+	double		c = 0;
+	bool		running = false;
+
+	for (int i = 0; i < n; i++)
+		promql_mean_add(&sum, &c, &running, i + 1, w->v[w->first + i]);
+	*result = promql_mean(sum, c, running, n);
+	return true;
+}
+
+/*
+ * Greatest (sign 1) or least (sign -1) value.  Noted are the samples that no later one beats, best
+ * first; of equal ones (0 and -0) the earliest wins.  NaN is the result only of NaN alone.
+ */
+static bool
+extreme(PromqlWindow *w, double sign, double *result)
+{
+	for (; w->seen < w->end; w->seen++)
+	{
+		double		x = w->v[w->seen];
+
+		if (isnan(x))
+			continue;
+		while (w->noted_end > w->noted_first && sign * w->v[w->noted[w->noted_end - 1]] < sign * x)
+			w->noted_end--;
+		w->noted[w->noted_end++] = w->seen;
+	}
+	while (w->noted_first < w->noted_end && w->noted[w->noted_first] < w->first)
+		w->noted_first++;
+	*result = w->v[w->noted_first < w->noted_end ? w->noted[w->noted_first] : w->end - 1];
+	return true;
+}
+
+bool
+promql_window_min(PromqlWindow *w, double *result)
+{
+	return extreme(w, -1, result);
+}
+
+bool
+promql_window_max(PromqlWindow *w, double *result)
+{
+	return extreme(w, 1, result);
+}
+
+bool
+promql_window_count(PromqlWindow *w, double *result)
+{
+	*result = w->end - w->first;
+	return true;
+}
+
+bool
+promql_window_last(PromqlWindow *w, double *result)
+{
+	*result = w->v[w->end - 1];
+	return true;
+}
+
+bool
+promql_window_present(PromqlWindow *w, double *result)
+{
+	*result = 1;
+	return true;
+}
+
+/* The newest sample, unless it says that the series has ended. */
+bool
+promql_window_instant(PromqlWindow *w, double *result)
+{
+	*result = w->v[w->end - 1];
+	return !prom_is_stale(*result);
+}
