@@ -83,7 +83,8 @@ put_bytes(Buffer *b, int field, const void *bytes, size_t len)
 {
 	put_varint(b, (uint64) field << 3 | 2);
 	put_varint(b, len);
-	memcpy(b->bytes + b->len, bytes, len);
+	if (len > 0)
+		memcpy(b->bytes + b->len, bytes, len);
 	b->len += len;
 }
 
