@@ -46,7 +46,7 @@ sub check_all
 {
 	my ($moment) = @_;
 	my $rows = $node->safe_psql('postgres', <<'SQL');
-SELECT labels->>'job', t_ms, value
+SELECT prom.label(labels, 'job'), t_ms, value
 FROM prom.samples_of('restart_total', '-infinity', 'infinity') ORDER BY 1, 2
 SQL
 	my $expected = join "\n", map {
