@@ -48,7 +48,8 @@ prom_worker_begin(const char *name)
 	pqsignal(SIGPIPE, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
 
-	turn_context = AllocSetContextCreate(TopMemoryContext, name, ALLOCSET_DEFAULT_SIZES);
+	turn_context = AllocSetContextCreate(TopMemoryContext, "promgres turn", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSetIdentifier(turn_context, name);
 	MemoryContextSwitchTo(turn_context);
 }
 
