@@ -42,4 +42,4 @@ src/promql/scan.c: src/promql/scan.l
 	$(FLEX) -o $@ $<
 
 $(SCRIPT): $(sort $(wildcard sql/install/*.sql)) promgres.control
-	{ echo '\echo Use "CREATE EXTENSION promgres" to load this file. \quit'; cat $(sort $(wildcard sql/install/*.sql)); } > $@
+	{ printf '%s\n' '\echo Use "CREATE EXTENSION promgres" to load this file. \quit'; cat $(sort $(wildcard sql/install/*.sql)); } > $@

@@ -37,7 +37,7 @@ LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	RETURN QUERY EXECUTE prom._scan_sql(selector, prom._to_ms(start) - 1, prom._to_ms("end"));
+	RETURN QUERY EXECUTE prom._scan_sql(selector, greatest(prom._to_ms(start) - 1, -9223372036854775807), prom._to_ms("end"));
 END
 $$;
 COMMENT ON FUNCTION prom.samples_of(text, timestamptz, timestamptz) IS
@@ -87,8 +87,8 @@ BEGIN
 		LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
 		SELECT coalesce(array_agg(u ORDER BY u), '{}') INTO empty FROM unnest(wanted) u
 		WHERE NOT EXISTS (SELECT FROM prom.warm w WHERE w.shard = one AND w.block = u >> 6
-				AND prom._has(w.data, u, -9223372036854775808, 9223372036854775807))
-			AND NOT u = ANY (SELECT unnest(prom._hits(f.data, wanted, -9223372036854775808, 9223372036854775807))
+				AND prom._has(w.data, u, -9223372036854775807, 9223372036854775807))
+			AND NOT u = ANY (SELECT unnest(prom._hits(f.data, wanted, -9223372036854775807, 9223372036854775807))
 				FROM prom.fresh f WHERE f.shard = one);
 		PERFORM prom._remove_series(array_fill(one, ARRAY[cardinality(empty)]), empty);
 		SELECT touched + count(DISTINCT u) INTO touched FROM unnest(hit || empty) u;

@@ -49,7 +49,7 @@ extern char *promql_text_array(List *names, const char *extra);
  */
 extern PromqlVector promql_check_names(PromqlVector x, bool per_step, int indent);
 
-/* a + b, staying at the ends of int64 */
+/* a + b, staying within what an SQL literal of int8 can say: the least int64 cannot be written */
 extern int64 promql_add_ms(int64 a, int64 b);
 
 /* That many tabs, for indentation; deep nesting is cut short. */

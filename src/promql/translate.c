@@ -299,7 +299,7 @@ promql_add_ms(int64 a, int64 b)
 	int64		sum;
 
 	if (pg_add_s64_overflow(a, b, &sum))
-		return b < 0 ? PG_INT64_MIN : PG_INT64_MAX;
+		return b < 0 ? -PG_INT64_MAX : PG_INT64_MAX;
 	return sum;
 }
 

@@ -452,7 +452,7 @@ write_metadata(Batch *batch)
 	SPI_connect();
 	if (SPI_execute_with_args("INSERT INTO prom.metadata (shard, family, digest, type, help, unit) "
 							  "SELECT DISTINCT 0::pg_catalog.int2, f, pg_catalog.md5(t || E'\\n' || h || E'\\n' || u)::pg_catalog.uuid, t, h, u "
-							  "FROM pg_catalog.unnest($1, $2, $3, $4) AS m(f, t, h, u) ORDER BY 2, 3 "
+							  "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)) AS m(f, t, h, u) ORDER BY 2, 3 "
 							  "ON CONFLICT DO NOTHING", 4, types_oid, args, NULL, false, 0) != SPI_OK_INSERT)
 		elog(ERROR, "could not store metadata");
 	SPI_finish();

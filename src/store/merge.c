@@ -354,7 +354,7 @@ take_warm(int16 shard, int64 day_ms, Target *targets, int n)
 	}
 	args[1] = PointerGetDatum(construct_array(blocks, n, INT4OID, 4, true, TYPALIGN_INT));
 	args[2] = PointerGetDatum(construct_array(below, n, INT2OID, 2, true, TYPALIGN_SHORT));
-	execute("DELETE FROM prom.warm w USING pg_catalog.unnest($2, $3) AS x(block, below) "
+	execute("DELETE FROM prom.warm w USING ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) AS x(block, below) "
 			"WHERE w.shard = $1 AND w.block = x.block AND w.gen < x.below AND w.t_min >= $4 AND w.t_min < $5 "
 			"RETURNING w.block, w.seq, w.data", 5, types, args, SPI_OK_DELETE_RETURNING);
 	for (uint64 i = 0; i < SPI_processed; i++)
@@ -413,7 +413,8 @@ write_warm(int16 shard, const Pieces *pieces)
 	args[6] = PointerGetDatum(construct_array(columns[6], n, prom_store_chunk_type(), -1, false, TYPALIGN_DOUBLE));
 	execute("INSERT INTO prom.warm (shard, block, t_min, seq, t_max, gen, samples, data) "
 			"SELECT $1, u.block, u.t_min, pg_catalog.nextval('prom.store_seq'), u.t_max, u.gen, u.samples, u.data "
-			"FROM pg_catalog.unnest($2, $3, $4, $5, $6, $7) AS u(block, t_min, t_max, gen, samples, data)",
+			"FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
+			" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7)) AS u(block, t_min, t_max, gen, samples, data)",
 			7, types, args, SPI_OK_INSERT);
 }
 
