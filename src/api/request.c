@@ -202,9 +202,17 @@ make_request(struct MHD_Connection *connection, const char *uri)
 	MemoryContext context = AllocSetContextCreate(prom_gateway_context, "promgres request",
 												  ALLOCSET_SMALL_SIZES);
 	PromRequest *r = MemoryContextAllocZero(context, sizeof(PromRequest));
-	const char *query = strchr(uri, '?');
-	size_t		path_len = query ? (size_t) (query - uri) : strlen(uri);
+	const char *query;
+	size_t		path_len;
 
+	/* the absolute form, as sent to a proxy, is ours too */
+	if (pg_strncasecmp(uri, "http://", strlen("http://")) == 0)
+	{
+		uri += strlen("http://");
+		uri += strcspn(uri, "/?");
+	}
+	query = strchr(uri, '?');
+	path_len = query ? (size_t) (query - uri) : strlen(uri);
 	r->context = context;
 	r->connection = connection;
 	r->client = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
