@@ -202,9 +202,17 @@ make_request(struct MHD_Connection *connection, const char *uri)
 	MemoryContext context = AllocSetContextCreate(prom_gateway_context, "promgres request",
 												  ALLOCSET_SMALL_SIZES);
 	PromRequest *r = MemoryContextAllocZero(context, sizeof(PromRequest));
-	const char *query = strchr(uri, '?');
-	size_t		path_len = query ? (size_t) (query - uri) : strlen(uri);
+	const char *query;
+	size_t		path_len;
 
+	/* the absolute form, as sent to a proxy, is ours too */
+	if (pg_strncasecmp(uri, "http://", strlen("http://")) == 0)
+	{
+		uri += strlen("http://");
+		uri += strcspn(uri, "/?");
+	}
+	query = strchr(uri, '?');
+	path_len = query ? (size_t) (query - uri) : strlen(uri);
 	r->context = context;
 	r->connection = connection;
 	r->client = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
@@ -402,6 +410,14 @@ is_form(PromRequest *r)
 		(type[len] == '\0' || type[len] == ';' || type[len] == ' ');
 }
 
+static bool
+is_utf8(const char *s)
+{
+	int			len = strlen(s);
+
+	return pg_encoding_verifymbstr(PG_UTF8, s, len) == len;
+}
+
 /* Append the parameters of one source; false and an answer if it is malformed. */
 static bool
 read_form(PromRequest *r, char *form, size_t len)
@@ -419,12 +435,10 @@ read_form(PromRequest *r, char *form, size_t len)
 			prom_answer_error(r, 400, "bad_data", "more than %d parameters", PROM_REQUEST_MAX_PARAMS);
 			return false;
 		}
-		if (!pg_is_ascii(value) &&
-			pg_encoding_verifymbstr(PG_UTF8, value, strlen(value)) != (int) strlen(value))
+		if (!is_utf8(name) || !is_utf8(value))
 		{
 			prom_answer_error(r, 400, "bad_data", "invalid parameter %s: invalid UTF-8",
-							  pg_encoding_verifymbstr(PG_UTF8, name, strlen(name)) == (int) strlen(name) ?
-							  prom_param_quote(name) : "value");
+							  is_utf8(name) ? prom_param_quote(name) : "name");
 			return false;
 		}
 		if (r->nparams % 16 == 0)
@@ -601,7 +615,7 @@ begin_answer(PromRequest *r)
 	MemoryContextSwitchTo(old);
 }
 
-static void
+static void pg_attribute_printf(2, 0)
 append_va(StringInfo out, const char *fmt, va_list args)
 {
 	va_list		again;

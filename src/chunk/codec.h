@@ -70,7 +70,8 @@ typedef struct PromValueWork
 {
 	uint64		a[PROM_BLOCK_MAX_SAMPLES];
 	uint64		b[PROM_BLOCK_MAX_SAMPLES];
-	uint8		bytes[PROM_VALUE_BOUND(PROM_BLOCK_MAX_SAMPLES)];
+	/* one try of a column: two integer columns, or one and exceptions of 11 bytes each */
+	uint8		bytes[160 + 20 * PROM_BLOCK_MAX_SAMPLES];
 } PromValueWork;
 
 extern uint8 *prom_value_encode(uint8 *out, const uint64 *bits, int n, PromValueWork *work);

@@ -182,17 +182,18 @@ column_exponent(const uint64 *bits, int n, int *odd)
 }
 
 /*
- * Decimals with exceptions.  m gets filled with what is smooth where a value is no decimal; NULL if
- * that takes more bytes than limit.
+ * Decimals with exceptions.  Where a value is no decimal m is filled with what is smooth.  *raw is how
+ * many exceptions are not among the special values.
  */
 static uint8 *
-encode_decimal(uint8 *out, const uint64 *bits, int n, int e, uint64 *m)
+encode_decimal(uint8 *out, const uint64 *bits, int n, int e, uint64 *m, int *raw)
 {
 	uint8	   *start = out;
 	int			odd = 0;
 	int			last = -1;
 	uint8	   *p;
 
+	*raw = 0;
 	*out++ = value_head(VALUE_DECIMAL, e);
 	for (int i = 0; i < n; i++)
 	{
@@ -229,7 +230,10 @@ encode_decimal(uint8 *out, const uint64 *bits, int n, int e, uint64 *m)
 		out = prom_put_varint(out, i - last - 1);
 		*out++ = (uint8) s;
 		if (s == 0)
+		{
 			out = prom_put_u64le(out, bits[i]);
+			(*raw)++;
+		}
 		last = i;
 	}
 	return out;
@@ -328,7 +332,10 @@ uint8 *
 prom_value_encode(uint8 *out, const uint64 *bits, int n, PromValueWork *work)
 {
 	uint8	   *end;
+	uint8	   *scratch = work->bytes;
+	uint8	   *decimal_end = NULL;
 	int			odd;
+	int			raw;
 	int			e;
 	int			ulp;
 
@@ -338,25 +345,24 @@ prom_value_encode(uint8 *out, const uint64 *bits, int n, PromValueWork *work)
 		*out++ = value_head(VALUE_CONST, 0);
 		return prom_put_u64le(out, bits[0]);
 	}
-	/* special values cost two bytes each, few of them are no reason to look further */
-	if (odd == 0)
+	if (odd <= n / 2)
 	{
-		int			special = 0;
-
-		for (int i = 0; i < n; i++)
-			special += special_of(bits[i]) > 0;
-		if (special <= n / 2)
-			return encode_decimal(out, bits, n, e, work->a);
+		decimal_end = encode_decimal(scratch, bits, n, e, work->a, &raw);
+		/* special values are cheap; few of them, or none, are no reason to look further */
+		if (raw == 0 && decimal_end - scratch < 2 * n + 64)
+		{
+			memcpy(out, scratch, decimal_end - scratch);
+			return out + (decimal_end - scratch);
+		}
 	}
 
 	end = encode_ordered(out, bits, n, work->a);
-	if (odd <= n / 2)
-		end = keep_shorter(out, end, work->bytes,
-						   encode_decimal(work->bytes, bits, n, e, work->a));
+	if (decimal_end)
+		end = keep_shorter(out, end, scratch, decimal_end);
 	ulp = ulp_exponent(bits, Min(n, TRIAL));
 	if (ulp >= 0)
-		end = keep_shorter(out, end, work->bytes,
-						   encode_ulp(work->bytes, bits, n, ulp, work->a, work->b));
+		end = keep_shorter(out, end, scratch,
+						   encode_ulp(scratch, bits, n, ulp, work->a, work->b));
 	return end;
 }
 

@@ -193,7 +193,9 @@ add_vals(AggState *s, const PromVals *x)
 	double	   *comps = get_comps(s);
 	uint32	   *counts = get_counts(s);
 
-	if (prom_vals_is_const(x) || x->nsteps != s->nsteps)
+	if (prom_vals_is_const(x))
+		elog(ERROR, "input of an aggregate is a constant");
+	if (x->nsteps != s->nsteps)
 		elog(ERROR, "input of an aggregate has %d steps, not %d", x->nsteps, s->nsteps);
 	for (int i = 0; i < x->nsteps; i++)
 	{

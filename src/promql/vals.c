@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <math.h>
 
 #include "common/shortest_dec.h"
@@ -136,7 +137,7 @@ read_value(const char **at, const char *text)
 	char	   *end;
 	double		v;
 
-	if (*at[0] == ' ')
+	if (isspace((unsigned char) **at))
 		text_error(text);
 	v = strtod(*at, &end);
 	if (end == *at || !ends_word(*end))
