@@ -309,11 +309,11 @@ number_sql(double number)
 	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
 
 	if (isnan(number))
-		return "prom._vals('NaN')";
+		return "prom._vals('NaN'::pg_catalog.float8)";
 	if (isinf(number))
-		return number > 0 ? "prom._vals('Infinity')" : "prom._vals('-Infinity')";
+		return number > 0 ? "prom._vals('Infinity'::pg_catalog.float8)" : "prom._vals('-Infinity'::pg_catalog.float8)";
 	double_to_shortest_decimal_buf(number, text);
-	return psprintf("prom._vals('%s')", text);
+	return psprintf("prom._vals('%s'::pg_catalog.float8)", text);
 }
 
 /* One name if the selector pins it by equality. */
