@@ -133,7 +133,9 @@ remove_stale(PromGather *g)
 {
 	int			n = 0;
 
-	for (int i = 0; i < g->n; i++)
+	while (n < g->n && !prom_is_stale(g->values[n]))
+		n++;
+	for (int i = n; i < g->n; i++)
 	{
 		if (prom_is_stale(g->values[i]))
 			continue;
