@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "common/int.h"
-#include "fmgr.h"
 
 #include "chunk/chunk.h"
 #include "common/compat.h"
@@ -133,7 +132,9 @@ remove_stale(PromGather *g)
 {
 	int			n = 0;
 
-	for (int i = 0; i < g->n; i++)
+	while (n < g->n && !prom_is_stale(g->values[n]))
+		n++;
+	for (int i = n; i < g->n; i++)
 	{
 		if (prom_is_stale(g->values[i]))
 			continue;
@@ -163,13 +164,13 @@ finish_window(FunctionCallInfo fcinfo, PromqlWindowFn fn, bool keep_stale)
 
 /* The final functions, prom_window_NAME for the aggregate prom._NAME or prom._NAME_over_time. */
 #define WINDOW_FINAL(name, keep_stale) \
-	PG_FUNCTION_INFO_V1(prom_window_##name); \
+	extern PGDLLEXPORT Datum prom_window_##name(PG_FUNCTION_ARGS); \
 	Datum \
 	prom_window_##name(PG_FUNCTION_ARGS) \
 	{ \
 		return finish_window(fcinfo, promql_window_##name, keep_stale); \
 	} \
-	extern int	prom_window_no_semicolon
+	PG_FUNCTION_INFO_V1(prom_window_##name)
 
 WINDOW_FINAL(instant, true);
 WINDOW_FINAL(rate, false);
