@@ -277,6 +277,20 @@ CREATE AGGREGATE prom._samples(data prom.chunk, ord int8, sid int4, from_ms int8
 );
 COMMENT ON AGGREGATE prom._samples(prom.chunk, int8, int4, int8, int8) IS 'the samples with from_ms < t <= to_ms, without those that say a series has ended';
 
+CREATE FUNCTION prom._raw_done(internal) RETURNS prom.chunk
+	AS 'MODULE_PATHNAME', 'prom_raw_done' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._raw_done(internal) IS 'final function of prom._raw';
+
+CREATE AGGREGATE prom._raw(data prom.chunk, ord int8, sid int4, from_ms int8, to_ms int8) (
+	SFUNC = prom._samples_add,
+	STYPE = internal,
+	SSPACE = 4096,
+	FINALFUNC = prom._raw_done,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._raw(prom.chunk, int8, int4, int8, int8) IS 'the samples with from_ms < t <= to_ms as they were written, markers of a series'' end included';
+
 -- Aggregates over many series.
 
 CREATE TYPE prom._agg_state;

@@ -119,7 +119,7 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node, int indent)
 	initStringInfo(&out);
 	appendStringInfo(&out, "%sSELECT s.labels, l.out AS samples\n%sFROM\n", promql_tabs(indent), promql_tabs(indent));
 	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range,
-				  psprintf("prom._samples(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ", false)",
+				  psprintf("prom._samples(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ")",
 						   range.from_ms, range.to_ms), indent + 1);
 	appendStringInfo(&out, "%s\tAND l.out IS NOT NULL", promql_tabs(indent));
 	return out.data;

@@ -30,6 +30,7 @@ typedef struct LeafState
 PG_FUNCTION_INFO_V1(prom_window_add);
 PG_FUNCTION_INFO_V1(prom_samples_add);
 PG_FUNCTION_INFO_V1(prom_samples_done);
+PG_FUNCTION_INFO_V1(prom_raw_done);
 
 /* The leaf's arguments must be there; only the data of a row may be NULL. */
 static void
@@ -213,8 +214,8 @@ prom_samples_add(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(s);
 }
 
-Datum
-prom_samples_done(PG_FUNCTION_ARGS)
+static Datum
+finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 {
 	LeafState  *s;
 	PromChunkBuilder *b;
@@ -223,10 +224,23 @@ prom_samples_done(PG_FUNCTION_ARGS)
 		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
 	s = (LeafState *) PG_GETARG_POINTER(0);
 	prom_gather_finish(&s->gather);
-	remove_stale(&s->gather);
+	if (!keep_stale)
+		remove_stale(&s->gather);
 	if (s->gather.n == 0)
 		PG_RETURN_NULL();
 	b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->shard);
 	prom_chunk_add(b, s->sid, s->gather.n, s->gather.t_ms, s->gather.values);
 	PG_RETURN_POINTER(prom_chunk_finish(b));
+}
+
+Datum
+prom_samples_done(PG_FUNCTION_ARGS)
+{
+	return finish_samples(fcinfo, false);
+}
+
+Datum
+prom_raw_done(PG_FUNCTION_ARGS)
+{
+	return finish_samples(fcinfo, true);
 }
