@@ -235,8 +235,12 @@ step(PromRequest *r, const char *method, const char *upload, size_t *upload_size
 	{
 		case PROM_REQUEST_NEW:
 			begin(r, method);
-			/* a refusal goes out before the body is read, and ends the connection */
-			return r->state == PROM_REQUEST_ANSWERED ? send_answer(r) : MHD_YES;
+			/* a refusal goes out before the body is read, and ends the connection if there is one */
+			if (r->state == PROM_REQUEST_ANSWERED && (r->has_body || r->close))
+				return send_answer(r);
+			if (r->state == PROM_REQUEST_ANSWERED)
+				r->state = PROM_REQUEST_REFUSED;
+			return MHD_YES;
 
 		case PROM_REQUEST_BODY:
 		case PROM_REQUEST_REFUSED:
@@ -272,6 +276,7 @@ begin(PromRequest *r, const char *method)
 	PromBodyHeaders h = {0};
 	const char *reason = check_headers(r, &h);
 
+	r->has_body = h.length > 0 || h.transfer_encodings > 0;
 	if (r->client == NULL)
 	{
 		prom_answer_text(r, 503, "out of memory\n");

@@ -41,6 +41,9 @@
 extern uint8 *prom_int_encode(uint8 *out, uint64 *x, int n);
 extern const char *prom_int_decode(PromBytes *in, uint64 *x, int n);
 
+/* True if all numbers of the column are the first one. */
+extern bool prom_int_is_constant(PromBytes in);
+
 /*
  * Grows with a column that is not encoded yet: an upper bound of what prom_int_encode will write
  * for the numbers added so far.

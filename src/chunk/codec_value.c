@@ -181,6 +181,24 @@ column_exponent(const uint64 *bits, int n, int *odd)
 	return e;
 }
 
+/* A column of any number of equal values. */
+static uint8 *
+encode_constant(uint8 *out, uint64 bits)
+{
+	int64		m;
+	uint64		x;
+	int			e = decimal_exponent(bits, 0, MAX_EXPONENT, &m);
+
+	if (e < 0)
+	{
+		*out++ = value_head(VALUE_CONST, 0);
+		return prom_put_u64le(out, bits);
+	}
+	*out++ = value_head(VALUE_DECIMAL, e);
+	x = (uint64) m;
+	return prom_int_encode(out, &x, 1);
+}
+
 /*
  * Decimals with exceptions.  Where a value is no decimal m is filled with what is smooth.  *raw is how
  * many exceptions are not among the special values.
@@ -242,16 +260,7 @@ encode_decimal(uint8 *out, const uint64 *bits, int n, int e, uint64 *m, int *raw
 static inline int
 zz_length(uint64 v)
 {
-	uint64		u = prom_zigzag_encode((int64) v);
-	int			n = 0;
-
-#ifdef HAVE__BUILTIN_CLZ
-	n = u ? 64 - __builtin_clzll(u) : 0;
-#else
-	for (; u; u >>= 1)
-		n++;
-#endif
-	return n;
+	return prom_bit_length(prom_zigzag_encode((int64) v));
 }
 
 /* The exponent at which decimals miss these few values by least; -1 if their bits are as good. */
@@ -339,12 +348,9 @@ prom_value_encode(uint8 *out, const uint64 *bits, int n, PromValueWork *work)
 	int			e;
 	int			ulp;
 
+	if (memcmp(bits, bits + 1, (n - 1) * sizeof(uint64)) == 0)
+		return encode_constant(out, bits[0]);
 	e = column_exponent(bits, n, &odd);
-	if (memcmp(bits, bits + 1, (n - 1) * sizeof(uint64)) == 0 && (odd > 0 || special_of(bits[0])))
-	{
-		*out++ = value_head(VALUE_CONST, 0);
-		return prom_put_u64le(out, bits[0]);
-	}
 	if (odd <= n / 2)
 	{
 		decimal_end = encode_decimal(scratch, bits, n, e, work->a, &raw);
@@ -377,7 +383,7 @@ prom_value_encode_fresh(uint8 *out, const uint64 *bits, int n)
 		uint64		u;
 		int			s;
 		int			found;
-		uint8	   *head;
+		int			len;
 
 		if (i > 0 && bits[i] == bits[i - 1])
 		{
@@ -401,10 +407,12 @@ prom_value_encode_fresh(uint8 *out, const uint64 *bits, int n)
 			continue;
 		}
 		e = found;
-		head = out++;
-		for (u = prom_zigzag_encode(m); u; u >>= 8)
-			*out++ = (uint8) u;
-		*head = (uint8) (e << 4 | (out - head - 1));
+		u = prom_zigzag_encode(m);
+		len = (prom_bit_length(u) + 7) / 8;
+		*out++ = (uint8) (e << 4 | len);
+		/* all eight, for speed: there is room, and what is too much is written over */
+		(void) prom_put_u64le(out, u);
+		out += len;
 	}
 	return out;
 }
@@ -424,6 +432,30 @@ decimals_to_bits(uint64 *m, int n, int e)
 		for (int i = 0; i < n; i++)
 			m[i] = double_bits((double) (int64) m[i] / p);
 	}
+}
+
+static void
+fill(uint64 *bits, int n)
+{
+	uint64		first = bits[0];
+
+	for (int i = 1; i < n; i++)
+		bits[i] = first;
+}
+
+static const char *
+decode_decimal(PromBytes *in, uint64 *bits, int n, int e)
+{
+	/* most columns are constant: one division will do */
+	bool		constant = prom_int_is_constant(*in);
+	const char *reason = prom_int_decode(in, bits, constant ? 1 : n);
+
+	if (reason)
+		return reason;
+	decimals_to_bits(bits, constant ? 1 : n, e);
+	if (constant)
+		fill(bits, n);
+	return NULL;
 }
 
 static const char *
@@ -487,9 +519,7 @@ prom_value_decode(PromBytes in, uint64 *bits, int n, uint64 *work)
 	switch (kind)
 	{
 		case VALUE_DECIMAL:
-			reason = prom_int_decode(&in, bits, n);
-			if (reason == NULL)
-				decimals_to_bits(bits, n, e);
+			reason = decode_decimal(&in, bits, n, e);
 			break;
 		case VALUE_PATCHED:
 			reason = decode_patched(&in, bits, n, e);
@@ -505,8 +535,7 @@ prom_value_decode(PromBytes in, uint64 *bits, int n, uint64 *work)
 			break;
 		case VALUE_CONST:
 			bits[0] = prom_bytes_u64le(&in);
-			for (int i = 1; i < n; i++)
-				bits[i] = bits[0];
+			fill(bits, n);
 			break;
 		default:
 			return "value column is of unknown kind";
@@ -533,13 +562,16 @@ prom_value_decode_fresh(PromBytes in, uint64 *bits, int n)
 
 		if (e <= FRESH_MAX_EXPONENT)
 		{
-			const uint8 *p = len <= 8 ? prom_bytes_take(&in, len) : NULL;
 			uint64		m = 0;
 
-			if (p == NULL)
+			if (len > 8 || (size_t) len > prom_bytes_left(&in))
 				return "fresh value is truncated or too long";
-			for (int j = 0; j < len; j++)
-				m |= (uint64) p[j] << (8 * j);
+			if (prom_bytes_left(&in) >= 8)
+				m = len ? prom_get_u64le(in.at) & ~UINT64CONST(0) >> (64 - 8 * len) : 0;
+			else
+				for (int j = 0; j < len; j++)
+					m |= (uint64) in.at[j] << (8 * j);
+			in.at += len;
 			last = decimal_bits(prom_zigzag_decode(m), e);
 		}
 		else if (head == FRESH_RAW)

@@ -434,16 +434,25 @@ prom_agg_state_send(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
 }
 
+#define STATE_HEAD_BYTES 6		/* version, kind, nsteps */
+
 static AggState *
 receive_state(StringInfo buf)
 {
-	int			version = pq_getmsgbyte(buf);
-	int			kind = pq_getmsgbyte(buf);
-	int			nsteps = pq_getmsgint(buf, 4);
 	size_t		left = buf->len - buf->cursor;
+	int			version = 0;
+	int			kind = 0;
+	int			nsteps = 0;
 	AggState   *s;
 	uint32	   *counts;
 
+	if (left >= STATE_HEAD_BYTES)
+	{
+		version = pq_getmsgbyte(buf);
+		kind = pq_getmsgbyte(buf);
+		nsteps = pq_getmsgint(buf, 4);
+		left -= STATE_HEAD_BYTES;
+	}
 	if (version != AGG_VERSION || kind >= AGG_KINDS || nsteps < 1 || nsteps > PROM_VALS_MAX_STEPS ||
 		left != (sizeof(double) * double_arrays(kind) + sizeof(uint32)) * (size_t) nsteps)
 		ereport(ERROR,

@@ -18,7 +18,6 @@
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "port/pg_bitutils.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "common/clock.h"
