@@ -26,7 +26,22 @@ EXTRA_CLEAN = sql/promgres--*.sql src/promql/scan.c src/promql/gram.c src/promql
 PG_CONFIG ?= pg_config
 # LLVM bitcode would need clang and gains nothing here: our functions are not inlined.
 override with_llvm := no
-PGXS := $(shell $(PG_CONFIG) --pgxs)
+PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
+
+# These two install what they need, a server included, and then call make again.
+ifneq ($(filter demo test,$(MAKECMDGOALS)),)
+.PHONY: demo test
+demo:
+	contrib/setup/install.sh build demo
+	contrib/demo/run
+test:
+	contrib/setup/install.sh build test
+	test/run
+else
+
+ifeq ($(PGXS),)
+$(error no PostgreSQL to build for: install postgresql-server-dev-15 or set PG_CONFIG)
+endif
 include $(PGXS)
 
 ifdef WERROR
@@ -43,3 +58,5 @@ src/promql/scan.c: src/promql/scan.l
 
 $(SCRIPT): $(sort $(wildcard sql/install/*.sql)) promgres.control
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION promgres" to load this file. \quit'; cat $(sort $(wildcard sql/install/*.sql)); } > $@
+
+endif

@@ -233,6 +233,10 @@ SELECT pg_catalog.pg_extension_config_dump('prom.shard', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.metric', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.label_value', '');
 
+CREATE FUNCTION prom._series_where(ops text[], names text[], vals text[]) RETURNS text
+	AS 'MODULE_PATHNAME', 'prom_series_where' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
+COMMENT ON FUNCTION prom._series_where(text[], text[], text[]) IS 'SQL condition on a row s of prom.series for the series that satisfy all matchers';
+
 CREATE FUNCTION prom.series_id(labels prom.labels, OUT shard int2, OUT sid int4) RETURNS record
 	AS 'MODULE_PATHNAME', 'prom_series_id' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION prom.series_id(prom.labels) IS 'id of a series, which is created if it is not there';

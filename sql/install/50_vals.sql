@@ -1,6 +1,7 @@
 -- 50_vals: the values of a series over the steps of a query, and what a translated query computes with them.
 --
 -- Everything here is in flight inside queries that promgres makes from PromQL; nothing is stored.
+-- Costs are rough: a call touches tens to hundreds of steps.
 
 -- The type.
 
@@ -59,73 +60,73 @@ COMMENT ON FUNCTION prom._points(prom.vals, int8, int8, int4) IS 'the steps that
 -- Operators.
 
 CREATE FUNCTION prom._arith(op text, l prom.vals, r prom.vals) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_arith' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_arith' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._arith(text, prom.vals, prom.vals) IS 'l op r for + - * / % ^ atan2; NULL if no step has both';
 
 CREATE FUNCTION prom._compare(op text, l prom.vals, r prom.vals, returns_bool bool, keep_right bool) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_compare' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_compare' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._compare(text, prom.vals, prom.vals, bool, bool) IS 'l op r for == != < <= > >=: 0 or 1, or a filter of l (or r)';
 
 CREATE FUNCTION prom._negate(vals prom.vals) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_negate' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_negate' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._negate(prom.vals) IS 'unary minus';
 
 -- Leaves: rows (data, ord) of one series, in any order, become its values at all steps.
 
 CREATE FUNCTION prom._window_add(internal, prom.chunk, int8, int4, int8, int8, int4, int8) RETURNS internal
-	AS 'MODULE_PATHNAME', 'prom_window_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
 COMMENT ON FUNCTION prom._window_add(internal, prom.chunk, int8, int4, int8, int8, int4, int8) IS 'adds a row to a leaf';
 
 CREATE FUNCTION prom._window_instant(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_instant' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_instant' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION prom._window_instant(internal) IS 'final function of prom._instant';
 
 CREATE FUNCTION prom._window_rate(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_rate' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_rate' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION prom._window_rate(internal) IS 'final function of prom._rate';
 
 CREATE FUNCTION prom._window_increase(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_increase' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_increase' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION prom._window_increase(internal) IS 'final function of prom._increase';
 
 CREATE FUNCTION prom._window_delta(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_delta' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_delta' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION prom._window_delta(internal) IS 'final function of prom._delta';
 
 CREATE FUNCTION prom._window_irate(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_irate' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_irate' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION prom._window_irate(internal) IS 'final function of prom._irate';
 
 CREATE FUNCTION prom._window_idelta(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_idelta' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_idelta' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION prom._window_idelta(internal) IS 'final function of prom._idelta';
 
 CREATE FUNCTION prom._window_sum(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_sum' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_sum' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION prom._window_sum(internal) IS 'final function of prom._sum_over_time';
 
 CREATE FUNCTION prom._window_avg(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_avg' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_avg' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION prom._window_avg(internal) IS 'final function of prom._avg_over_time';
 
 CREATE FUNCTION prom._window_min(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_min' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_min' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION prom._window_min(internal) IS 'final function of prom._min_over_time';
 
 CREATE FUNCTION prom._window_max(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_max' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_max' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION prom._window_max(internal) IS 'final function of prom._max_over_time';
 
 CREATE FUNCTION prom._window_count(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_count' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_count' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION prom._window_count(internal) IS 'final function of prom._count_over_time';
 
 CREATE FUNCTION prom._window_last(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_last' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_last' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION prom._window_last(internal) IS 'final function of prom._last_over_time';
 
 CREATE FUNCTION prom._window_present(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_present' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_window_present' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
 COMMENT ON FUNCTION prom._window_present(internal) IS 'final function of prom._present_over_time';
 
 CREATE AGGREGATE prom._instant(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, lookback_ms int8) (
@@ -259,7 +260,7 @@ CREATE AGGREGATE prom._present_over_time(data prom.chunk, ord int8, sid int4, st
 COMMENT ON AGGREGATE prom._present_over_time(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'PromQL present_over_time';
 
 CREATE FUNCTION prom._samples_add(internal, prom.chunk, int8, int4, int8, int8) RETURNS internal
-	AS 'MODULE_PATHNAME', 'prom_samples_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_samples_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
 COMMENT ON FUNCTION prom._samples_add(internal, prom.chunk, int8, int4, int8, int8) IS 'adds a row to prom._samples';
 
 CREATE FUNCTION prom._samples_done(internal) RETURNS prom.chunk
@@ -275,6 +276,20 @@ CREATE AGGREGATE prom._samples(data prom.chunk, ord int8, sid int4, from_ms int8
 	PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE prom._samples(prom.chunk, int8, int4, int8, int8) IS 'the samples with from_ms < t <= to_ms, without those that say a series has ended';
+
+CREATE FUNCTION prom._raw_done(internal) RETURNS prom.chunk
+	AS 'MODULE_PATHNAME', 'prom_raw_done' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._raw_done(internal) IS 'final function of prom._raw';
+
+CREATE AGGREGATE prom._raw(data prom.chunk, ord int8, sid int4, from_ms int8, to_ms int8) (
+	SFUNC = prom._samples_add,
+	STYPE = internal,
+	SSPACE = 4096,
+	FINALFUNC = prom._raw_done,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._raw(prom.chunk, int8, int4, int8, int8) IS 'the samples with from_ms < t <= to_ms as they were written, markers of a series'' end included';
 
 -- Aggregates over many series.
 
@@ -307,31 +322,31 @@ CREATE TYPE prom._agg_state (
 COMMENT ON TYPE prom._agg_state IS 'state of an aggregate over prom.vals';
 
 CREATE FUNCTION prom._agg_sum_add(prom._agg_state, prom.vals) RETURNS prom._agg_state
-	AS 'MODULE_PATHNAME', 'prom_agg_sum_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_agg_sum_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._agg_sum_add(prom._agg_state, prom.vals) IS 'transition function of prom._agg_sum';
 
 CREATE FUNCTION prom._agg_avg_add(prom._agg_state, prom.vals) RETURNS prom._agg_state
-	AS 'MODULE_PATHNAME', 'prom_agg_avg_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_agg_avg_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._agg_avg_add(prom._agg_state, prom.vals) IS 'transition function of prom._agg_avg';
 
 CREATE FUNCTION prom._agg_min_add(prom._agg_state, prom.vals) RETURNS prom._agg_state
-	AS 'MODULE_PATHNAME', 'prom_agg_min_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_agg_min_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._agg_min_add(prom._agg_state, prom.vals) IS 'transition function of prom._agg_min';
 
 CREATE FUNCTION prom._agg_max_add(prom._agg_state, prom.vals) RETURNS prom._agg_state
-	AS 'MODULE_PATHNAME', 'prom_agg_max_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_agg_max_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._agg_max_add(prom._agg_state, prom.vals) IS 'transition function of prom._agg_max';
 
 CREATE FUNCTION prom._agg_count_add(prom._agg_state, prom.vals) RETURNS prom._agg_state
-	AS 'MODULE_PATHNAME', 'prom_agg_count_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_agg_count_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._agg_count_add(prom._agg_state, prom.vals) IS 'transition function of prom._agg_count';
 
 CREATE FUNCTION prom._single_add(prom._agg_state, prom.vals) RETURNS prom._agg_state
-	AS 'MODULE_PATHNAME', 'prom_single_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_single_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._single_add(prom._agg_state, prom.vals) IS 'transition function of prom._single';
 
 CREATE FUNCTION prom._unique_add(prom._agg_state, prom.labels, prom.vals) RETURNS prom._agg_state
-	AS 'MODULE_PATHNAME', 'prom_unique_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_unique_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._unique_add(prom._agg_state, prom.labels, prom.vals) IS 'transition function of prom._unique';
 
 CREATE FUNCTION prom._only_add(prom.vals, prom.vals) RETURNS prom.vals
@@ -339,11 +354,11 @@ CREATE FUNCTION prom._only_add(prom.vals, prom.vals) RETURNS prom.vals
 COMMENT ON FUNCTION prom._only_add(prom.vals, prom.vals) IS 'transition function of prom._only';
 
 CREATE FUNCTION prom._agg_combine(prom._agg_state, prom._agg_state) RETURNS prom._agg_state
-	AS 'MODULE_PATHNAME', 'prom_agg_combine' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_agg_combine' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._agg_combine(prom._agg_state, prom._agg_state) IS 'combines two states';
 
 CREATE FUNCTION prom._agg_final(prom._agg_state) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_agg_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_agg_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._agg_final(prom._agg_state) IS 'final function of the aggregates over prom.vals';
 
 CREATE AGGREGATE prom._agg_sum(vals prom.vals) (
@@ -428,7 +443,7 @@ COMMENT ON AGGREGATE prom._only(prom.vals) IS 'the only row of a label set; an e
 -- Vector matching, one to one: aggregates over the rows of one signature.
 
 CREATE FUNCTION prom._one_side_add(internal, prom.labels, prom.labels, prom.vals) RETURNS internal
-	AS 'MODULE_PATHNAME', 'prom_one_side_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_one_side_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._one_side_add(internal, prom.labels, prom.labels, prom.vals) IS 'transition function of prom._one_side';
 
 CREATE FUNCTION prom._one_side_final(internal) RETURNS prom.vals
@@ -445,11 +460,11 @@ CREATE AGGREGATE prom._one_side(sig prom.labels, labels prom.labels, vals prom.v
 COMMENT ON AGGREGATE prom._one_side(prom.labels, prom.labels, prom.vals) IS 'merges the right side; an error if two series share a step';
 
 CREATE FUNCTION prom._match_arith_add(internal, text, prom.vals, prom.vals) RETURNS internal
-	AS 'MODULE_PATHNAME', 'prom_match_arith_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_match_arith_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._match_arith_add(internal, text, prom.vals, prom.vals) IS 'transition function of prom._match_arith';
 
 CREATE FUNCTION prom._match_compare_add(internal, text, prom.vals, prom.vals, bool) RETURNS internal
-	AS 'MODULE_PATHNAME', 'prom_match_compare_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_match_compare_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._match_compare_add(internal, text, prom.vals, prom.vals, bool) IS 'transition function of prom._match_compare';
 
 CREATE FUNCTION prom._match_final(internal) RETURNS prom.vals
@@ -475,7 +490,7 @@ CREATE AGGREGATE prom._match_compare(op text, l prom.vals, r prom.vals, returns_
 COMMENT ON AGGREGATE prom._match_compare(text, prom.vals, prom.vals, bool) IS 'like prom._match_arith, for comparisons';
 
 CREATE FUNCTION prom._match_filter_add(internal, text, prom.labels, prom.vals, prom.vals) RETURNS internal
-	AS 'MODULE_PATHNAME', 'prom_match_filter_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_match_filter_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._match_filter_add(internal, text, prom.labels, prom.vals, prom.vals) IS 'transition function of prom._match_filter';
 
 CREATE FUNCTION prom._match_filter_final(internal) RETURNS prom.labeled_vals[]
@@ -495,11 +510,11 @@ COMMENT ON AGGREGATE prom._match_filter(text, prom.labels, prom.vals, prom.vals)
 -- Histograms.
 
 CREATE FUNCTION prom._histogram_quantile_add(internal, prom.labels, prom.vals, prom.vals) RETURNS internal
-	AS 'MODULE_PATHNAME', 'prom_histogram_quantile_add' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_histogram_quantile_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._histogram_quantile_add(internal, prom.labels, prom.vals, prom.vals) IS 'transition function of prom._histogram_quantile';
 
 CREATE FUNCTION prom._histogram_quantile_final(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_histogram_quantile_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+	AS 'MODULE_PATHNAME', 'prom_histogram_quantile_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 200;
 COMMENT ON FUNCTION prom._histogram_quantile_final(internal) IS 'final function of prom._histogram_quantile';
 
 CREATE AGGREGATE prom._histogram_quantile(labels prom.labels, vals prom.vals, phi prom.vals) (

@@ -93,7 +93,7 @@ typedef struct PromJob
 	void	   *owner;
 } PromJob;
 
-extern PromPool *prom_pool_ingest;	/* asks prom_write_next() for work */
+extern PromPool *prom_pool_ingest;	/* asks prom_write_group() for work */
 extern PromPool *prom_pool_query;
 extern PromPool *prom_pool_control; /* short things that must not wait behind queries */
 
@@ -146,6 +146,7 @@ typedef struct PromRequest
 	char	   *url_query;		/* as sent */
 	bool		is_api;			/* answers in the envelope of the API, with CORS headers */
 
+	bool		has_body;		/* so the headers say */
 	char	   *body;			/* has room for a zero byte more */
 	size_t		body_len;
 	size_t		body_room;
@@ -223,8 +224,8 @@ extern bool prom_outcome_is_missing(const PromOutcome *o);	/* the extension is n
 
 extern bool prom_write_check(PromRequest *r);
 extern void prom_write_run(PromRequest *r);
-extern PromJob *prom_write_next(void);	/* the next group of bodies, or NULL */
-extern bool prom_write_waiting(void);
+extern PromJob *prom_write_group(void);	/* the next group of bodies, or NULL */
+extern bool prom_write_pending(void);
 
 /* ---- query.c, meta.c ---- */
 

@@ -19,6 +19,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/rls.h"
 
 #include "api/fragments.h"
@@ -462,8 +463,8 @@ print_labels(void *arg, Datum value)
 	" SELECT n.name FROM n WHERE n.name IS NOT NULL"
 
 #define LABEL_VALUES_SQL \
-	"SELECT v.value FROM prom.label_value AS v WHERE v.name OPERATOR(pg_catalog.=) $1" \
-	" ORDER BY v.value COLLATE \"C\""
+	"SELECT DISTINCT v.value COLLATE \"C\" FROM prom.label_value AS v" \
+	" WHERE v.name OPERATOR(pg_catalog.=) $1 ORDER BY 1"
 
 Datum
 prom_api_labels(PG_FUNCTION_ARGS)

@@ -163,26 +163,33 @@ prom_param_segment(char *segment)
 	return pg_encoding_verifymbstr(PG_UTF8, segment, out - segment) == out - segment;
 }
 
-/* In double quotes, with Go's escapes of what would be unreadable. */
+/* In double quotes, with Go's escapes of what would be unreadable; always UTF-8. */
 char *
 prom_param_quote(const char *s)
 {
 	StringInfoData out;
+	int			len;
 
 	initStringInfo(&out);
 	appendStringInfoChar(&out, '"');
-	for (; *s != '\0'; s++)
+	for (; *s != '\0'; s += len)
 	{
 		unsigned char c = *s;
 
+		len = 1;
 		if (c == '"' || c == '\\')
 			appendStringInfo(&out, "\\%c", c);
 		else if (c == '\n')
 			appendStringInfoString(&out, "\\n");
-		else if (c < ' ' || c == 0x7f)
-			appendStringInfo(&out, "\\x%02x", c);
-		else
+		else if (c >= ' ' && c < 0x7f)
 			appendStringInfoChar(&out, c);
+		else if ((len = pg_encoding_verifymbchar(PG_UTF8, s, strlen(s))) > 1)
+			appendBinaryStringInfo(&out, s, len);
+		else
+		{
+			appendStringInfo(&out, "\\x%02x", c);
+			len = 1;
+		}
 	}
 	appendStringInfoChar(&out, '"');
 	return out.data;

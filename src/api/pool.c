@@ -35,7 +35,7 @@ typedef enum PromConnState
 	CONN_CLOSED,
 	CONN_CONNECTING,
 	CONN_IDLE,
-	CONN_SETTING,				/* sets statement_timeout ahead of the job */
+	CONN_SETTING,				/* prepares the session for its job */
 	CONN_BUSY,
 	CONN_HELD					/* its job is done, but a cancel request is still under way */
 } PromConnState;
@@ -48,6 +48,7 @@ struct PromConn
 	PromWatch	watch;
 	PromJob    *job;
 	int			timeout_ms;		/* what the backend's statement_timeout is */
+	bool		has_extension;	/* it was seen, or is not needed */
 	bool		cancelling;
 	bool		stale;			/* of former settings: close it when it is free */
 	TimestampTz since;			/* of the state */
@@ -89,6 +90,7 @@ static void conn_free(PromConn *conn);
 static void conn_read(PromConn *conn);
 static void take_result(PromConn *conn, PGresult *result);
 static void job_done(PromJob *job);
+static void set_outcome(PromJob *job, const char *sqlstate, const char *message);
 static void fail_job(PromJob *job, const char *sqlstate, const char *message);
 static void fail_queue(PromPool *pool, const char *sqlstate, const char *message);
 static void receive_notice(void *arg, const PGresult *notice);
@@ -289,7 +291,7 @@ make_pool(const char *application_name, int size, int queue_max)
 static bool
 has_work(PromPool *pool)
 {
-	return pool == prom_pool_ingest ? prom_write_waiting() : pool->queued > 0;
+	return pool == prom_pool_ingest ? prom_write_pending() : pool->queued > 0;
 }
 
 static PromJob *
@@ -299,7 +301,7 @@ next_job(PromPool *pool)
 
 	if (pool == prom_pool_ingest)
 	{
-		job = prom_write_next();
+		job = prom_write_group();
 		job->pool = pool;
 		job->submitted = GetCurrentTimestamp();
 		return job;
@@ -319,6 +321,7 @@ connect_start(PromConn *conn)
 	conn->stale = false;
 	conn->cancelling = false;
 	conn->timeout_ms = -1;
+	conn->has_extension = conn->pool == prom_pool_control;
 	set_since(conn, CONN_CONNECTING);
 	if (conn->pg == NULL || PQstatus(conn->pg) == CONNECTION_BAD)
 		connect_failed(conn, conn->pg ? PQerrorMessage(conn->pg) : "out of memory");
@@ -409,11 +412,14 @@ conn_start_job(PromConn *conn, PromJob *job)
 {
 	conn->job = job;
 	job->conn = conn;
-	if (job->timeout_ms != conn->timeout_ms)
+	if (job->timeout_ms != conn->timeout_ms || !conn->has_extension)
 	{
-		char		sql[64];
+		char		sql[256];
 
-		snprintf(sql, sizeof(sql), "SET statement_timeout = %d", job->timeout_ms);
+		/* looked for first, because a call of what is missing would be an error in the server's log */
+		snprintf(sql, sizeof(sql), "SET statement_timeout = %d;%s", job->timeout_ms,
+				 conn->has_extension ? "" :
+				 "SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'promgres'");
 		set_since(conn, CONN_SETTING);
 		if (!PQsendQuery(conn->pg, sql))
 			conn_lost(conn);
@@ -462,7 +468,8 @@ conn_read(PromConn *conn)
 		}
 		if (PQstatus(conn->pg) == CONNECTION_BAD)
 			conn_lost(conn);
-		else if (conn->state == CONN_SETTING && job->outcome.sqlstate[0] == '\0' && !job->cancelled)
+		else if (conn->state == CONN_SETTING && conn->has_extension &&
+				 job->outcome.sqlstate[0] == '\0' && !job->cancelled)
 		{
 			conn->timeout_ms = job->timeout_ms;
 			conn_send(conn);
@@ -470,6 +477,10 @@ conn_read(PromConn *conn)
 		else
 		{
 			conn->job = NULL;
+			if (!conn->has_extension)
+				set_outcome(job, "3F000", "");
+			else if (prom_outcome_is_missing(&job->outcome))
+				conn->has_extension = false;
 			/* the job's end may be a new job's beginning, so the connection must be free by then */
 			if (conn->cancelling)
 				set_since(conn, CONN_HELD);
@@ -494,6 +505,9 @@ take_result(PromConn *conn, PGresult *result)
 				job->rows(job, result);
 			break;
 		case PGRES_TUPLES_OK:
+			if (conn->state == CONN_SETTING && PQntuples(result) > 0)
+				conn->has_extension = true;
+			break;
 		case PGRES_COMMAND_OK:
 			break;
 		default:
@@ -501,12 +515,7 @@ take_result(PromConn *conn, PGresult *result)
 				const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
 				const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
-				/* the first failure is the one that tells */
-				if (o->sqlstate[0] != '\0')
-					break;
-				strlcpy(o->sqlstate, state ? state : "08006", sizeof(o->sqlstate));
-				o->message = MemoryContextStrdup(prom_gateway_context,
-												 message ? message : PQresultErrorMessage(result));
+				set_outcome(job, state ? state : "08006", message ? message : PQresultErrorMessage(result));
 				o->timed_out = strcmp(o->sqlstate, "57014") == 0 && job->timeout_ms > 0 &&
 					TimestampDifferenceExceeds(conn->since, GetCurrentTimestamp(), job->timeout_ms);
 			}
@@ -525,11 +534,8 @@ conn_lost(PromConn *conn)
 	conn_close(conn);
 	if (job != NULL)
 	{
-		/* what the server said before it went, "terminating connection …", has been taken already */
-		if (job->outcome.sqlstate[0] == '\0')
-			fail_job(job, "08006", psprintf("the connection to the database was lost: %s", message));
-		else
-			job_done(job);
+		/* if the server said why, "terminating connection ...", that has been taken already */
+		fail_job(job, "08006", psprintf("the connection to the database was lost: %s", message));
 	}
 	prom_pool_dispatch(conn->pool);
 }
@@ -549,13 +555,16 @@ static void
 job_done(PromJob *job)
 {
 	PromOutcome *o = &job->outcome;
-	const char *message = o->message;
+	char	   *message = unconstify(char *, o->message);
 
 	job->conn = NULL;
 	o->cancelled = job->cancelled;
 	o->ok = o->sqlstate[0] == '\0' && !job->cancelled;
 	if (prom_outcome_is_missing(o))
-		note_trouble(incomplete, psprintf(PROM_MISSING_TEXT, prom_remote_database));
+	{
+		note_trouble(incomplete, "the extension is missing; run CREATE EXTENSION promgres there");
+		o->message = psprintf(PROM_MISSING_TEXT, prom_remote_database);
+	}
 	else if (o->ok && job->pool != prom_pool_control)
 		note_trouble(incomplete, "");
 	if (message == NULL)
@@ -563,18 +572,24 @@ job_done(PromJob *job)
 	job->done(job);
 	/* the job itself may be gone now */
 	if (message != NULL)
-		pfree(unconstify(char *, message));
+		pfree(message);
 }
 
 static void
 fail_job(PromJob *job, const char *sqlstate, const char *message)
 {
-	if (job->outcome.sqlstate[0] == '\0')
-	{
-		strlcpy(job->outcome.sqlstate, sqlstate, sizeof(job->outcome.sqlstate));
-		job->outcome.message = MemoryContextStrdup(prom_gateway_context, message);
-	}
+	set_outcome(job, sqlstate, message);
 	job_done(job);
+}
+
+/* The first failure is the one that tells. */
+static void
+set_outcome(PromJob *job, const char *sqlstate, const char *message)
+{
+	if (job->outcome.sqlstate[0] != '\0')
+		return;
+	strlcpy(job->outcome.sqlstate, sqlstate, sizeof(job->outcome.sqlstate));
+	job->outcome.message = MemoryContextStrdup(prom_gateway_context, message);
 }
 
 static void

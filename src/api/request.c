@@ -202,9 +202,17 @@ make_request(struct MHD_Connection *connection, const char *uri)
 	MemoryContext context = AllocSetContextCreate(prom_gateway_context, "promgres request",
 												  ALLOCSET_SMALL_SIZES);
 	PromRequest *r = MemoryContextAllocZero(context, sizeof(PromRequest));
-	const char *query = strchr(uri, '?');
-	size_t		path_len = query ? (size_t) (query - uri) : strlen(uri);
+	const char *query;
+	size_t		path_len;
 
+	/* the absolute form, as sent to a proxy, is ours too */
+	if (pg_strncasecmp(uri, "http://", strlen("http://")) == 0)
+	{
+		uri += strlen("http://");
+		uri += strcspn(uri, "/?");
+	}
+	query = strchr(uri, '?');
+	path_len = query ? (size_t) (query - uri) : strlen(uri);
 	r->context = context;
 	r->connection = connection;
 	r->client = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
@@ -227,8 +235,12 @@ step(PromRequest *r, const char *method, const char *upload, size_t *upload_size
 	{
 		case PROM_REQUEST_NEW:
 			begin(r, method);
-			/* a refusal goes out before the body is read, and ends the connection */
-			return r->state == PROM_REQUEST_ANSWERED ? send_answer(r) : MHD_YES;
+			/* a refusal goes out before the body is read, and ends the connection if there is one */
+			if (r->state == PROM_REQUEST_ANSWERED && (r->has_body || r->close))
+				return send_answer(r);
+			if (r->state == PROM_REQUEST_ANSWERED)
+				r->state = PROM_REQUEST_REFUSED;
+			return MHD_YES;
 
 		case PROM_REQUEST_BODY:
 		case PROM_REQUEST_REFUSED:
@@ -264,6 +276,7 @@ begin(PromRequest *r, const char *method)
 	PromBodyHeaders h = {0};
 	const char *reason = check_headers(r, &h);
 
+	r->has_body = h.length > 0 || h.transfer_encodings > 0;
 	if (r->client == NULL)
 	{
 		prom_answer_text(r, 503, "out of memory\n");
@@ -402,6 +415,14 @@ is_form(PromRequest *r)
 		(type[len] == '\0' || type[len] == ';' || type[len] == ' ');
 }
 
+static bool
+is_utf8(const char *s)
+{
+	int			len = strlen(s);
+
+	return pg_encoding_verifymbstr(PG_UTF8, s, len) == len;
+}
+
 /* Append the parameters of one source; false and an answer if it is malformed. */
 static bool
 read_form(PromRequest *r, char *form, size_t len)
@@ -419,12 +440,10 @@ read_form(PromRequest *r, char *form, size_t len)
 			prom_answer_error(r, 400, "bad_data", "more than %d parameters", PROM_REQUEST_MAX_PARAMS);
 			return false;
 		}
-		if (!pg_is_ascii(value) &&
-			pg_encoding_verifymbstr(PG_UTF8, value, strlen(value)) != (int) strlen(value))
+		if (!is_utf8(name) || !is_utf8(value))
 		{
 			prom_answer_error(r, 400, "bad_data", "invalid parameter %s: invalid UTF-8",
-							  pg_encoding_verifymbstr(PG_UTF8, name, strlen(name)) == (int) strlen(name) ?
-							  prom_param_quote(name) : "value");
+							  is_utf8(name) ? prom_param_quote(name) : "name");
 			return false;
 		}
 		if (r->nparams % 16 == 0)
@@ -601,7 +620,7 @@ begin_answer(PromRequest *r)
 	MemoryContextSwitchTo(old);
 }
 
-static void
+static void pg_attribute_printf(2, 0)
 append_va(StringInfo out, const char *fmt, va_list args)
 {
 	va_list		again;

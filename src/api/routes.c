@@ -105,7 +105,7 @@ prom_answer_outcome(PromRequest *r, const PromOutcome *o, const char *parameter)
 	else if (prom_outcome_is_missing(o))
 	{
 		r->retry_later = true;
-		prom_answer_error(r, 503, "unavailable", PROM_MISSING_TEXT, prom_remote_database);
+		prom_answer_error(r, 503, "unavailable", "%s", o->message);
 	}
 	else
 	{

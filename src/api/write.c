@@ -73,14 +73,14 @@ prom_write_run(PromRequest *r)
 }
 
 bool
-prom_write_waiting(void)
+prom_write_pending(void)
 {
 	return !dlist_is_empty(&queue);
 }
 
 /* All that waits, up to the limits of a group; a body that must be alone is. */
 PromJob *
-prom_write_next(void)
+prom_write_group(void)
 {
 	MemoryContext context = AllocSetContextCreate(prom_gateway_context, "promgres bodies",
 												  ALLOCSET_DEFAULT_SIZES);

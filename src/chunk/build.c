@@ -134,6 +134,7 @@ find_time_column(PromChunkBuilder *b, int n, const int64 *t_ms)
 	int			k;
 	uint32		hash;
 	int			slot;
+	uint8	   *out;
 
 	if (b->nseries > 0)
 	{
@@ -164,12 +165,9 @@ find_time_column(PromChunkBuilder *b, int n, const int64 *t_ms)
 	b->time_first[k] = t_ms[0];
 	b->time_raw_at[k] = b->raw_times.used / sizeof(int64);
 	growing_append(b, &b->raw_times, t_ms, bytes);
-	{
-		uint8	   *out = growing_room(b, &b->times, PROM_INT_BOUND(n));
-
-		b->time_len[k] = (uint32) (prom_time_encode(out, t_ms, n, b->work->a) - out);
-		b->times.used += b->time_len[k];
-	}
+	out = growing_room(b, &b->times, PROM_INT_BOUND(n));
+	b->time_len[k] = (uint32) (prom_time_encode(out, t_ms, n, b->work->a) - out);
+	b->times.used += b->time_len[k];
 	prom_int_bound_add(&b->time_n_bound, n);
 	prom_int_bound_add(&b->time_first_bound, (uint64) t_ms[0]);
 	prom_int_bound_add(&b->time_len_bound, b->time_len[k]);
@@ -264,6 +262,14 @@ prom_chunk_bytes(const PromChunkBuilder *b)
 		prom_int_bound_bytes(&b->time_first_bound) + prom_int_bound_bytes(&b->time_len_bound);
 }
 
+static char *
+put_array(char *p, const Growing *g)
+{
+	if (g->used > 0)
+		memcpy(p, g->data, g->used);
+	return p + g->used;
+}
+
 static PromChunk *
 finish_plain(PromChunkBuilder *b)
 {
@@ -278,16 +284,14 @@ finish_plain(PromChunkBuilder *b)
 	c->shard = b->shard;
 	c->nsamples = b->nsamples;
 	c->nseries = b->nseries;
+	/* no series: a range that nothing is in */
 	c->t_min = b->t_min;
 	c->t_max = b->t_max;
 	growing_append(b, &b->offsets, &end, sizeof(end));
-	memcpy(p, b->times.data, b->times.used);
-	p += b->times.used;
-	memcpy(p, b->values.data, b->values.used);
-	p += b->values.used;
-	memcpy(p, b->offsets.data, b->offsets.used);
-	p += b->offsets.used;
-	memcpy(p, b->sids.data, b->sids.used);
+	p = put_array(p, &b->times);
+	p = put_array(p, &b->values);
+	p = put_array(p, &b->offsets);
+	(void) put_array(p, &b->sids);
 	return (PromChunk *) c;
 }
 
@@ -368,9 +372,11 @@ PromChunk *
 prom_chunk_finish(PromChunkBuilder *b)
 {
 	PromChunk  *chunk;
+	size_t		limit PG_USED_FOR_ASSERTS_ONLY = prom_chunk_bytes(b);
 
-	Assert(b->nseries > 0);
+	Assert(b->nseries > 0 || b->style == PROM_CHUNK_PLAIN);
 	chunk = b->style == PROM_CHUNK_PLAIN ? finish_plain(b) : finish_block(b);
+	Assert(VARSIZE(chunk) <= limit);
 	builder_reset(b);
 	return chunk;
 }

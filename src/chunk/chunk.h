@@ -62,7 +62,10 @@ extern void prom_chunk_add(PromChunkBuilder *b, int32 sid, int n, const int64 *t
 extern int	prom_chunk_series(const PromChunkBuilder *b);	/* series added so far */
 extern size_t prom_chunk_bytes(const PromChunkBuilder *b);	/* at most this much if finished now */
 
-/* The chunk; the builder is empty again and can be used for the next one (same style, shard). */
+/*
+ * The chunk; the builder is empty again and can be used for the next one (same style, shard).  At least
+ * one series must have been added, except to a plain chunk.
+ */
 extern PromChunk *prom_chunk_finish(PromChunkBuilder *b);
 
 /* ---- read.c ---- */

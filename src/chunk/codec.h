@@ -41,6 +41,9 @@
 extern uint8 *prom_int_encode(uint8 *out, uint64 *x, int n);
 extern const char *prom_int_decode(PromBytes *in, uint64 *x, int n);
 
+/* True if all numbers of the column are the first one. */
+extern bool prom_int_is_constant(PromBytes in);
+
 /*
  * Grows with a column that is not encoded yet: an upper bound of what prom_int_encode will write
  * for the numbers added so far.
@@ -70,7 +73,8 @@ typedef struct PromValueWork
 {
 	uint64		a[PROM_BLOCK_MAX_SAMPLES];
 	uint64		b[PROM_BLOCK_MAX_SAMPLES];
-	uint8		bytes[PROM_VALUE_BOUND(PROM_BLOCK_MAX_SAMPLES)];
+	/* one try of a column: two integer columns, or one and exceptions of 11 bytes each */
+	uint8		bytes[160 + 20 * PROM_BLOCK_MAX_SAMPLES];
 } PromValueWork;
 
 extern uint8 *prom_value_encode(uint8 *out, const uint64 *bits, int n, PromValueWork *work);

@@ -41,20 +41,6 @@ typedef struct IntModel
 	uint64		d0;
 } IntModel;
 
-static inline int
-bit_length(uint64 v)
-{
-#ifdef HAVE__BUILTIN_CLZ
-	return v ? 64 - __builtin_clzll(v) : 0;
-#else
-	int			n = 0;
-
-	for (; v; v >>= 1)
-		n++;
-	return n;
-#endif
-}
-
 static inline uint64
 zz(uint64 v)
 {
@@ -135,7 +121,7 @@ mini_plan(const uint64 *u, int c, int *width, int *patches)
 
 	for (int j = 0; j < c; j++)
 		all |= u[j];
-	top = bit_length(all);
+	top = prom_bit_length(all);
 	*width = top;
 	*patches = 0;
 	best = 1 + (c * top + 7) / 8;
@@ -143,7 +129,7 @@ mini_plan(const uint64 *u, int c, int *width, int *patches)
 		return best;
 
 	for (int j = 0; j < c; j++)
-		count[bit_length(u[j])]++;
+		count[prom_bit_length(u[j])]++;
 	for (int w = top - 1; w >= 0; w--)
 	{
 		int			bytes;
@@ -192,7 +178,7 @@ model_cost(const IntModel *m, const uint64 *y, int n, size_t limit)
 static int
 varint_length(uint64 v)
 {
-	return v ? (bit_length(v) + 6) / 7 : 1;
+	return v ? (prom_bit_length(v) + 6) / 7 : 1;
 }
 
 static size_t
@@ -461,7 +447,7 @@ prom_int_bound_add(PromIntBound *b, uint64 x)
 {
 	if (b->n > 0)
 	{
-		b->width = Max(b->width, bit_length(zz(x - b->last)));
+		b->width = Max(b->width, prom_bit_length(zz(x - b->last)));
 		if (b->n % MINI == 0)
 		{
 			b->closed += 1 + b->width * MINI / 8;
@@ -520,7 +506,7 @@ mini_patch(PromBytes *in, int c, int w, int patches, uint64 *u)
 
 		if (in->bad)
 			return "integer column is truncated";
-		if (at[k] >= c || at[k] <= last || bit_length(high) + w > 64)
+		if (at[k] >= c || at[k] <= last || prom_bit_length(high) + w > 64)
 			return "integer column has an exception out of place";
 		last = at[k];
 		u[last] |= high << w;
@@ -679,7 +665,7 @@ prom_int_decode(PromBytes *in, uint64 *x, int n)
 	if (m.kind <= INT_LINE)
 	{
 		for (int i = 1; i < n; i++)
-			x[i] = s.x0 + (uint64) i * m.d0;
+			x[i] = x[i - 1] + m.d0;
 		return NULL;
 	}
 	if (m.kind == INT_STEP2 && n > 1)
@@ -688,4 +674,10 @@ prom_int_decode(PromBytes *in, uint64 *x, int n)
 		x[1] = s.x0 + s.gcd * m.d0;
 	}
 	return model_read(in, &m, &s, x, n);
+}
+
+bool
+prom_int_is_constant(PromBytes in)
+{
+	return prom_bytes_u8(&in) == INT_CONST && !in.bad;
 }

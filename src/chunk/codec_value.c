@@ -181,18 +181,37 @@ column_exponent(const uint64 *bits, int n, int *odd)
 	return e;
 }
 
+/* A column of any number of equal values. */
+static uint8 *
+encode_constant(uint8 *out, uint64 bits)
+{
+	int64		m;
+	uint64		x;
+	int			e = decimal_exponent(bits, 0, MAX_EXPONENT, &m);
+
+	if (e < 0)
+	{
+		*out++ = value_head(VALUE_CONST, 0);
+		return prom_put_u64le(out, bits);
+	}
+	*out++ = value_head(VALUE_DECIMAL, e);
+	x = (uint64) m;
+	return prom_int_encode(out, &x, 1);
+}
+
 /*
- * Decimals with exceptions.  m gets filled with what is smooth where a value is no decimal; NULL if
- * that takes more bytes than limit.
+ * Decimals with exceptions.  Where a value is no decimal m is filled with what is smooth.  *raw is how
+ * many exceptions are not among the special values.
  */
 static uint8 *
-encode_decimal(uint8 *out, const uint64 *bits, int n, int e, uint64 *m)
+encode_decimal(uint8 *out, const uint64 *bits, int n, int e, uint64 *m, int *raw)
 {
 	uint8	   *start = out;
 	int			odd = 0;
 	int			last = -1;
 	uint8	   *p;
 
+	*raw = 0;
 	*out++ = value_head(VALUE_DECIMAL, e);
 	for (int i = 0; i < n; i++)
 	{
@@ -229,7 +248,10 @@ encode_decimal(uint8 *out, const uint64 *bits, int n, int e, uint64 *m)
 		out = prom_put_varint(out, i - last - 1);
 		*out++ = (uint8) s;
 		if (s == 0)
+		{
 			out = prom_put_u64le(out, bits[i]);
+			(*raw)++;
+		}
 		last = i;
 	}
 	return out;
@@ -238,16 +260,7 @@ encode_decimal(uint8 *out, const uint64 *bits, int n, int e, uint64 *m)
 static inline int
 zz_length(uint64 v)
 {
-	uint64		u = prom_zigzag_encode((int64) v);
-	int			n = 0;
-
-#ifdef HAVE__BUILTIN_CLZ
-	n = u ? 64 - __builtin_clzll(u) : 0;
-#else
-	for (; u; u >>= 1)
-		n++;
-#endif
-	return n;
+	return prom_bit_length(prom_zigzag_encode((int64) v));
 }
 
 /* The exponent at which decimals miss these few values by least; -1 if their bits are as good. */
@@ -328,35 +341,34 @@ uint8 *
 prom_value_encode(uint8 *out, const uint64 *bits, int n, PromValueWork *work)
 {
 	uint8	   *end;
+	uint8	   *scratch = work->bytes;
+	uint8	   *decimal_end = NULL;
 	int			odd;
+	int			raw;
 	int			e;
 	int			ulp;
 
+	if (memcmp(bits, bits + 1, (n - 1) * sizeof(uint64)) == 0)
+		return encode_constant(out, bits[0]);
 	e = column_exponent(bits, n, &odd);
-	if (memcmp(bits, bits + 1, (n - 1) * sizeof(uint64)) == 0 && (odd > 0 || special_of(bits[0])))
+	if (odd <= n / 2)
 	{
-		*out++ = value_head(VALUE_CONST, 0);
-		return prom_put_u64le(out, bits[0]);
-	}
-	/* special values cost two bytes each, few of them are no reason to look further */
-	if (odd == 0)
-	{
-		int			special = 0;
-
-		for (int i = 0; i < n; i++)
-			special += special_of(bits[i]) > 0;
-		if (special <= n / 2)
-			return encode_decimal(out, bits, n, e, work->a);
+		decimal_end = encode_decimal(scratch, bits, n, e, work->a, &raw);
+		/* special values are cheap; few of them, or none, are no reason to look further */
+		if (raw == 0 && decimal_end - scratch < 2 * n + 64)
+		{
+			memcpy(out, scratch, decimal_end - scratch);
+			return out + (decimal_end - scratch);
+		}
 	}
 
 	end = encode_ordered(out, bits, n, work->a);
-	if (odd <= n / 2)
-		end = keep_shorter(out, end, work->bytes,
-						   encode_decimal(work->bytes, bits, n, e, work->a));
+	if (decimal_end)
+		end = keep_shorter(out, end, scratch, decimal_end);
 	ulp = ulp_exponent(bits, Min(n, TRIAL));
 	if (ulp >= 0)
-		end = keep_shorter(out, end, work->bytes,
-						   encode_ulp(work->bytes, bits, n, ulp, work->a, work->b));
+		end = keep_shorter(out, end, scratch,
+						   encode_ulp(scratch, bits, n, ulp, work->a, work->b));
 	return end;
 }
 
@@ -371,7 +383,7 @@ prom_value_encode_fresh(uint8 *out, const uint64 *bits, int n)
 		uint64		u;
 		int			s;
 		int			found;
-		uint8	   *head;
+		int			len;
 
 		if (i > 0 && bits[i] == bits[i - 1])
 		{
@@ -395,10 +407,12 @@ prom_value_encode_fresh(uint8 *out, const uint64 *bits, int n)
 			continue;
 		}
 		e = found;
-		head = out++;
-		for (u = prom_zigzag_encode(m); u; u >>= 8)
-			*out++ = (uint8) u;
-		*head = (uint8) (e << 4 | (out - head - 1));
+		u = prom_zigzag_encode(m);
+		len = (prom_bit_length(u) + 7) / 8;
+		*out++ = (uint8) (e << 4 | len);
+		/* all eight, for speed: there is room, and what is too much is written over */
+		(void) prom_put_u64le(out, u);
+		out += len;
 	}
 	return out;
 }
@@ -418,6 +432,30 @@ decimals_to_bits(uint64 *m, int n, int e)
 		for (int i = 0; i < n; i++)
 			m[i] = double_bits((double) (int64) m[i] / p);
 	}
+}
+
+static void
+fill(uint64 *bits, int n)
+{
+	uint64		first = bits[0];
+
+	for (int i = 1; i < n; i++)
+		bits[i] = first;
+}
+
+static const char *
+decode_decimal(PromBytes *in, uint64 *bits, int n, int e)
+{
+	/* most columns are constant: one division will do */
+	bool		constant = prom_int_is_constant(*in);
+	const char *reason = prom_int_decode(in, bits, constant ? 1 : n);
+
+	if (reason)
+		return reason;
+	decimals_to_bits(bits, constant ? 1 : n, e);
+	if (constant)
+		fill(bits, n);
+	return NULL;
 }
 
 static const char *
@@ -481,9 +519,7 @@ prom_value_decode(PromBytes in, uint64 *bits, int n, uint64 *work)
 	switch (kind)
 	{
 		case VALUE_DECIMAL:
-			reason = prom_int_decode(&in, bits, n);
-			if (reason == NULL)
-				decimals_to_bits(bits, n, e);
+			reason = decode_decimal(&in, bits, n, e);
 			break;
 		case VALUE_PATCHED:
 			reason = decode_patched(&in, bits, n, e);
@@ -499,8 +535,7 @@ prom_value_decode(PromBytes in, uint64 *bits, int n, uint64 *work)
 			break;
 		case VALUE_CONST:
 			bits[0] = prom_bytes_u64le(&in);
-			for (int i = 1; i < n; i++)
-				bits[i] = bits[0];
+			fill(bits, n);
 			break;
 		default:
 			return "value column is of unknown kind";
@@ -527,13 +562,16 @@ prom_value_decode_fresh(PromBytes in, uint64 *bits, int n)
 
 		if (e <= FRESH_MAX_EXPONENT)
 		{
-			const uint8 *p = len <= 8 ? prom_bytes_take(&in, len) : NULL;
 			uint64		m = 0;
 
-			if (p == NULL)
+			if (len > 8 || (size_t) len > prom_bytes_left(&in))
 				return "fresh value is truncated or too long";
-			for (int j = 0; j < len; j++)
-				m |= (uint64) p[j] << (8 * j);
+			if (prom_bytes_left(&in) >= 8)
+				m = len ? prom_get_u64le(in.at) & ~UINT64CONST(0) >> (64 - 8 * len) : 0;
+			else
+				for (int j = 0; j < len; j++)
+					m |= (uint64) in.at[j] << (8 * j);
+			in.at += len;
 			last = decimal_bits(prom_zigzag_decode(m), e);
 		}
 		else if (head == FRESH_RAW)

@@ -75,6 +75,21 @@ prom_zigzag_encode(int64 v)
 	return ((uint64) v << 1) ^ (uint64) (v >> 63);
 }
 
+/* Bits that a number needs; none for 0. */
+static inline int
+prom_bit_length(uint64 v)
+{
+#ifdef HAVE__BUILTIN_CLZ
+	return v ? 64 - __builtin_clzll(v) : 0;
+#else
+	int			n = 0;
+
+	for (; v; v >>= 1)
+		n++;
+	return n;
+#endif
+}
+
 /* The next n bytes, or NULL (and bad) if there are fewer. */
 static inline const uint8 *
 prom_bytes_take(PromBytes *b, uint64 n)

@@ -142,6 +142,7 @@ wait_for(PGconn *conn, int event)
 
 		if (rc & WL_LATCH_SET)
 			ResetLatch(MyLatch);
+		CHECK_FOR_INTERRUPTS();
 		if (rc & event)
 			return true;
 	}

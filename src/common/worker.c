@@ -2,9 +2,10 @@
  * worker.c
  *	  What our background workers share: registration, signals, reload, a turn.
  *
- * A worker has access to shared memory and no database connection of its own; whatever it wants of a
- * database it asks an ordinary backend for, over libpq.  It never exits with 0, because the
- * postmaster takes that for "do not start me again".
+ * A worker is attached to no database; whatever it wants of one it asks an ordinary backend for, over
+ * libpq.  It is connected to the server all the same, so that pg_stat_activity shows it and it takes
+ * part in what all processes must take notice of.  It never exits with 0, because the postmaster takes
+ * that for "do not start me again".
  *
  * The current memory context of a worker is that of its turn, which prom_worker_turn() empties.
  */
@@ -13,6 +14,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "storage/sinval.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -29,7 +31,7 @@ prom_worker_register(const char *name, const char *entry_function, BgWorkerStart
 	BackgroundWorker worker;
 
 	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags = BGWORKER_SHMEM_ACCESS;
+	worker.bgw_flags = BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = start;
 	worker.bgw_restart_time = PROM_WORKER_RESTART_S;
 	strlcpy(worker.bgw_library_name, "promgres", BGW_MAXLEN);
@@ -44,17 +46,24 @@ prom_worker_begin(const char *name)
 {
 	pqsignal(SIGHUP, SignalHandlerForConfigReload);
 	pqsignal(SIGTERM, SignalHandlerForShutdownRequest);
+	/* there is no statement to cancel */
+	pqsignal(SIGINT, SIG_IGN);
 	/* a peer that hangs up is an error of write(), not our end */
 	pqsignal(SIGPIPE, SIG_IGN);
 	BackgroundWorkerUnblockSignals();
+	BackgroundWorkerInitializeConnection(NULL, NULL, 0);
 
-	turn_context = AllocSetContextCreate(TopMemoryContext, name, ALLOCSET_DEFAULT_SIZES);
+	turn_context = AllocSetContextCreate(TopMemoryContext, "promgres turn", ALLOCSET_DEFAULT_SIZES);
+	MemoryContextSetIdentifier(turn_context, name);
 	MemoryContextSwitchTo(turn_context);
 }
 
 bool
 prom_worker_turn(bool *reloaded)
 {
+	CHECK_FOR_INTERRUPTS();
+	if (catchupInterruptPending)
+		ProcessCatchupInterrupt();
 	MemoryContextSwitchTo(turn_context);
 	MemoryContextReset(turn_context);
 

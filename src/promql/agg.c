@@ -193,7 +193,9 @@ add_vals(AggState *s, const PromVals *x)
 	double	   *comps = get_comps(s);
 	uint32	   *counts = get_counts(s);
 
-	if (prom_vals_is_const(x) || x->nsteps != s->nsteps)
+	if (prom_vals_is_const(x))
+		elog(ERROR, "input of an aggregate is a constant");
+	if (x->nsteps != s->nsteps)
 		elog(ERROR, "input of an aggregate has %d steps, not %d", x->nsteps, s->nsteps);
 	for (int i = 0; i < x->nsteps; i++)
 	{
@@ -432,16 +434,25 @@ prom_agg_state_send(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
 }
 
+#define STATE_HEAD_BYTES 6		/* version, kind, nsteps */
+
 static AggState *
 receive_state(StringInfo buf)
 {
-	int			version = pq_getmsgbyte(buf);
-	int			kind = pq_getmsgbyte(buf);
-	int			nsteps = pq_getmsgint(buf, 4);
 	size_t		left = buf->len - buf->cursor;
+	int			version = 0;
+	int			kind = 0;
+	int			nsteps = 0;
 	AggState   *s;
 	uint32	   *counts;
 
+	if (left >= STATE_HEAD_BYTES)
+	{
+		version = pq_getmsgbyte(buf);
+		kind = pq_getmsgbyte(buf);
+		nsteps = pq_getmsgint(buf, 4);
+		left -= STATE_HEAD_BYTES;
+	}
 	if (version != AGG_VERSION || kind >= AGG_KINDS || nsteps < 1 || nsteps > PROM_VALS_MAX_STEPS ||
 		left != (sizeof(double) * double_arrays(kind) + sizeof(uint32)) * (size_t) nsteps)
 		ereport(ERROR,

@@ -130,11 +130,13 @@ prom_histogram_quantile_add(PG_FUNCTION_ARGS)
 		prom_labels_get(PG_GETARG_PROM_LABELS_P(1), "le", 2, &le, &le_len) &&
 		parse_bound(le, le_len, &bound))
 	{
+		PromVals   *counts = PG_GETARG_PROM_VALS_P(2);
+		PromVals   *phi = PG_GETARG_PROM_VALS_P(3);
 		MemoryContext old = MemoryContextSwitchTo(cxt);
 
 		if (s == NULL)
-			s = new_histogram(PG_GETARG_PROM_VALS_P(3));
-		add_bucket(s, bound, PG_GETARG_PROM_VALS_P(2));
+			s = new_histogram(phi);
+		add_bucket(s, bound, counts);
 		MemoryContextSwitchTo(old);
 	}
 	if (s == NULL)

@@ -15,7 +15,6 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
-#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/typcache.h"
 
@@ -91,6 +90,18 @@ raise_right_duplicate(const PromLabels *sig, const PromLabels *a, const PromLabe
 					print_labels(sig), first, second)));
 }
 
+static OneSide *
+new_one_side(const PromLabels *labels, const PromVals *v)
+{
+	OneSide    *s = palloc0(sizeof(OneSide));
+
+	s->merged = prom_vals_copy(v);
+	s->size = 4;
+	s->labels = palloc(sizeof(PromLabels *) * s->size);
+	s->labels[s->nrows++] = copy_labels(labels);
+	return s;
+}
+
 static void
 add_right(OneSide *s, const PromLabels *sig, const PromLabels *labels, const PromVals *v)
 {
@@ -120,26 +131,24 @@ add_right(OneSide *s, const PromLabels *sig, const PromLabels *labels, const Pro
 Datum
 prom_one_side_add(PG_FUNCTION_ARGS)
 {
+	MemoryContext cxt = aggregate_context(fcinfo);
 	OneSide    *s = PG_ARGISNULL(0) ? NULL : (OneSide *) PG_GETARG_POINTER(0);
-	MemoryContext old = MemoryContextSwitchTo(aggregate_context(fcinfo));
 
 	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
 		elog(ERROR, "row of a vector without labels");
-	if (PG_ARGISNULL(3))
+	if (!PG_ARGISNULL(3))
 	{
-		/* a row without values adds nothing */
+		PromLabels *sig = PG_GETARG_PROM_LABELS_P(1);
+		PromLabels *labels = PG_GETARG_PROM_LABELS_P(2);
+		PromVals   *v = PG_GETARG_PROM_VALS_P(3);
+		MemoryContext old = MemoryContextSwitchTo(cxt);
+
+		if (s == NULL)
+			s = new_one_side(labels, v);
+		else
+			add_right(s, sig, labels, v);
+		MemoryContextSwitchTo(old);
 	}
-	else if (s == NULL)
-	{
-		s = palloc0(sizeof(OneSide));
-		s->merged = prom_vals_copy(PG_GETARG_PROM_VALS_P(3));
-		s->size = 4;
-		s->labels = palloc(sizeof(PromLabels *) * s->size);
-		s->labels[s->nrows++] = copy_labels(PG_GETARG_PROM_LABELS_P(2));
-	}
-	else
-		add_right(s, PG_GETARG_PROM_LABELS_P(1), PG_GETARG_PROM_LABELS_P(2), PG_GETARG_PROM_VALS_P(3));
-	MemoryContextSwitchTo(old);
 	if (s == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(s);
@@ -287,6 +296,7 @@ prom_match_filter_add(PG_FUNCTION_ARGS)
 
 	if (!PG_ARGISNULL(1) && !PG_ARGISNULL(2) && !PG_ARGISNULL(3) && !PG_ARGISNULL(4))
 	{
+		PromLabels *labels = PG_GETARG_PROM_LABELS_P(2);
 		PromVals   *l = PG_GETARG_PROM_VALS_P(3);
 		PromVals   *r = PG_GETARG_PROM_VALS_P(4);
 		PromVals   *out;
@@ -298,7 +308,7 @@ prom_match_filter_add(PG_FUNCTION_ARGS)
 		{
 			MemoryContext old = MemoryContextSwitchTo(cxt);
 
-			keep_row(s, PG_GETARG_PROM_LABELS_P(2), out);
+			keep_row(s, labels, out);
 			MemoryContextSwitchTo(old);
 		}
 	}

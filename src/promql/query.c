@@ -90,7 +90,7 @@ prom_scan_text(PG_FUNCTION_ARGS)
 	initStringInfo(&out);
 	appendStringInfoString(&out, "SELECT q.labels, p.\"time\", p.t_ms, p.value\nFROM (\n\tSELECT s.labels, l.out AS samples\n\tFROM\n");
 	prom_scan_sql(&out, matchers, n, range,
-				  psprintf("prom._samples(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ", true)",
+				  psprintf("prom._raw(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ")",
 						   range.from_ms, range.to_ms), 2);
 	appendStringInfoString(&out, "\t\tAND l.out IS NOT NULL) AS q\nCROSS JOIN LATERAL prom.samples(q.samples) AS p");
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));

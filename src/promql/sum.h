@@ -25,6 +25,31 @@ promql_sum_add(double *sum, double *c, double x)
 	*sum = t;
 }
 
+/*
+ * The sum of n values, from -0.0 or 0.0 on.  The common case, without a branch: the error of each
+ * addition is found as Knuth's TwoSum does, which gives what promql_sum_add gives as long as nothing
+ * overflows.  If something did (or NaN is among the values), returns false and all is to be redone.
+ */
+static inline bool
+promql_sum_finite(const double *v, int n, double start, double *sum, double *c)
+{
+	double		s = start;
+	double		errors = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		double		x = v[i];
+		double		t = s + x;
+		double		added = t - s;
+
+		errors += (s - (t - added)) + (x - added);
+		s = t;
+	}
+	*sum = s;
+	*c = errors;
+	return isfinite(s) && isfinite(errors);
+}
+
 /* One more value for a mean that had n - 1 of them (n >= 1); *running says what *sum holds. */
 static inline void
 promql_mean_add(double *sum, double *c, bool *running, double n, double x)

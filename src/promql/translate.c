@@ -119,7 +119,7 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node, int indent)
 	initStringInfo(&out);
 	appendStringInfo(&out, "%sSELECT s.labels, l.out AS samples\n%sFROM\n", promql_tabs(indent), promql_tabs(indent));
 	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range,
-				  psprintf("prom._samples(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ", false)",
+				  psprintf("prom._samples(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ")",
 						   range.from_ms, range.to_ms), indent + 1);
 	appendStringInfo(&out, "%s\tAND l.out IS NOT NULL", promql_tabs(indent));
 	return out.data;
@@ -309,11 +309,11 @@ number_sql(double number)
 	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
 
 	if (isnan(number))
-		return "prom._vals('NaN')";
+		return "prom._vals('NaN'::pg_catalog.float8)";
 	if (isinf(number))
-		return number > 0 ? "prom._vals('Infinity')" : "prom._vals('-Infinity')";
+		return number > 0 ? "prom._vals('Infinity'::pg_catalog.float8)" : "prom._vals('-Infinity'::pg_catalog.float8)";
 	double_to_shortest_decimal_buf(number, text);
-	return psprintf("prom._vals('%s')", text);
+	return psprintf("prom._vals('%s'::pg_catalog.float8)", text);
 }
 
 /* One name if the selector pins it by equality. */

@@ -10,6 +10,7 @@
  */
 #include "postgres.h"
 
+#include <ctype.h>
 #include <math.h>
 
 #include "common/shortest_dec.h"
@@ -17,7 +18,6 @@
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
 #include "port/pg_bitutils.h"
-#include "utils/builtins.h"
 #include "utils/timestamp.h"
 
 #include "common/clock.h"
@@ -136,7 +136,7 @@ read_value(const char **at, const char *text)
 	char	   *end;
 	double		v;
 
-	if (*at[0] == ' ')
+	if (isspace((unsigned char) **at))
 		text_error(text);
 	v = strtod(*at, &end);
 	if (end == *at || !ends_word(*end))

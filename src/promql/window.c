@@ -11,7 +11,6 @@
 #include "postgres.h"
 
 #include "common/int.h"
-#include "fmgr.h"
 
 #include "chunk/chunk.h"
 #include "common/compat.h"
@@ -31,6 +30,7 @@ typedef struct LeafState
 PG_FUNCTION_INFO_V1(prom_window_add);
 PG_FUNCTION_INFO_V1(prom_samples_add);
 PG_FUNCTION_INFO_V1(prom_samples_done);
+PG_FUNCTION_INFO_V1(prom_raw_done);
 
 /* The leaf's arguments must be there; only the data of a row may be NULL. */
 static void
@@ -133,7 +133,9 @@ remove_stale(PromGather *g)
 {
 	int			n = 0;
 
-	for (int i = 0; i < g->n; i++)
+	while (n < g->n && !prom_is_stale(g->values[n]))
+		n++;
+	for (int i = n; i < g->n; i++)
 	{
 		if (prom_is_stale(g->values[i]))
 			continue;
@@ -163,13 +165,13 @@ finish_window(FunctionCallInfo fcinfo, PromqlWindowFn fn, bool keep_stale)
 
 /* The final functions, prom_window_NAME for the aggregate prom._NAME or prom._NAME_over_time. */
 #define WINDOW_FINAL(name, keep_stale) \
-	PG_FUNCTION_INFO_V1(prom_window_##name); \
+	extern PGDLLEXPORT Datum prom_window_##name(PG_FUNCTION_ARGS); \
 	Datum \
 	prom_window_##name(PG_FUNCTION_ARGS) \
 	{ \
 		return finish_window(fcinfo, promql_window_##name, keep_stale); \
 	} \
-	extern int	prom_window_no_semicolon
+	PG_FUNCTION_INFO_V1(prom_window_##name)
 
 WINDOW_FINAL(instant, true);
 WINDOW_FINAL(rate, false);
@@ -212,8 +214,8 @@ prom_samples_add(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(s);
 }
 
-Datum
-prom_samples_done(PG_FUNCTION_ARGS)
+static Datum
+finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 {
 	LeafState  *s;
 	PromChunkBuilder *b;
@@ -222,10 +224,23 @@ prom_samples_done(PG_FUNCTION_ARGS)
 		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
 	s = (LeafState *) PG_GETARG_POINTER(0);
 	prom_gather_finish(&s->gather);
-	remove_stale(&s->gather);
+	if (!keep_stale)
+		remove_stale(&s->gather);
 	if (s->gather.n == 0)
 		PG_RETURN_NULL();
 	b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->shard);
 	prom_chunk_add(b, s->sid, s->gather.n, s->gather.t_ms, s->gather.values);
 	PG_RETURN_POINTER(prom_chunk_finish(b));
+}
+
+Datum
+prom_samples_done(PG_FUNCTION_ARGS)
+{
+	return finish_samples(fcinfo, false);
+}
+
+Datum
+prom_raw_done(PG_FUNCTION_ARGS)
+{
+	return finish_samples(fcinfo, true);
 }

@@ -15,6 +15,7 @@ typedef struct PromqlWindow
 	const int64 *t_ms;			/* all samples, ascending */
 	const double *v;
 	int64		range_ms;
+	double		range_s;
 	int64		ref_ms;			/* of the present step */
 	int			first;			/* samples of the present step: [first, end), never empty */
 	int			end;

@@ -17,11 +17,18 @@
 #include "promql/sum.h"
 #include "promql/window.h"
 
+/* A duration in seconds, rounded as Go's Duration.Seconds does it. */
+static double
+seconds(int64 ms)
+{
+	return (double) (ms / 1000) + (double) (ms % 1000 * 1000000) / 1e9;
+}
+
 PromVals *
 promql_window_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps, int64 range_ms,
 				   PromqlWindowFn fn)
 {
-	PromqlWindow w = {t_ms, v, range_ms};
+	PromqlWindow w = {t_ms, v, range_ms, seconds(range_ms)};
 	PromVals   *out;
 
 	if (n == 0)
@@ -51,13 +58,6 @@ promql_window_eval(int n, const int64 *t_ms, const double *v, const PromSteps *s
 }
 
 /* ---- counters and gauges ---- */
-
-/* A duration in seconds, rounded as Go's Duration.Seconds does it. */
-static double
-seconds(int64 ms)
-{
-	return (double) (ms / 1000) + (double) (ms % 1000 * 1000000) / 1e9;
-}
 
 /* Notes the samples that are smaller than the one before them, and forgets those out of the window. */
 static void
@@ -119,7 +119,7 @@ extrapolate(PromqlWindow *w, bool counter, bool per_second, double *result)
 	}
 	factor = stretch(w, increase, counter);
 	if (per_second)
-		factor /= seconds(w->range_ms);
+		factor /= w->range_s;
 	*result = increase * factor;
 	return true;
 }
@@ -170,11 +170,15 @@ promql_window_idelta(PromqlWindow *w, double *result)
 bool
 promql_window_sum(PromqlWindow *w, double *result)
 {
-	double		sum = 0;
-	double		c = 0;
+	double		sum;
+	double		c;
 
-	for (int i = w->first; i < w->end; i++)
-		promql_sum_add(&sum, &c, w->v[i]);
+	if (!promql_sum_finite(w->v + w->first, w->end - w->first, 0, &sum, &c))
+	{
+		sum = c = 0;
+		for (int i = w->first; i < w->end; i++)
+			promql_sum_add(&sum, &c, w->v[i]);
+	}
 	*result = sum + c;
 	return true;
 }
@@ -183,12 +187,17 @@ bool
 promql_window_avg(PromqlWindow *w, double *result)
 {
 	int			n = w->end - w->first;
-	double		sum = -0.0;
-	double		c = 0;
+	double		sum;
+	double		c;
 	bool		running = false;
 
-	for (int i = 0; i < n; i++)
-		promql_mean_add(&sum, &c, &running, i + 1, w->v[w->first + i]);
+	if (!promql_sum_finite(w->v + w->first, n, -0.0, &sum, &c))
+	{
+		sum = -0.0;
+		c = 0;
+		for (int i = 0; i < n; i++)
+			promql_mean_add(&sum, &c, &running, i + 1, w->v[w->first + i]);
+	}
 	*result = promql_mean(sum, c, running, n);
 	return true;
 }

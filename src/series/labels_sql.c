@@ -283,10 +283,12 @@ static PromLabel *
 take_pairs(PromBytes *b, int *n)
 {
 	int			version = prom_bytes_u8(b);
-	uint64		count = prom_bytes_varint(b);
+	uint64		count = 0;
 	PromLabel  *pairs;
 
-	if (b->bad || version != PROM_LABELS_VERSION)
+	if (!b->bad && version == PROM_LABELS_VERSION)
+		count = prom_bytes_varint(b);
+	else if (!b->bad)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 				 errmsg("unsupported version %d of a label set", version)));

@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
@@ -60,7 +61,9 @@ typedef struct PlannedMatcher
 
 PG_FUNCTION_INFO_V1(prom_label_eq);
 PG_FUNCTION_INFO_V1(prom_label_re);
+PG_FUNCTION_INFO_V1(prom_series_where);
 
+static PromMatchType match_type(const char *op);
 static PromRegex *compile(const char *pattern, int len);
 static PlannedMatcher plan_matcher(const PromMatcher *m);
 static bool listed_values(const char *pattern, List **values);
@@ -155,6 +158,59 @@ prom_label_re(PG_FUNCTION_ARGS)
 
 	(void) prom_labels_get(l, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &value, &len);
 	PG_RETURN_BOOL(prom_regex_match(re, value, len));
+}
+
+/* The condition of prom_matchers_sql on a row "s", for matchers given as three arrays. */
+Datum
+prom_series_where(PG_FUNCTION_ARGS)
+{
+	Datum	   *fields[3];
+	int			n[3];
+	PromMatcher *m;
+	StringInfoData out;
+
+	for (int i = 0; i < 3; i++)
+	{
+		ArrayType  *array = PG_GETARG_ARRAYTYPE_P(i);
+
+		if (array_contains_nulls(array))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("matchers must not be null")));
+		deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &fields[i], NULL, &n[i]);
+	}
+	if (n[0] != n[1] || n[0] != n[2])
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("arrays of matchers must have the same length")));
+	m = palloc(Max(n[0], 1) * sizeof(PromMatcher));
+	for (int i = 0; i < n[0]; i++)
+	{
+		m[i].type = match_type(TextDatumGetCString(fields[0][i]));
+		m[i].name = TextDatumGetCString(fields[1][i]);
+		m[i].value = TextDatumGetCString(fields[2][i]);
+	}
+	initStringInfo(&out);
+	prom_matchers_sql(&out, "s", m, n[0]);
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
+}
+
+static PromMatchType
+match_type(const char *op)
+{
+	static const char *const ops[] = {
+		[PROM_MATCH_EQ] = "=", [PROM_MATCH_NE] = "!=", [PROM_MATCH_RE] = "=~", [PROM_MATCH_NRE] = "!~"
+	};
+
+	for (int i = 0; i < lengthof(ops); i++)
+	{
+		if (strcmp(op, ops[i]) == 0)
+			return (PromMatchType) i;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("unknown matcher operator \"%s\"", op),
+			 errhint("Operators are =, !=, =~ and !~.")));
 }
 
 static PromRegex *

@@ -47,14 +47,6 @@ typedef struct Piece
 	PromChunk  *data;			/* NULL: went into another piece */
 } Piece;
 
-typedef struct Pieces
-{
-	Piece	   *piece;
-	int			n;
-	int			size;
-	MemoryContext cxt;
-} Pieces;
-
 /* The row of one day that is being filled. */
 typedef struct Filling
 {
@@ -62,6 +54,15 @@ typedef struct Filling
 	Piece		piece;
 	int32		last_sid;
 } Filling;
+
+typedef struct Pieces
+{
+	Piece	   *piece;
+	int			n;
+	int			size;
+	MemoryContext cxt;
+	Filling		filling[MAX_FILLING];	/* builders are large: kept from block to block */
+} Pieces;
 
 /* A block whose rows of generations below "below" are merged with its pieces of the day. */
 typedef struct Target
@@ -160,7 +161,7 @@ take_fresh(int16 shard, int max_rows, PromMerge *merge)
 static void
 make_pieces(int16 shard, PromMerge *merge, int16 gen, Pieces *out)
 {
-	Filling		filling[MAX_FILLING] = {0};
+	Filling    *filling = out->filling;
 	int			nfilling = 0;
 	int32		block = -1;
 	int32		sid;
@@ -202,10 +203,7 @@ make_pieces(int16 shard, PromMerge *merge, int16 gen, Pieces *out)
 		}
 	}
 	for (int i = 0; i < nfilling; i++)
-	{
 		finish_piece(&filling[i], gen, out);
-		filling[i].builder = NULL;
-	}
 }
 
 /* Samples of one series within one day go into the row of that day, after it if they do not fit. */

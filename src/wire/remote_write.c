@@ -62,7 +62,9 @@ typedef struct Field
 	uint64		varint;
 } Field;
 
-static inline bool next_field(PromBytes *b, Field *f, const char **reason);
+static inline uint64 short_varint(PromBytes *b);
+static pg_attribute_always_inline bool next_field(PromBytes *b, Field *f, const char **reason);
+static bool malformed(const PromBytes *b, Field *f, const char **reason);
 static bool check_series(const Field *message, PromWriteSeries *s, Field *at, const char **reason);
 static inline bool check_label(const Field *message, Field *at, const char **reason);
 static inline bool check_sample(const Field *message, Field *at, const char **reason);
@@ -145,6 +147,8 @@ prom_write_sample(const PromWriteSeries *s, size_t *pos, int64 *t_ms, double *va
 	const char *reason;
 	uint64		bits = 0;
 
+	if (*pos == 0 && s->labels == s->message)
+		*pos = s->labels_len;
 	if (!next_known(s, pos, FIELD_SAMPLE, &b))
 		return false;
 	*t_ms = 0;
@@ -159,56 +163,64 @@ prom_write_sample(const PromWriteSeries *s, size_t *pos, int64 *t_ms, double *va
 	return true;
 }
 
+/* Nearly all varints here are tags and lengths of one byte. */
+static inline uint64
+short_varint(PromBytes *b)
+{
+	if (likely(b->at < b->end && *b->at < 0x80))
+		return *b->at++;
+	return prom_bytes_varint(b);
+}
+
 /*
  * The next field with its contents.  False with a reason if it is malformed; f->start says where it
  * begins in any case.
  */
-static inline bool
+static pg_attribute_always_inline bool
 next_field(PromBytes *b, Field *f, const char **reason)
 {
 	uint64		tag;
+	uint64		len;
 
 	f->start = b->at;
-	tag = prom_bytes_varint(b);
+	tag = short_varint(b);
 	f->number = tag >> 3 > WIRE_MAX_FIELD ? 0 : (uint32) (tag >> 3);
 	f->type = (WireType) (tag & 7);
 	f->bytes = NULL;
 	f->len = 0;
 	f->varint = 0;
-	if (b->bad)
-		*reason = "truncated or overlong field tag";
-	else if (f->number == 0)
-		*reason = "field number out of range";
-	else if (f->type == WIRE_VARINT)
+	if (unlikely(f->number == 0))
+		return malformed(b, f, reason);
+	if (f->type == WIRE_VARINT)
 	{
 		f->varint = prom_bytes_varint(b);
-		if (!b->bad)
-			return true;
-		*reason = "truncated or overlong varint";
+		return !b->bad || malformed(b, f, reason);
 	}
-	else if (f->type == WIRE_BYTES)
-	{
-		uint64		len = prom_bytes_varint(b);
+	if (f->type == WIRE_BYTES)
+		len = short_varint(b);
+	else if (f->type == WIRE_64BIT)
+		len = 8;
+	else if (f->type == WIRE_32BIT)
+		len = 4;
+	else
+		return malformed(b, f, reason);
+	f->bytes = prom_bytes_take(b, len);
+	f->len = (size_t) len;
+	return f->bytes != NULL || malformed(b, f, reason);
+}
 
-		if (b->bad)
-			*reason = "truncated or overlong length";
-		else if ((f->bytes = prom_bytes_take(b, len)) != NULL)
-		{
-			f->len = (size_t) len;
-			return true;
-		}
-		else
-			*reason = "field is longer than its message";
-	}
-	else if (f->type == WIRE_64BIT || f->type == WIRE_32BIT)
-	{
-		f->len = f->type == WIRE_64BIT ? 8 : 4;
-		if ((f->bytes = prom_bytes_take(b, f->len)) != NULL)
-			return true;
-		*reason = "field is longer than its message";
-	}
+/* Says what is wrong with a field; always false. */
+static pg_noinline bool
+malformed(const PromBytes *b, Field *f, const char **reason)
+{
+	if (f->number == 0)
+		*reason = b->bad ? "truncated or overlong field tag" : "field number out of range";
+	else if (f->type == WIRE_VARINT)
+		*reason = "truncated or overlong varint";
 	else if (f->type == WIRE_GROUP || f->type == WIRE_GROUP_END)
 		*reason = "groups are not supported";
+	else if (b->bad)
+		*reason = "length is malformed or past the end of the message";
 	else
 		*reason = "unknown wire type";
 	return false;
@@ -274,7 +286,19 @@ static inline bool
 check_label(const Field *message, Field *at, const char **reason)
 {
 	PromBytes	b = prom_bytes(message->bytes, message->len);
+	const uint8 *p = b.at;
+	size_t		len = message->len;
 
+	/* What every sender writes: a short name, a short value, nothing else. */
+	if (likely(len >= 4 && p[0] == (FIELD_NAME << 3 | WIRE_BYTES) && p[1] < 0x80 &&
+			   len >= 4 + (size_t) p[1]))
+	{
+		const uint8 *value = p + 2 + p[1];
+
+		if (value[0] == (FIELD_VALUE << 3 | WIRE_BYTES) && value[1] < 0x80 &&
+			value + 2 + value[1] == b.end)
+			return true;
+	}
 	while (b.at < b.end)
 	{
 		if (!next_field(&b, at, reason))

@@ -83,7 +83,8 @@ put_bytes(Buffer *b, int field, const void *bytes, size_t len)
 {
 	put_varint(b, (uint64) field << 3 | 2);
 	put_varint(b, len);
-	memcpy(b->bytes + b->len, bytes, len);
+	if (len > 0)
+		memcpy(b->bytes + b->len, bytes, len);
 	b->len += len;
 }
 
@@ -289,6 +290,54 @@ check_any(const uint8 *bytes, size_t len)
 	free(copy);
 }
 
+/* Known bad messages: what is said of them, and where. */
+static void
+check_refused(void)
+{
+	static const struct
+	{
+		const char *bytes;
+		size_t		len;
+		size_t		offset;
+		const char *reason;
+	}			bad[] =
+	{
+		{"\x0a", 1, 0, "length is malformed or past the end of the message"},
+		{"\x0a\xff\xff\xff\xff\x0f", 6, 0, "length is malformed or past the end of the message"},
+		{"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01", 12, 0, "length is malformed or past the end of the message"},
+		{"\x0a\x00\x80", 3, 2, "truncated or overlong field tag"},
+		{"\x02\x00", 2, 0, "field number out of range"},
+		{"\x82\x80\x80\x80\x20\x00", 6, 0, "field number out of range"},
+		{"\x08\x01", 2, 0, "wrong wire type of a series or metadata"},
+		{"\x23\x24", 2, 0, "groups are not supported"},
+		{"\x26\x00", 2, 0, "unknown wire type"},
+		{"\x20\x80", 2, 0, "truncated or overlong varint"},
+		{"\x0a\x02\x0d\x00", 4, 2, "length is malformed or past the end of the message"},
+		{"\x0a\x02\x08\x00", 4, 2, "wrong wire type of a label, sample, exemplar or histogram"},
+		{"\x0a\x04\x0a\x02\x08\x01", 6, 4, "wrong wire type of a label's name or value"},
+		{"\x0a\x06\x0a\x04\x0a\x01\x61\x12", 8, 7, "length is malformed or past the end of the message"},
+		{"\x0a\x04\x12\x02\x08\x01", 6, 4, "wrong wire type of a sample's value or timestamp"},
+		{"\x0a\x05\x12\x03\x09\x01\x02", 7, 4, "length is malformed or past the end of the message"},
+		{"\x0a\x04\x22\x02\x0b\x0c", 6, 4, "groups are not supported"},
+		{"\x1a\x02\x10\x01", 4, 2, "wrong wire type in metadata"},
+	};
+
+	for (int i = 0; i < lengthof(bad); i++)
+	{
+		PromWriteWalk w;
+		PromWriteSeries s;
+		PromWriteMetadata m;
+		PromWireError err;
+		PromWriteItem item;
+
+		prom_write_begin(&w, bad[i].bytes, bad[i].len);
+		while ((item = prom_write_next(&w, &s, &m, &err)) == PROM_WRITE_SERIES)
+			;
+		check(item == PROM_WRITE_BAD && err.offset == bad[i].offset &&
+			  strcmp(err.reason, bad[i].reason) == 0, bad[i].reason);
+	}
+}
+
 static size_t
 damage(uint8 *bytes, size_t len)
 {
@@ -388,6 +437,7 @@ main(int argc, char **argv)
 
 	printf("seed %llu\n", (unsigned long long) seed);
 	random_state = seed * UINT64CONST(0x9E3779B97F4A7C15) + 1;
+	check_refused();
 	do
 		one_round();
 	while ((double) (clock() - start) / CLOCKS_PER_SEC < seconds);

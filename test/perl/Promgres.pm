@@ -19,7 +19,8 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_node start_node configure gateway_url http_get http_post http_json query_json
+our @EXPORT = qw(new_node start_node kill_server restart_killed configure
+  gateway_url http_get http_post http_json query_json
   write_body remote_write wait_for free_port spawn end_program worker_pid
   sample_series sample_answers samples_of);
 
@@ -72,6 +73,29 @@ sub start_node
 	$node->safe_psql('postgres', 'CREATE EXTENSION IF NOT EXISTS promgres');
 	wait_for(sub { http_get($node, '/-/ready')->{status} == 200 }, 'the gateway is ready');
 	return $node;
+}
+
+# Kill the postmaster with SIGKILL, wait until it is gone, and start the server again as soon as the
+# orphaned backends let it.
+sub kill_server
+{
+	my ($node) = @_;
+	my $pid = $node->{_pid};
+
+	$node->kill9;
+	wait_for(sub { !kill 0, $pid }, 'the postmaster is gone');
+	return;
+}
+
+sub restart_killed
+{
+	my ($node) = @_;
+	return wait_for(
+		sub {
+			$node->{_pid} = undef;
+			$node->start(fail_ok => 1);
+		},
+		'the killed server has started again');
 }
 
 sub gateway_url
@@ -277,13 +301,22 @@ sub wait_for
 	return 1;
 }
 
-# The pid of a worker by a part of its backend_type, or undef.
+# The pid of a process of the server by its title, or undef.  Workers without a database are not in
+# pg_stat_activity, so we look at the children of the postmaster.
 sub worker_pid
 {
-	my ($node, $type) = @_;
-	my $pid = $node->safe_psql('postgres',
-		"SELECT pid FROM pg_stat_activity WHERE backend_type LIKE '%$type%' LIMIT 1");
-	return $pid eq '' ? undef : $pid;
+	my ($node, $title) = @_;
+
+	foreach my $file (glob '/proc/[0-9]*/stat')
+	{
+		my ($pid) = $file =~ m{(\d+)/stat$};
+		my $stat = eval { slurp_file($file) } // next;
+		my ($parent) = $stat =~ /.*\) \S (\d+)/s;
+		next if $parent != $node->{_pid};
+		my $shown = eval { slurp_file("/proc/$pid/cmdline") } // next;
+		return $pid if $shown =~ $title;
+	}
+	return undef;
 }
 
 # Start a program with its output in the log directory; its pid.

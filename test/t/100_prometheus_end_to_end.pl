@@ -130,9 +130,9 @@ cmp_ok($samples // 0, '>', 10_000, 'and enough samples');
 compare_answers('live', $queries_start, $end);
 
 # Prometheus goes on while there is nobody to write to.
-$node->kill9;
+kill_server($node);
 sleep 5;
-ok(wait_for(sub { $node->start(fail_ok => 1) }, 'the server has started'), 'killed and started again');
+ok(restart_killed($node), 'killed and started again');
 ok(wait_for(sub { http_get($node, '/-/ready')->{status} == 200 }, 'the gateway is ready'),
 	'it came back by itself after the restart');
 my $later = time + 5;

@@ -46,13 +46,14 @@ sub check_all
 {
 	my ($moment) = @_;
 	my $rows = $node->safe_psql('postgres', <<'SQL');
-SELECT labels->>'job', t_ms, value
+SELECT prom.label(labels, 'job'), t_ms, value
 FROM prom.samples_of('restart_total', '-infinity', 'infinity') ORDER BY 1, 2
 SQL
 	my $expected = join "\n", map {
 		my $sign = $_ eq 'a' ? 1 : -1;
 		my $job = $_;
-		map { join '|', $job, $start_ms + 1000 * $_, $sign * $_ || ($sign < 0 ? '-0' : '0') } sort { $a <=> $b } keys %acknowledged
+		map { join '|', $job, $start_ms + 1000 * $_, $sign * $_ || ($sign < 0 ? '-0' : '0') } 
+		  sort { $a <=> $b } keys %acknowledged
 	} qw(a b);
 	$expected =~ s/\|-0$/|0/mg;
 	$rows =~ s/\|-0$/|0/mg;
@@ -68,27 +69,27 @@ write_some(5);
 check_all('after a restart');
 
 # A terminated worker is started again; other sessions do not notice.
-foreach my $type ('gateway', 'maintenance')
+foreach my $worker ('promgres gateway', 'promgres maintenance')
 {
-	my $pid = worker_pid($node, "promgres $type");
-	ok($pid, "the $type worker is there");
-	$node->safe_psql('postgres', "SELECT pg_terminate_backend($pid)");
-	ok(wait_for(sub { my $new = worker_pid($node, "promgres $type"); $new && $new != $pid }, "the $type worker is back"),
-		"the $type worker comes back after being terminated");
+	my $pid = worker_pid($node, qr/$worker/);
+	ok($pid, "there is a $worker") or next;
+	kill 'TERM', $pid;
+	ok(wait_for(sub { my $new = worker_pid($node, qr/$worker/); $new && $new != $pid }, "another $worker is there"),
+		"the $worker comes back after being terminated");
 	write_some(5);
-	check_all("after termination of the $type worker");
+	check_all("after termination of the $worker");
 }
 
 # SIGKILL of one process makes the server restart all of them.
-foreach my $type ('promgres gateway', 'promgres maintenance', 'client backend', 'walwriter')
+foreach my $process ('promgres gateway', 'promgres maintenance', '\[local\]', 'walwriter')
 {
-	my $pid = worker_pid($node, $type);
-	ok($pid, "there is a $type") or next;
+	my $pid = worker_pid($node, qr/$process/);
+	ok($pid, "there is a process $process") or next;
 	kill 'KILL', $pid;
 	write_some(5);
-	ok(wait_for(sub { my $new = worker_pid($node, $type); $new && $new != $pid }, "another $type is there"),
-		"the server recovers from the loss of a $type");
-	check_all("after kill -9 of a $type");
+	ok(wait_for(sub { my $new = worker_pid($node, qr/$process/); $new && $new != $pid }, "another $process is there"),
+		"the server recovers from the loss of $process");
+	check_all("after kill -9 of $process");
 }
 
 # The postmaster, with a merge under way or just done.
@@ -96,8 +97,8 @@ foreach my $round (1 .. 3)
 {
 	write_some(20);
 	$node->safe_psql('postgres', 'CALL prom.merge()') if $round == 2;
-	$node->kill9;
-	ok(wait_for(sub { $node->start(fail_ok => 1) }, 'the server has started'), "round $round: started after kill -9");
+	kill_server($node);
+	ok(restart_killed($node), "round $round: started after kill -9");
 	check_all("after kill -9 of the postmaster, round $round");
 }
 ok(wait_for(sub { http_get($node, '/-/ready')->{status} == 200 }, 'ready'), 'the gateway is ready again');

@@ -1,0 +1,31 @@
+-- histogram_quantile over classic histograms.
+
+CREATE FUNCTION pg_temp.q(phi text, les text[], counts text[]) RETURNS prom.vals LANGUAGE sql AS $$
+  SELECT prom._histogram_quantile(CASE WHEN le IS NULL THEN '{}' ELSE prom.labels(jsonb_build_object('le', le)) END, c::prom.vals, phi::prom.vals)
+    FROM unnest(les, counts) u(le, c) $$;
+
+SELECT phi, pg_temp.q(format('const(%s)', phi), '{0.1,0.5,+Inf}', '{[2],[6],[10]}') FROM unnest('{0,0.1,0.2,0.5,0.6,0.9,1}'::text[]) phi;
+-- the quantile may change from step to step; out of [0,1] it is answered first
+SELECT pg_temp.q('[0.1 -1 1.5 NaN 0.5]', '{0.1,0.5,+Inf}', '{[2 2 2 2 0],[6 6 6 6 0],[10 10 10 10 0]}');
+SELECT pg_temp.q('[2 -0.1 NaN 0.5]', '{1}', '{[1 1 1 1]}') AS one_bucket;
+-- rows in any order
+SELECT pg_temp.q('const(0.5)', '{+Inf,0.5,0.1}', '{[10],[6],[2]}');
+-- a bucket that comes and goes; no +Inf; only +Inf; nothing at all
+SELECT pg_temp.q('const(0.5)', '{0.1,0.5,+Inf}', '{[2 _ 2 _ _],[6 6 6 _ _],[10 10 _ 10 _]}');
+-- first bucket at or below zero gives its bound; else it starts at zero
+SELECT pg_temp.q('const(0.1)', '{-5,5,+Inf}', '{[4],[8],[10]}') AS below, pg_temp.q('const(0.1)', '{0,5,+Inf}', '{[4],[8],[10]}') AS zero,
+       pg_temp.q('const(0.5)', '{-5,5,+Inf}', '{[4],[8],[10]}') AS across;
+-- le as Go reads floats; what is none is passed over
+SELECT le, pg_temp.q('const(0.5)', ARRAY[le, '+Inf'], '{[6],[10]}')
+  FROM unnest('{1,1.0,1e-05,.5,5.,0x1p-2,1E2,+Inf,inf,Infinity,-Inf,-0}'::text[]) le;
+SELECT le, pg_temp.q('const(0.5)', ARRAY[le, '1', '+Inf'], '{[1],[6],[10]}')
+  FROM unnest('{"",x," 1","1 ",nan,NaN(1),0x1,1e999,1__0,+,1d}'::text[]) le;
+SELECT pg_temp.q('const(0.5)', ARRAY[NULL, '1', '+Inf'], '{[1],[6],[10]}') AS without_le, pg_temp.q('const(0.5)', ARRAY[NULL]::text[], '{[1]}') IS NULL AS nothing;
+-- equal bounds are one bucket
+SELECT pg_temp.q('const(0.5)', '{1,1.0,2,+Inf,inf}', '{[1 2],[1 _],[4 4],[2 8],[2 _]}');
+-- counts that fall are lifted; tiny differences are none
+SELECT pg_temp.q('const(0.5)', '{1,2,3,+Inf}', '{[4 1],[3 1.0000000000000002],[8 3],[8 4]}');
+SELECT pg_temp.q('const(0.5)', '{1,2,+Inf}', '{[NaN 1 +Inf],[1 NaN +Inf],[2 2 +Inf]}');
+-- mismatched steps
+SELECT pg_temp.q('const(0.5)', '{1,+Inf}', '{[1],[1 2]}');
+SELECT pg_temp.q('[0.5 0.5]', '{1,+Inf}', '{[1],[2]}');

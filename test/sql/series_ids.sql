@@ -1,0 +1,91 @@
+-- Find or create, and removal.
+SET search_path = prom, public;
+TRUNCATE prom.series, prom.shard, prom.metric, prom.label_value;
+
+SELECT * FROM prom.series_id('up{job="a"}');
+SELECT * FROM prom.series_id('{job="a", __name__="up"}');
+SELECT * FROM prom.series_id('up{job="b"}');
+SELECT * FROM prom.series_id('{job="b"}');
+SELECT * FROM prom.series_id('{}');
+SELECT s.shard, s.sid, s.labels, s.pairs = prom._label_pairs(s.labels) AS pairs FROM prom.series s ORDER BY 1, 2;
+SELECT shard, name, value FROM prom.label_value ORDER BY name, value;
+
+-- ids of one metric share blocks of 64
+SELECT id.sid / 64 AS block, count(*), min(id.sid % 64), max(id.sid % 64)
+FROM generate_series(1, 150) i, LATERAL prom.series_id(jsonb_build_object('__name__', 'm' || i % 2, 'i', i::text)::prom.labels) id
+GROUP BY 1 ORDER BY 1;
+SELECT name, block, used FROM prom.metric ORDER BY block;
+
+-- what a transaction or a subtransaction made and rolled back is unknown afterwards
+BEGIN;
+SELECT * FROM prom.series_id('gone{i="1"}');
+ROLLBACK;
+BEGIN;
+SAVEPOINT a;
+SELECT * FROM prom.series_id('gone{i="2"}');
+ROLLBACK TO a;
+SELECT * FROM prom.series_id('gone{i="3"}');
+COMMIT;
+SELECT count(*) FROM prom.series WHERE labels ->> '__name__' = 'gone';
+SELECT * FROM prom.series_id('gone{i="1"}');
+SELECT * FROM prom.series_id('gone{i="2"}');
+SELECT labels FROM prom.series WHERE labels ->> '__name__' = 'gone' ORDER BY sid;
+
+-- values that are too long for an index key; names that are
+SELECT * FROM prom.series_id(jsonb_build_object('__name__', 'long', 'v', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 2000) i))::prom.labels);
+SELECT * FROM prom.series_id(jsonb_build_object('__name__', (SELECT string_agg(md5(i::text), '') FROM generate_series(1, 2000) i))::prom.labels);
+SELECT name, length(value) FROM prom.label_value WHERE length(value) > 1000 ORDER BY name;
+SELECT max(length(name)) FROM prom.metric;
+
+-- removal: labels go with the last series that has them, ids are not given out again
+SELECT prom._remove_series('{0,0,0}', '{0,1,123456}');
+SELECT name, value FROM prom.label_value WHERE name = 'job' OR value = 'up' ORDER BY name, value;
+SELECT prom._remove_series('{0}', '{64}');
+SELECT name, value FROM prom.label_value WHERE name = 'job' ORDER BY name, value;
+SELECT prom._remove_series('{0}', '{0}'), prom._remove_series('{}', '{}');
+SELECT * FROM prom.series_id('up{job="a"}');
+
+-- a removal that is rolled back leaves the old ids valid
+BEGIN;
+SELECT prom._remove_series('{0}', '{2}');
+SELECT * FROM prom.series_id('up{job="a"}');
+ROLLBACK;
+SELECT * FROM prom.series_id('up{job="a"}');
+BEGIN;
+SELECT * FROM prom.series_id('up{job="new"}');
+SELECT prom._remove_series('{0}', '{3}');
+COMMIT;
+SELECT * FROM prom.series_id('up{job="new"}');
+TRUNCATE prom.series;
+SELECT * FROM prom.series_id('up{job="a"}');
+VACUUM ANALYZE prom.series;
+SELECT * FROM prom.series_id('up{job="a"}');
+
+-- nothing is made where nothing may be written
+BEGIN READ ONLY;
+SELECT * FROM prom.series_id('up{job="readonly"}');
+ROLLBACK;
+-- the same under an old snapshot
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT * FROM prom.series_id('up{job="a"}');
+SELECT * FROM prom.series_id('up{job="rr"}');
+COMMIT;
+SELECT prom.series_id(NULL);
+
+-- the last id
+UPDATE prom.shard SET next_block = 33554431;
+SELECT * FROM prom.series_id('full');
+
+-- the extension is made again in the same session
+BEGIN;
+SET LOCAL client_min_messages = warning;
+DROP EXTENSION promgres CASCADE;
+CREATE EXTENSION promgres;
+SELECT * FROM prom.series_id('up{job="other"}');
+SELECT * FROM prom.series_id('up{job="a"}');
+SELECT count(*) FROM prom.series;
+ROLLBACK;
+SELECT * FROM prom.series_id('up{job="a"}');
+SELECT count(*) FROM prom.series;
+
+TRUNCATE prom.series, prom.shard, prom.metric, prom.label_value;

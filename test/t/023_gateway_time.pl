@@ -1,0 +1,123 @@
+# Slow clients, long queries, clients that hang up, too many of all: each has its limit.
+
+use strict;
+use warnings;
+
+use IO::Socket::INET;
+use JSON::PP;
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Promgres;
+use Test::More;
+use Time::HiRes qw(sleep time);
+
+my $node = start_node(new_node('primary', 'promgres.request_timeout' => '1s', 'promgres.query_connections' => 2));
+my $t = 1_700_000_000;
+remote_write($node, map { [ { __name__ => 'm', i => $_ }, [ $t * 1000, 1 ] ] } 1 .. 10);
+
+sub connect_gateway
+{
+	return IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $node->{gateway_port}) // die "connect: $!";
+}
+
+# A client that sends a byte now and then is cut, wherever it is in its request.
+foreach ([ 'request line', 'GET /-/healthy HT' ], [ headers => "GET /-/healthy HTTP/1.1\r\nHost: a\r\nX: " ],
+	[ body => "POST /api/v1/write HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n" ])
+{
+	my ($what, $begin) = @$_;
+	my $socket = connect_gateway();
+	local $SIG{PIPE} = 'IGNORE';
+
+	print $socket $begin;
+	$socket->flush;
+	$socket->blocking(0);
+	ok(wait_for(
+			sub {
+				syswrite($socket, 'x');
+				my $got = sysread($socket, my $said, 1000);
+				return defined $got ? $got == 0 : !$!{EAGAIN};
+			},
+			'the connection is closed', 20),
+		"a client that is slow with its $what is cut");
+}
+
+# A query that takes long: a lock makes any query wait as long as we like.
+my $holder = IPC::Run::start(
+	[ 'psql', '-XAtq', '-d', $node->connstr('postgres') ],
+	'<', \my $in, '>', \my $out, '2>', \my $err);
+sub lock_series
+{
+	$in .= "BEGIN; LOCK TABLE prom.series IN ACCESS EXCLUSIVE MODE; SELECT 'locked';\n";
+	IPC::Run::pump($holder) until $out =~ /locked/;
+	$out = '';
+	return;
+}
+
+sub unlock_series
+{
+	$in .= "ROLLBACK; SELECT 'unlocked';\n";
+	IPC::Run::pump($holder) until $out =~ /unlocked/;
+	$out = '';
+	return;
+}
+
+sub waiting_queries
+{
+	return $node->safe_psql('postgres',
+		q{SELECT count(*) FROM pg_stat_activity WHERE application_name = 'promgres query' AND state = 'active'});
+}
+
+my $ask = "GET /api/v1/query?query=m&time=$t HTTP/1.1\r\nHost: a\r\n\r\n";
+
+lock_series();
+my $answer = http_get($node, "/api/v1/query?query=m&timeout=300ms");
+is($answer->{status}, 503, 'a query beyond its timeout');
+is_deeply(decode_json($answer->{content}),
+	{ status => 'error', errorType => 'timeout', error => 'query timed out in expression evaluation' }, 'is told so');
+
+my $socket = connect_gateway();
+print $socket $ask;
+$socket->flush;
+ok(wait_for(sub { waiting_queries() == 1 }, 'the query runs'), 'a query runs');
+close $socket;
+ok(wait_for(sub { waiting_queries() == 0 }, 'the query ends'), 'and ends when its client hangs up');
+
+# Health does not wait behind queries, and what has no connection waits its time.
+my @sockets = map { my $s = connect_gateway(); print $s $ask; $s->flush; $s } 1 .. 5;
+ok(wait_for(sub { waiting_queries() == 2 }, 'two queries run'), 'promgres.query_connections run at once');
+is(http_get($node, '/-/ready')->{status}, 200, 'ready while all query connections are busy');
+$answer = http_get($node, '/api/v1/query?query=m&timeout=300ms');
+is(decode_json($answer->{content})->{error}, 'query timed out in query queue', 'time in the queue counts');
+
+$node->append_conf('postgresql.conf', 'promgres.query_connections = 4');
+$node->reload;
+ok(wait_for(sub { waiting_queries() == 4 }, 'four queries run'), 'promgres.query_connections takes effect on reload');
+unlock_series();
+foreach my $s (@sockets)
+{
+	my $said = '';
+	while ($said !~ /\}\]\}\}$/) { sysread($s, $said, 65536, length $said) or last }
+	like($said, qr{^HTTP/1\.1 200 }, 'a query that waited is answered');
+}
+
+# promgres.query_timeout, on reload.
+$node->append_conf('postgresql.conf', "promgres.query_timeout = '200ms'");
+$node->reload;
+lock_series();
+$answer = http_get($node, '/api/v1/query?query=m');
+is($answer->{status}, 503, 'promgres.query_timeout takes effect on reload');
+unlock_series();
+
+$node->append_conf('postgresql.conf', "promgres.query_timeout = '1min'\npromgres.max_response_size = '64kB'");
+$node->reload;
+ok(wait_for(sub { http_get($node, "/api/v1/query_range?query=m&start=$t&end=@{[$t + 300]}&step=50ms")->{status} == 422 },
+		'a large answer fails'),
+	'an answer beyond promgres.max_response_size fails');
+is(http_get($node, "/api/v1/query?query=m&time=$t")->{status}, 200, 'the next query works');
+
+$in .= "\\q\n";
+IPC::Run::finish($holder);
+
+# A server that stops tells those who wait to come again.
+$node->stop;
+done_testing();

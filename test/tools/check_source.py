@@ -1,0 +1,111 @@
+#!/usr/bin/env python3
+"""The rules of the source that a program can check: check_source.py [promgres.so]
+
+Exported names begin with the extension's prefix, includes run downhill, plain C stays plain, every
+file opens with a header, and the parts of the SQL script comment on what they make.
+"""
+import os
+import re
+import subprocess
+import sys
+
+TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
+
+# What a room may include, besides itself and common.
+BELOW = {
+    "common": set(),
+    "wire": set(),
+    "chunk": set(),
+    "series": set(),
+    "tier": set(),
+    "store": {"wire", "chunk", "series", "tier"},
+    "promql": {"chunk", "series", "tier", "store"},
+    "rules": {"chunk", "series", "tier", "store", "promql"},
+    "api": {"wire", "chunk", "series", "tier", "store", "promql", "rules"},
+}
+
+# Symbols that PostgreSQL, C++ or the linker want.
+OWN = re.compile(r"^(prom_|promql_|pg_finfo_prom|_PG_init$|Pg_magic_func$|_init$|_fini$|_Z|_?__)")
+
+ok = True
+
+
+def report(name, problems):
+    global ok
+    for problem in problems:
+        print("      ", problem)
+    print(("FAILED " if problems else "ok     ") + name)
+    ok = ok and not problems
+
+
+def sources(*endings):
+    for folder, _, files in os.walk(os.path.join(TOP, "src")):
+        for file in sorted(files):
+            if file.endswith(endings) and file not in ("gram.c", "gram.h", "scan.c"):
+                path = os.path.join(folder, file)
+                with open(path, encoding="utf-8") as f:
+                    yield os.path.relpath(path, os.path.join(TOP, "src")), f.read()
+
+
+def exported(library):
+    out = subprocess.run(["nm", "-D", "--defined-only", library], stdout=subprocess.PIPE, check=True, encoding="utf-8")
+    for line in out.stdout.splitlines():
+        kind, name = line.split()[-2:]
+        if kind in "TDBRG" and not OWN.match(name):
+            yield f"{name} ({kind})"
+
+
+def uphill():
+    for path, text in sources(".c", ".h", ".cc", ".l", ".y"):
+        room = path.split("/")[0]
+        if room == path:        # main.c
+            continue
+        for include in re.findall(r'#include "(\w+)/[\w.]+"', text):
+            if include in BELOW and include not in BELOW[room] | {room, "common"}:
+                yield f"{path} includes {include}"
+
+
+def not_plain():
+    """wire/ and the codecs compile without a server."""
+    for path, text in sources(".c", ".h"):
+        if path.startswith("wire/") or re.match(r"chunk/codec", path):
+            for include in re.findall(r"#include [<\"]([\w/.]+)[>\"]", text):
+                if include in ("postgres.h", "fmgr.h", "miscadmin.h") or re.match(
+                        r"(utils|catalog|access|executor|storage|lib|nodes)/", include):
+                    yield f"{path} includes {include}"
+
+
+def headless():
+    for path, text in sources(".c", ".h", ".cc", ".l", ".y"):
+        start = text.lstrip("%{ \t\n") if path.endswith((".l", ".y")) else text
+        if not start.startswith("/*\n * " + os.path.basename(path) + "\n"):
+            yield path
+
+
+def uncommented():
+    folder = os.path.join(TOP, "sql", "install")
+    text = ""
+    for file in sorted(os.listdir(folder)):
+        with open(os.path.join(folder, file), encoding="utf-8") as f:
+            text += f.read()
+    text = re.sub(r"--.*", "", text)
+    for kind, name in re.findall(r"^CREATE (?:OR REPLACE )?(TABLE|VIEW|SEQUENCE|TYPE|FUNCTION|PROCEDURE|AGGREGATE|OPERATOR(?! CLASS| FAMILY))\s+([\w.]+[^\s(;]*)",
+                                 text, re.M):
+        if not re.search(rf"COMMENT ON {kind}\s+{re.escape(name)}(?![\w])", text):
+            yield f"{kind} {name}"
+
+
+def main():
+    library = sys.argv[1] if len(sys.argv) > 1 else None
+    if library:
+        report("exported symbols have the prefix",
+               list(exported(library)) if os.path.exists(library) else [f"no {library}"])
+    report("includes run downhill", list(uphill()))
+    report("plain C includes no server header", list(not_plain()))
+    report("every source file opens with its header", list(headless()))
+    report("everything in the SQL script has a comment", list(uncommented()))
+    sys.exit(0 if ok else 1)
+
+
+if __name__ == "__main__":
+    main()
