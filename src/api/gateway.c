@@ -184,10 +184,7 @@ stop(struct MHD_Daemon *mhd)
 	prom_listen_close();
 	prom_pool_stop();
 	for (int i = 0; i < PROM_GATEWAY_LAST_TURNS; i++)
-	{
 		MHD_run(mhd);
-		pg_usleep(1000L);
-	}
 }
 
 /* ---- settings ---- */

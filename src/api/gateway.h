@@ -146,7 +146,6 @@ typedef struct PromRequest
 	char	   *url_query;		/* as sent */
 	bool		is_api;			/* answers in the envelope of the API, with CORS headers */
 
-	bool		has_body;		/* so the headers say */
 	char	   *body;			/* has room for a zero byte more */
 	size_t		body_len;
 	size_t		body_room;

@@ -25,6 +25,7 @@
 #define PROM_BODY_FIRST_ROOM	16384
 /* bodies of all requests together, in units of promgres.max_body_size */
 #define PROM_BODIES_MAX			8
+#define BODY_TOO_LARGE			"the body is larger than promgres.max_body_size, %d kB\n"
 #define PROM_RETRY_AFTER		"1"
 #define PROM_ENVELOPE			"{\"status\":\"success\",\"data\":"
 
@@ -235,11 +236,12 @@ step(PromRequest *r, const char *method, const char *upload, size_t *upload_size
 	{
 		case PROM_REQUEST_NEW:
 			begin(r, method);
-			/* a refusal goes out before the body is read, and ends the connection if there is one */
-			if (r->state == PROM_REQUEST_ANSWERED && (r->has_body || r->close))
+			if (r->state != PROM_REQUEST_ANSWERED)
+				return MHD_YES;
+			/* an answer ahead of the body ends the connection, and may be lost in its ruins */
+			if (r->close)
 				return send_answer(r);
-			if (r->state == PROM_REQUEST_ANSWERED)
-				r->state = PROM_REQUEST_REFUSED;
+			r->state = PROM_REQUEST_REFUSED;
 			return MHD_YES;
 
 		case PROM_REQUEST_BODY:
@@ -275,8 +277,11 @@ begin(PromRequest *r, const char *method)
 {
 	PromBodyHeaders h = {0};
 	const char *reason = check_headers(r, &h);
+	size_t		max = (size_t) prom_gateway_max_body_kb * 1024;
 
-	r->has_body = h.length > 0 || h.transfer_encodings > 0;
+	/* a refusal waits for the end of the body, unless that is far or the client waits for it */
+	r->close = reason != NULL || h.length > 2 * max ||
+		MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Expect") != NULL;
 	if (r->client == NULL)
 	{
 		prom_answer_text(r, 503, "out of memory\n");
@@ -286,7 +291,6 @@ begin(PromRequest *r, const char *method)
 							  (unsigned int) (prom_gateway_request_timeout_ms + 999) / 1000);
 	if (reason != NULL)
 	{
-		r->close = true;
 		prom_answer_text(r, 400, "%s\n", reason);
 		return;
 	}
@@ -295,13 +299,12 @@ begin(PromRequest *r, const char *method)
 		return;
 	if (r->route->check != NULL && !r->route->check(r))
 		return;
-	if (h.length > (uint64) prom_gateway_max_body_kb * 1024)
+	if (h.length > max)
 	{
-		r->close = true;
-		prom_answer_text(r, 413, "the body is larger than promgres.max_body_size, %d kB\n",
-						 prom_gateway_max_body_kb);
+		prom_answer_text(r, 413, BODY_TOO_LARGE, prom_gateway_max_body_kb);
 		return;
 	}
+	r->close = false;
 	r->state = PROM_REQUEST_BODY;
 }
 
@@ -359,10 +362,7 @@ take_body(PromRequest *r, const char *upload, size_t size)
 		return MHD_YES;
 	if (r->body_received > max)
 	{
-		r->state = PROM_REQUEST_REFUSED;
-		r->close = true;
-		prom_answer_text(r, 413, "the body is larger than promgres.max_body_size, %d kB\n",
-						 prom_gateway_max_body_kb);
+		prom_answer_text(r, 413, BODY_TOO_LARGE, prom_gateway_max_body_kb);
 		r->state = PROM_REQUEST_REFUSED;
 		return MHD_YES;
 	}

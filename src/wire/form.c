@@ -113,6 +113,7 @@ decode(char *from, char *to, const char *start, PromWireError *err)
 
 	for (char *in = from; in < to; in++)
 	{
+		const char *at = in;
 		char		c = *in;
 
 		if (c == '+')
@@ -125,7 +126,7 @@ decode(char *from, char *to, const char *start, PromWireError *err)
 			if (high < 0 || low < 0)
 			{
 				err->reason = "malformed percent escape";
-				err->offset = in - start;
+				err->offset = at - start;
 				return false;
 			}
 			c = (char) (high << 4 | low);
@@ -134,7 +135,7 @@ decode(char *from, char *to, const char *start, PromWireError *err)
 		if (c == '\0')
 		{
 			err->reason = "zero byte";
-			err->offset = in - start;
+			err->offset = at - start;
 			return false;
 		}
 		*out++ = c;

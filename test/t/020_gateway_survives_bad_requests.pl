@@ -79,7 +79,7 @@ refused('GET /' . 'a' x 100_000 . " HTTP/1.1\r\nHost: a\r\n\r\n", 414, 'a path b
 
 # The cap holds for a body that does not say its size, whether it ends or not.
 my $chunk = "8000\r\n" . 'x' x 0x8000 . "\r\n";
-refused("${post}Transfer-Encoding: chunked\r\n\r\n" . $chunk x 3 . "0\r\n\r\n", 413, 'a chunked body that is too large');
+refused("${post}Connection: close\r\nTransfer-Encoding: chunked\r\n\r\n" . $chunk x 3 . "0\r\n\r\n", 413, 'a chunked body that is too large');
 unlike(talk("${post}Transfer-Encoding: chunked\r\n\r\n" . $chunk x 100), qr/<timeout/, 'a body without end is cut');
 
 like(talk("${post}Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n"), qr{^HTTP/1.1 413 (?!.*100 Continue)}s,
@@ -118,5 +118,5 @@ close $_ foreach @silent;
 is(worker_pid($node, 'promgres gateway'), $gateway, 'the gateway is the same process as before');
 is(http_get($node, '/-/ready')->{status}, 200, 'and is ready');
 $node->stop;
-unlike(slurp_file($node->logfile), qr/PANIC|FATAL|signal|TRAP/, 'nothing in the log');
+unlike(slurp_file($node->logfile), qr/PANIC|TRAP|terminated by signal|exception/, 'nothing in the log');
 done_testing();

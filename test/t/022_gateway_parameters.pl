@@ -50,7 +50,7 @@ bad("$range&start=2&end=1&step=1", 'invalid parameter "end": end timestamp must 
 bad("$range&start=1&end=2&step=$_",
 	'invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer')
   foreach (0, -1, '0s', '0.0001');
-bad("$range&start=1&end=2&step=$_", qq{invalid parameter "step": cannot parse "$_" to a valid duration})
+bad("$range&start=1&end=2&step=" . s/ /%20/r, qq{invalid parameter "step": cannot parse "$_" to a valid duration})
   foreach ('', 'NaN', '1m1h', '1h1h', '-1h', '1 h', 'h', '1x');
 bad("$range&start=1&end=2&step=1e10", 'invalid parameter "step": cannot parse "1e10" to a valid duration. It overflows int64');
 my $points = 'exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)';
