@@ -74,6 +74,7 @@ made=
 undo()
 {
 	[ -z "$made" ] || $as_root rm -f $made
+	[ ! -d "${no_cluster%/*}" ] || $as_root rmdir --ignore-fail-on-non-empty "${no_cluster%/*}"
 	made=
 }
 trap undo EXIT

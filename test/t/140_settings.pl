@@ -3,6 +3,7 @@
 use strict;
 use warnings;
 
+use FindBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Promgres;
@@ -35,6 +36,25 @@ $node->append_conf('postgresql.conf', "promgres.merge_age = '1s'");
 $node->reload;
 ok(wait_for(sub { $node->safe_psql('postgres', 'SELECT count(*) FROM prom.fresh') eq '0' }, 'fresh rows are merged'),
 	'promgres.merge_age takes effect on reload');
+
+# The README tells of everything.
+my $readme = slurp_file("$FindBin::Bin/../../README.md");
+foreach my $name (split /\n/, $node->safe_psql('postgres', <<'SQL'))
+SELECT name FROM pg_settings WHERE name LIKE 'promgres.%'
+SQL
+{
+	like($readme, qr/^\| `\Q$name\E` \|/m, "the README has $name");
+}
+foreach my $name (split /\n/, $node->safe_psql('postgres', <<'SQL'))
+SELECT DISTINCT proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+WHERE nspname = 'prom' AND proname !~ '^_|_(in|out|recv|send)$'
+	AND NOT EXISTS (SELECT FROM pg_operator o WHERE o.oprcode = p.oid AND oprname <> '->>')
+	AND NOT EXISTS (SELECT FROM pg_amproc a WHERE a.amproc = p.oid)
+	AND NOT EXISTS (SELECT FROM pg_cast c WHERE c.castfunc = p.oid AND c.casttarget = 'jsonb'::regtype)
+SQL
+{
+	like($readme, qr/prom\.\Q$name\E\(/, "the README has prom.$name");
+}
 
 my ($ret, $out, $err) = $node->psql('postgres', 'SET promgres.no_such_setting = 1');
 like($err, qr/invalid configuration parameter name "promgres.no_such_setting"/, 'the prefix is reserved');
