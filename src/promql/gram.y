@@ -72,6 +72,7 @@ static PromqlNode *group_by(bool without, List *labels);
 
 %type <node> expr selector call aggregate literal operator_modifiers matching_modifiers bool_modifier
 %type <node> grouping_modifier range_duration offset_duration duration_literal
+%type <agg> aggregator
 %type <list> arguments argument_list label_list labels optional_labels matchers matcher_list
 %type <text> label metric_name
 %type <number> signed_number
@@ -284,16 +285,21 @@ argument_list:
 		;
 
 aggregate:
-			AGGREGATOR arguments			{ $$ = promql_make_aggregate(parser, @$, $1, NULL, $2); }
-			| AGGREGATOR grouping_modifier arguments
+			aggregator arguments			{ $$ = promql_make_aggregate(parser, @$, $1, NULL, $2); }
+			| aggregator grouping_modifier arguments
 				{
 					$$ = promql_make_aggregate(parser, @$, $1, $2, $3);
 				}
-			| AGGREGATOR arguments grouping_modifier
+			| aggregator arguments grouping_modifier
 				{
 					$$ = promql_make_aggregate(parser, @$, $1, $3, $2);
 				}
-			| AGGREGATOR error				{ promql_unexpected(parser, "aggregation", NULL); }
+			| aggregator error				{ promql_unexpected(parser, "aggregation", NULL); }
+		;
+
+/* before "(", by and without; else the word is a metric's name */
+aggregator:
+			AGGREGATOR						{ $$ = $1; }
 		;
 
 grouping_modifier:

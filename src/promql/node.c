@@ -148,8 +148,7 @@ promql_make_binary(PromqlSpan span, PromqlOp op, PromqlSpan op_span, PromqlNode 
 {
 	PromqlNode *node = modifiers;
 
-	/* a folded sign or a modifier may have moved the ends of the operands */
-	node->start = Min(span.start, left->start);
+	node->start = span.start;
 	node->end = span.end;
 	node->op = op;
 	node->op_start = op_span.start;
@@ -320,7 +319,10 @@ is_utf8(const char *s)
 	return pg_encoding_verifymbstr(PG_UTF8, s, strlen(s)) == strlen(s);
 }
 
-/* RE2's reason in the words of Go's regexp, which Prometheus' users know */
+/*
+ * RE2's reason in the words of Go's regexp, which Prometheus' users know.  Prometheus compiles the
+ * pattern with its anchors, and they show where the pattern fails to end.
+ */
 static char *
 regexp_reason(const char *pattern, const char *reason)
 {
@@ -328,21 +330,22 @@ regexp_reason(const char *pattern, const char *reason)
 	{
 		const char *re2;
 		const char *go;
-		bool		whole;		/* the pattern is quoted, anchors and all */
+		bool		whole;		/* quotes all of the pattern, not RE2's part of it */
+		const char *suffix;		/* what that part goes on with */
 	}			reasons[] =
 	{
-		{"missing ]", "missing closing ]", false},
-		{"missing )", "missing closing )", true},
-		{"unexpected )", "unexpected )", true},
-		{"trailing \\", "trailing backslash at end of expression", false},
-		{"no argument for repetition operator", "missing argument to repetition operator", false},
-		{"invalid repetition size", "invalid repeat count", false},
-		{"bad repetition operator", "invalid nested repetition operator", false},
-		{"invalid perl operator", "invalid or unsupported Perl syntax", false},
-		{"invalid named capture group", "invalid named capture", false},
-		{"invalid escape sequence", "invalid escape sequence", false},
-		{"invalid character class range", "invalid character class range", false},
-		{"invalid character class", "invalid character class", false},
+		{"missing ]", "missing closing ]", false, ")$"},
+		{"missing )", "missing closing )", true, ""},
+		{"trailing \\", "missing closing )", true, ""},
+		{"unexpected )", "unexpected )", true, ""},
+		{"no argument for repetition operator", "missing argument to repetition operator", false, ""},
+		{"invalid repetition size", "invalid repeat count", false, ""},
+		{"bad repetition operator", "invalid nested repetition operator", false, ""},
+		{"invalid perl operator", "invalid or unsupported Perl syntax", false, ""},
+		{"invalid named capture group", "invalid named capture", false, ")$"},
+		{"invalid escape sequence", "invalid escape sequence", false, ""},
+		{"invalid character class range", "invalid character class range", false, ""},
+		{"invalid character class", "invalid character class", false, ""},
 	};
 
 	for (int i = 0; i < lengthof(reasons); i++)
@@ -354,7 +357,7 @@ regexp_reason(const char *pattern, const char *reason)
 		if (reasons[i].whole)
 			return psprintf("%s: `^(?s:%s)$`", reasons[i].go, pattern);
 		if (strncmp(reason + len, ": ", 2) == 0)
-			return psprintf("%s: `%s`", reasons[i].go, reason + len + 2);
+			return psprintf("%s: `%s%s`", reasons[i].go, reason + len + 2, reasons[i].suffix);
 		return pstrdup(reasons[i].go);
 	}
 	return pstrdup(reason);

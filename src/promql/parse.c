@@ -2,9 +2,9 @@
  * parse.c
  *	  From a text to its analysed tree, and what is said of a token that does not fit.
  *
- * The text is checked for size and encoding first; scanner and grammar then rely on both.  Depth is
- * limited twice: by bison's stack while reading, by PROMQL_MAX_DEPTH in the finished tree, so that
- * whoever walks the tree afterwards may recurse.
+ * The text is checked for size and encoding first; scanner and grammar then rely on both.  The number
+ * of tokens is limited, for memory, and the depth twice: by bison's stack while reading, by
+ * PROMQL_MAX_DEPTH in the finished tree, so that whoever walks the tree afterwards may recurse.
  */
 #include "postgres.h"
 
@@ -108,6 +108,9 @@ promql_yylex(PROMQL_YYSTYPE *value, PromqlSpan *span, PromqlParser *parser)
 	}
 	parser->token = promql_scan(value, span, parser->scanner);
 	parser->token_span = *span;
+	if (++parser->ntokens > PROMQL_MAX_TOKENS)
+		promql_error_code(parser->text, span->start, ERRCODE_STATEMENT_TOO_COMPLEX,
+						  "expression has more than %d tokens", PROMQL_MAX_TOKENS);
 	return parser->token;
 }
 

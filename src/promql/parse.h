@@ -11,6 +11,7 @@
 #include "promql/ast.h"
 
 #define PROMQL_MAX_TEXT		(1024 * 1024)	/* bytes of an expression */
+#define PROMQL_MAX_TOKENS	100000	/* what bounds the memory of a parse */
 #define PROMQL_MAX_DEPTH	1000	/* levels of an expression's tree */
 
 /* A place in the text: bytes [start, end). */
@@ -31,10 +32,10 @@ typedef struct PromqlParser
 {
 	const char *text;
 	int			first_token;	/* handed to the grammar before the text: what is to be parsed */
+	int			ntokens;
 	int			pos;			/* bytes the scanner has consumed */
 	int			open_parens;
-	bool		in_range;		/* between [ and ] */
-	bool		seen_duration;	/* in these brackets */
+	bool		seen_duration;	/* in the brackets being read */
 	bool		seen_colon;
 	int			token;			/* the last one read, */
 	PromqlSpan	token_span;		/* and its place */

@@ -27,6 +27,7 @@ static void print_number(StringInfo out, double number);
 static void print_duration(StringInfo out, int64 ms);
 static bool is_label_name(const char *name);
 static bool is_metric_name(const char *name);
+static bool is_number(const char *name);
 
 char *
 promql_print(const PromqlNode *node)
@@ -255,7 +256,7 @@ print_labels(StringInfo out, const char *keyword, const List *labels)
 	{
 		if (foreach_current_index(lc) > 0)
 			appendStringInfoString(out, ", ");
-		if (is_label_name(lfirst(lc)) && is_metric_name(lfirst(lc)))
+		if (is_label_name(lfirst(lc)) && !is_number(lfirst(lc)))
 			appendStringInfoString(out, lfirst(lc));
 		else
 			print_text(out, lfirst(lc));
@@ -371,10 +372,10 @@ is_metric_name(const char *name)
 {
 	static const char *const reserved[] =
 	{
-		"bool", "on", "ignoring", "group_left", "group_right", "atan2", "inf", "nan"
+		"bool", "on", "ignoring", "group_left", "group_right", "atan2"
 	};
 
-	if (*name == '\0' || (*name >= '0' && *name <= '9'))
+	if (*name == '\0' || (*name >= '0' && *name <= '9') || is_number(name))
 		return false;
 	for (int i = 0; i < lengthof(reserved); i++)
 	{
@@ -382,4 +383,11 @@ is_metric_name(const char *name)
 			return false;
 	}
 	return name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_:")] == '\0';
+}
+
+/* A name that is none outside of braces */
+static bool
+is_number(const char *name)
+{
+	return pg_strcasecmp(name, "inf") == 0 || pg_strcasecmp(name, "nan") == 0;
 }
