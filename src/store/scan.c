@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -106,13 +107,22 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 }
 
 void
-prom_store_check_samples(int64 n)
+prom_store_count_samples(int64 n)
 {
-	if (n > prom_store_max_samples)
+	static int64 loaded = 0;
+	static TimestampTz statement = 0;
+
+	if (statement != GetCurrentStatementStartTimestamp())
+	{
+		statement = GetCurrentStatementStartTimestamp();
+		loaded = 0;
+	}
+	loaded += n;
+	if (loaded > prom_store_max_samples)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("query processing would load too many samples into memory in query execution"),
-				 errdetail("A selector has more than %d samples.", prom_store_max_samples),
+				 errdetail("It has more than %d samples.", prom_store_max_samples),
 				 errhint("Narrow the time range or the label matchers, or raise \"promgres.query_max_samples\".")));
 }
 
@@ -207,9 +217,9 @@ fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64
 	Column	   *c = &f->column;
 	int			n = read_column(c, column);
 
+	prom_store_count_samples(n);
 	if (f->n + n > f->size)
 	{
-		prom_store_check_samples(f->n + n);
 		f->size = Max(f->size * 2, f->n + n);
 		f->samples = repalloc_huge(f->samples, f->size * sizeof(*f->samples));
 	}
