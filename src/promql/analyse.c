@@ -123,7 +123,6 @@ check_call(const char *text, PromqlNode *node, int depth)
 {
 	const PromqlFunction *f = node->function;
 	int			nargs = list_length(node->args);
-	int			last = f->max_args >= 0 ? f->max_args - 1 : lengthof(f->arg_types) - 1;
 	char	   *where = psprintf("call to function \"%s\"", f->name);
 
 	if (f->min_args == f->max_args && nargs != f->min_args)
@@ -137,7 +136,7 @@ check_call(const char *text, PromqlNode *node, int depth)
 					 f->max_args, f->name, nargs);
 
 	for (int i = 0; i < nargs; i++)
-		expect(text, list_nth(node->args, i), f->arg_types[Min(i, last)], where, depth);
+		expect(text, list_nth(node->args, i), f->arg_types[Min(i, lengthof(f->arg_types) - 1)], where, depth);
 }
 
 static void

@@ -115,7 +115,7 @@ typedef struct PromqlFunction
 	const char *name;
 	int			min_args;
 	int			max_args;		/* -1: any number */
-	PromqlType	arg_types[6];	/* the last one repeats */
+	PromqlType	arg_types[6];	/* of those beyond: the sixth */
 	PromqlType	result;
 	bool		experimental;
 	/* how it is translated: what translate.c needs to know; NULL/0 = not supported yet */

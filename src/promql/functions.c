@@ -2,7 +2,7 @@
  * functions.c
  *	  The functions of Prometheus 3, one row each, in the order of their names.
  *
- * Names are case-sensitive.  The last argument type repeats up to max_args.  Experimental ones are
+ * Names are case-sensitive.  More arguments than there are types have the last one's.  Experimental ones are
  * known by name, so that the error can say so, and rejected.  A kind other than PROMQL_FN_NONE means
  * that translate.c offers it.
  */
@@ -62,7 +62,7 @@ static const PromqlFunction functions[] =
 	OF_VECTOR("histogram_count"),
 	{"histogram_fraction", 3, 3, {S, S, V}, V, false, PROMQL_FN_NONE, NULL},
 	{"histogram_quantile", 2, 2, {S, V}, V, false, PROMQL_FN_HISTOGRAM_QUANTILE, "histogram_quantile"},
-	{"histogram_quantiles", 3, 12, {V, T, S}, V, true, PROMQL_FN_NONE, NULL},
+	{"histogram_quantiles", 3, 12, {V, T, S, S, S, S}, V, true, PROMQL_FN_NONE, NULL},
 	OF_VECTOR("histogram_stddev"),
 	OF_VECTOR("histogram_stdvar"),
 	OF_VECTOR("histogram_sum"),
@@ -71,7 +71,7 @@ static const PromqlFunction functions[] =
 	WINDOW("increase"),
 	{"info", 1, 2, {V, V}, V, true, PROMQL_FN_NONE, NULL},
 	WINDOW("irate"),
-	{"label_join", 3, UNLIMITED, {V, T, T, T}, V, false, PROMQL_FN_NONE, NULL},
+	{"label_join", 3, UNLIMITED, {V, T, T, T, T, T}, V, false, PROMQL_FN_NONE, NULL},
 	{"label_replace", 5, 5, {V, T, T, T, T}, V, false, PROMQL_FN_NONE, NULL},
 	WINDOW("last_over_time"),
 	OF_VECTOR("ln"),
@@ -98,8 +98,8 @@ static const PromqlFunction functions[] =
 	OF_VECTOR("sin"),
 	OF_VECTOR("sinh"),
 	OF_VECTOR("sort"),
-	{"sort_by_label", 1, UNLIMITED, {V, T}, V, true, PROMQL_FN_NONE, NULL},
-	{"sort_by_label_desc", 1, UNLIMITED, {V, T}, V, true, PROMQL_FN_NONE, NULL},
+	{"sort_by_label", 1, UNLIMITED, {V, T, T, T, T, T}, V, true, PROMQL_FN_NONE, NULL},
+	{"sort_by_label_desc", 1, UNLIMITED, {V, T, T, T, T, T}, V, true, PROMQL_FN_NONE, NULL},
 	OF_VECTOR("sort_desc"),
 	OF_VECTOR("sqrt"),
 	OF_QUERY_X("start"),
