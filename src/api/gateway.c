@@ -10,11 +10,9 @@
 #include "postgres.h"
 
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/ipc.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -106,8 +104,7 @@ prom_gateway_main(Datum arg)
 	}
 
 	stop(mhd);
-	/* 0 would tell the postmaster not to start the worker again */
-	proc_exit(1);
+	prom_worker_end();
 }
 
 bool
