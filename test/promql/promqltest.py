@@ -523,7 +523,7 @@ class Runner:
         self.reset()
 
     def reset(self):
-        self.load_errors, self.native, self.start_timestamps = [], set(), set()
+        self.load_errors, self.native, self.start_timestamps, self.typed = [], set(), set(), set()
 
     def clear(self):
         if self.dirty:
@@ -547,6 +547,8 @@ class Runner:
         self.start_timestamps |= cmd.start_timestamps
         for key, points in cmd.series.items():
             name = dict(key).get("__name__", "")
+            if "__type__" in dict(key):
+                self.typed.add(name)
             if any(isinstance(v, Histogram) for _, v in points):
                 self.native.add(name)
             elif cmd.with_nhcb:
@@ -559,6 +561,8 @@ class Runner:
     def skip_reason(self, cmd):
         if names(cmd.expr) & self.start_timestamps:
             return "start timestamps (@st) can't be sent by remote_write 1.0"
+        if self.opts.skip_unsupported and names(cmd.expr) & self.typed:
+            return "labels for type and unit (a feature that Prometheus has behind a flag)"
         if self.opts.skip_native and self.is_native(cmd):
             return "native histograms (--skip-native)"
         if self.base and ABSOLUTE.search(cmd.expr):
@@ -598,8 +602,9 @@ class Runner:
     def check(self, cmd, status, res, only=None):
         """Compare an answer with the expectation; `only`: that one step of a range answer."""
         if res.get("status") != "success":
-            if self.opts.skip_unsupported and re.search("not supported yet|is not enabled|is experimental", str(res.get("error"))):
-                raise Unsupported(re.sub(r"^\d+:\d+: ", "", res["error"]))
+            reason = re.search(r"not supported yet.*|function \"\w+\" is not enabled", str(res.get("error")))
+            if self.opts.skip_unsupported and reason:
+                raise Unsupported(reason[0])
             if "fail" not in cmd.want or res.get("status") != "error" or not 400 <= status < 500:
                 raise Mismatch(f"HTTP {status}: {res.get('error')}")
             for kind, want in cmd.want["fail"] if self.opts.annotations == "full" else ():
@@ -753,7 +758,8 @@ def main():
     p.add_argument("--also-range", action="store_true", help="ask each instant query as a range query too, as promqltest does")
     p.add_argument("--sorted", action="store_true", help="range answers must be sorted by labels, as promqltest wants")
     p.add_argument("--skip-native", action="store_true", help="skip cases about native histograms")
-    p.add_argument("--skip-unsupported", action="store_true", help='skip cases that the server answers with "not supported yet"')
+    p.add_argument("--skip-unsupported", action="store_true",
+                   help='skip what the server answers with "not supported yet" or "is not enabled", and labels for type and unit')
     p.add_argument("--method", choices=("GET", "POST"), default="GET")
     p.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
     p.add_argument("--list", action="store_true", help="only count the cases")

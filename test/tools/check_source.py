@@ -77,7 +77,7 @@ def not_plain():
 
 def headless():
     for path, text in sources(".c", ".h", ".cc", ".l", ".y"):
-        start = text.lstrip("%{ \t\n") if path.endswith((".l", ".y")) else text
+        start = re.sub(r"^%\w*( \w+)? *\{\s*", "", text) if path.endswith((".l", ".y")) else text
         if not start.startswith("/*\n * " + os.path.basename(path) + "\n"):
             yield path
 

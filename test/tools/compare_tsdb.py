@@ -313,7 +313,7 @@ def main():
     parser.add_argument("--start", type=float, required=True)
     parser.add_argument("--end", type=float, required=True)
     parser.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="how long missing samples may still come")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if args.what == "samples":
         sys.exit(0 if compare_samples(args) else 1)
     if not args.promgres or not args.files:
