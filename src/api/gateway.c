@@ -10,11 +10,9 @@
 #include "postgres.h"
 
 #include <sys/epoll.h>
-#include <unistd.h>
 
 #include "miscadmin.h"
 #include "pgstat.h"
-#include "storage/ipc.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -106,8 +104,7 @@ prom_gateway_main(Datum arg)
 	}
 
 	stop(mhd);
-	/* 0 would tell the postmaster not to start the worker again */
-	proc_exit(1);
+	prom_worker_end();
 }
 
 bool
@@ -184,10 +181,7 @@ stop(struct MHD_Daemon *mhd)
 	prom_listen_close();
 	prom_pool_stop();
 	for (int i = 0; i < PROM_GATEWAY_LAST_TURNS; i++)
-	{
 		MHD_run(mhd);
-		pg_usleep(1000L);
-	}
 }
 
 /* ---- settings ---- */

@@ -140,8 +140,9 @@ prom_pool_cancel(PromJob *job)
 		job->outcome.queued = true;
 		fail_job(job, "57014", "canceled");
 	}
-	else
+	else if (job->pool != prom_pool_control)
 		send_cancel(job);
+	/* what runs on a control connection is short, and there may be no other to cancel it from */
 }
 
 /* Bring work and free connections together; connect if there are not enough. */

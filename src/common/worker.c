@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "storage/ipc.h"
 #include "storage/sinval.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
@@ -84,4 +85,10 @@ prom_worker_wait(long timeout_ms)
 		(void) WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
 						 timeout_ms, PG_WAIT_EXTENSION);
 	ResetLatch(MyLatch);
+}
+
+void
+prom_worker_end(void)
+{
+	proc_exit(1);
 }

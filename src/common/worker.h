@@ -23,4 +23,10 @@ extern bool prom_worker_turn(bool *reloaded);
 /* Wait for the latch or the time; 0: do not wait. */
 extern void prom_worker_wait(long timeout_ms);
 
+/*
+ * Last call of a worker's entry function, once prom_worker_turn has said true: the postmaster starts the
+ * worker again unless it stops itself.  (It would not after a plain return.)
+ */
+extern void prom_worker_end(void) pg_attribute_noreturn();
+
 #endif							/* PROM_WORKER_H */

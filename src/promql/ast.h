@@ -115,7 +115,7 @@ typedef struct PromqlFunction
 	const char *name;
 	int			min_args;
 	int			max_args;		/* -1: any number */
-	PromqlType	arg_types[6];	/* the last one repeats */
+	PromqlType	arg_types[6];	/* of those beyond: the sixth */
 	PromqlType	result;
 	bool		experimental;
 	/* how it is translated: what translate.c needs to know; NULL/0 = not supported yet */
@@ -134,8 +134,12 @@ extern const char *promql_op_name(PromqlOp op);
 extern const char *promql_agg_name(PromqlAgg agg);
 extern const char *promql_type_name(PromqlType type);	/* "instant vector", ... */
 
-/* errors with place: "line:col: parse error: message" */
+/*
+ * errors with place: "line:col: parse error: message"; at is a byte offset, -1 if there is no place.
+ * promql_error is ERRCODE_SYNTAX_ERROR, promql_unsupported says "line:col: not supported yet: message".
+ */
 extern void promql_error(const char *query, int at, const char *fmt, ...) pg_attribute_printf(3, 4) pg_attribute_noreturn();
+extern void promql_error_code(const char *query, int at, int code, const char *fmt, ...) pg_attribute_printf(4, 5) pg_attribute_noreturn();
 extern void promql_unsupported(const char *query, int at, const char *fmt, ...) pg_attribute_printf(3, 4) pg_attribute_noreturn();
 
 #endif							/* PROMQL_AST_H */

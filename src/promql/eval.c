@@ -53,18 +53,18 @@ promql_plan(const PromqlQuery *q)
 			p->string = tree->text;
 			break;
 		case PROMQL_MATRIX:
-			p->sql = promql_matrix_sql(&cx, tree, 0);
+			p->sql = promql_matrix_sql(&cx, tree);
 			break;
 		case PROMQL_SCALAR:
 			p->sql = psprintf("SELECT '{}'::prom.labels AS labels, prom._vector(%s, %d) AS vals",
-							  promql_scalar_sql(&cx, tree, 1), p->nsteps);
+							  promql_scalar_sql(&cx, tree), p->nsteps);
 			break;
 		case PROMQL_VECTOR:
 			if (q->instant)
-				p->sql = promql_vector_sql(&cx, tree, 0).sql;
+				p->sql = promql_vector_sql(&cx, tree).sql;
 			else
 				p->sql = psprintf("SELECT v.labels, v.vals\nFROM (\n%s) AS v\nORDER BY v.labels",
-								  promql_vector_sql(&cx, tree, 1).sql);
+								  promql_vector_sql(&cx, tree).sql);
 			break;
 	}
 	return p;

@@ -58,7 +58,7 @@ prom_to_sql(PG_FUNCTION_ARGS)
 	q.end_ms = time_argument(PG_GETARG_TIMESTAMPTZ(2), "end");
 	q.step_ms = step_argument(PG_GETARG_INTERVAL_P(3));
 	q.instant = q.start_ms == q.end_ms;
-	PG_RETURN_TEXT_P(cstring_to_text(promql_rows_sql(promql_plan(&q))));
+	PG_RETURN_TEXT_P(cstring_to_text(promql_layout(promql_rows_sql(promql_plan(&q)))));
 }
 
 /* _selector_sql(selector, alias): the condition on a row of prom.series */
@@ -88,11 +88,11 @@ prom_scan_text(PG_FUNCTION_ARGS)
 
 	matchers = promql_parse_selector(text_to_cstring(PG_GETARG_TEXT_PP(0)), &n);
 	initStringInfo(&out);
-	appendStringInfoString(&out, "SELECT q.labels, p.\"time\", p.t_ms, p.value\nFROM (\n\tSELECT s.labels, l.out AS samples\n\tFROM\n");
+	appendStringInfoString(&out, "SELECT q.labels, p.\"time\", p.t_ms, p.value\nFROM (\nSELECT s.labels, l.out AS samples\nFROM ");
 	prom_scan_sql(&out, matchers, n, range,
-				  psprintf("prom._raw(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ")",
-						   range.from_ms, range.to_ms), 2);
-	appendStringInfoString(&out, "\t\tAND l.out IS NOT NULL) AS q\nCROSS JOIN LATERAL prom.samples(q.samples) AS p");
+				  psprintf("prom._raw(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ")", range.from_ms,
+						   range.to_ms));
+	appendStringInfoString(&out, ") AS q\nCROSS JOIN LATERAL prom.samples(q.samples) AS p");
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }
 

@@ -4,7 +4,8 @@
  *
  * A vector expression becomes a SELECT with the columns labels and vals, one row per series and never
  * a row without values; a scalar expression becomes an SQL expression of type prom.vals.  All names
- * are schema-qualified, so the text means the same under any search_path.
+ * are schema-qualified, so the text means the same under any search_path.  Lines are broken but not
+ * indented; layout.c does that at the end.
  */
 #ifndef PROMQL_SQLGEN_H
 #define PROMQL_SQLGEN_H
@@ -15,7 +16,13 @@
 #include "promql/ast.h"
 #include "promql/vals.h"
 
-/* What is known of __name__ in the rows of a vector, i.e. what dropping it may do. */
+/* The labels that go where a value's meaning changes: SQL text, an array */
+#define PROMQL_NAME_LABELS "'{__name__,__type__,__unit__}'::pg_catalog.text[]"
+
+/*
+ * What is known of __name__ in the rows of a vector, i.e. what dropping it may do.  (That series of one
+ * name differ in nothing but type or unit is not looked for.)
+ */
 typedef enum PromqlNames
 {
 	PROMQL_NAMES_SAME,			/* one name or none: without it label sets stay distinct */
@@ -24,7 +31,7 @@ typedef enum PromqlNames
 
 typedef struct PromqlVector
 {
-	char	   *sql;			/* SELECT ..., lines indented by the given depth, no newline at the end */
+	char	   *sql;			/* SELECT ..., no newline at the end */
 	PromqlNames names;
 } PromqlVector;
 
@@ -36,35 +43,35 @@ typedef struct PromqlContext
 } PromqlContext;
 
 /* ---- translate.c ---- */
-extern PromqlVector promql_vector_sql(PromqlContext *cx, PromqlNode *node, int indent);
-extern char *promql_scalar_sql(PromqlContext *cx, PromqlNode *node, int indent);
-extern char *promql_matrix_sql(PromqlContext *cx, PromqlNode *node, int indent);
+extern PromqlVector promql_vector_sql(PromqlContext *cx, PromqlNode *node);
+extern char *promql_scalar_sql(PromqlContext *cx, PromqlNode *node);
+extern char *promql_matrix_sql(PromqlContext *cx, PromqlNode *node);
 
-/* '{a,b}'::pg_catalog.text[] of a list of char *, with "extra" (or NULL) added */
+/* ARRAY['a', 'b']::text[] of a list of char *, with "extra" (or NULL) added */
 extern char *promql_text_array(List *names, const char *extra);
 
 /*
- * Replace x by rows without __name__, where that may make label sets collide.  per_step: sets that
+ * x, whose label sets have lost their names, with a check where they may collide.  per_step: sets that
  * never share a step are joined, as operators do; else any two are an error, as functions over ranges do.
  */
-extern PromqlVector promql_check_names(PromqlVector x, bool per_step, int indent);
+extern PromqlVector promql_check_names(PromqlVector x, bool per_step);
 
-/* a + b, staying within what an SQL literal of int8 can say: the least int64 cannot be written */
-extern int64 promql_add_ms(int64 a, int64 b);
-
-/* That many tabs, for indentation; deep nesting is cut short. */
-extern char *promql_tabs(int n);
-
-/* Names of the operators in SQL text, "'+'" */
-extern const char *promql_op_literal(PromqlOp op);
 extern bool promql_op_is_comparison(PromqlOp op);
 
+/* A comparison that filters leaves __name__ alone, other operators drop it. */
+extern bool promql_keeps_name(const PromqlNode *node);
+
 /* ---- translate_agg.c ---- */
-extern PromqlVector promql_aggregate_sql(PromqlContext *cx, PromqlNode *node, int indent);
-extern PromqlVector promql_histogram_quantile_sql(PromqlContext *cx, PromqlNode *node, int indent);
+extern PromqlVector promql_aggregate_sql(PromqlContext *cx, PromqlNode *node);
+extern PromqlVector promql_histogram_quantile_sql(PromqlContext *cx, PromqlNode *node);
 
 /* ---- translate_match.c ---- */
-extern PromqlVector promql_match_sql(PromqlContext *cx, PromqlNode *node, int indent);
+extern PromqlVector promql_match_sql(PromqlContext *cx, PromqlNode *node);
+
+/* ---- layout.c ---- */
+
+/* The same SQL, indented: one tab per open parenthesis. */
+extern char *promql_layout(const char *sql);
 
 /* ---- eval.c ---- */
 

@@ -9,87 +9,73 @@
  */
 #include "postgres.h"
 
-#include "miscadmin.h"
-
 #include "promql/sqlgen.h"
 
+static char *match_sql(PromqlContext *cx, PromqlNode *node, const char *result, const char *left_labels);
 static char *signature_sql(PromqlNode *node);
-static char *sides_sql(PromqlContext *cx, PromqlNode *node, const char *left_labels, int indent);
-static bool matches_on_name(PromqlNode *node);
+static bool names_name(List *labels);
 
 PromqlVector
-promql_match_sql(PromqlContext *cx, PromqlNode *node, int indent)
+promql_match_sql(PromqlContext *cx, PromqlNode *node)
 {
 	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
-	bool		comparison = promql_op_is_comparison(node->op);
-	const char *op = promql_op_literal(node->op);
-	char	   *pad = promql_tabs(indent);
+	const char *op = promql_op_name(node->op);
+	const char *labels = "x.labels";
 
 	if (node->card != PROMQL_ONE_TO_ONE)
 		promql_unsupported(cx->query->text, node->op_start, node->card == PROMQL_MANY_TO_MANY ?
-						   "operator \"%s\"" : "group_left and group_right with operator \"%s\"",
-						   promql_op_name(node->op));
-	if (node->op == PROMQL_TRIM_LOWER || node->op == PROMQL_TRIM_UPPER)
-		promql_unsupported(cx->query->text, node->op_start, "operator \"%s\"", promql_op_name(node->op));
+						   "operator \"%s\"" : "group_left and group_right with operator \"%s\"", op);
 
-	if (comparison && !node->returns_bool && !node->on)
+	if (promql_op_is_comparison(node->op) && !node->returns_bool && !node->on)
 	{
 		/* A filter: results keep the labels of the left side, but for those ignored. */
-		char	   *labels = node->labels ? psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(node->labels, NULL)) : "x.labels";
-
-		x.sql = psprintf("%sSELECT u.labels, u.vals\n"
-						 "%sFROM (\n"
-						 "%s\tSELECT prom._match_filter(%s, l.labels, l.vals, r.vals) AS found\n"
-						 "%s) AS m\n"
-						 "%sCROSS JOIN LATERAL pg_catalog.unnest(m.found) AS u(labels, vals)",
-						 pad, pad, pad, op, sides_sql(cx, node, labels, indent + 1), pad);
+		if (node->labels)
+			labels = psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(node->labels, NULL));
+		x.sql = psprintf("SELECT u.labels, u.vals\n"
+						 "FROM (\n%s) AS m\n"
+						 "CROSS JOIN LATERAL pg_catalog.unnest(m.found) AS u(labels, vals)",
+						 match_sql(cx, node, psprintf("prom._match_filter('%s', l.labels, l.vals, r.vals) AS found", op),
+								   labels));
 		x.names = PROMQL_NAMES_MANY;
 		return x;
 	}
 
-	x.sql = psprintf("%sSELECT m.labels, m.vals\n"
-					 "%sFROM (\n"
-					 "%s\tSELECT l.sig AS labels, %s%s, l.vals, r.vals%s) AS vals\n"
-					 "%s) AS m\n"
-					 "%sWHERE m.vals IS NOT NULL",
-					 pad, pad, pad,
-					 comparison ? "prom._match_compare(" : "prom._match_arith(", op,
-					 comparison ? (node->returns_bool ? ", true" : ", false") : "",
-					 sides_sql(cx, node, NULL, indent + 1), pad);
-	if (matches_on_name(node))
-	{
+	if (promql_op_is_comparison(node->op))
+		x.sql = psprintf("prom._match_compare('%s', l.vals, r.vals, %s) AS vals", op,
+						 node->returns_bool ? "true" : "false");
+	else
+		x.sql = psprintf("prom._match_arith('%s', l.vals, r.vals) AS vals", op);
+	x.sql = psprintf("SELECT m.labels, m.vals\n"
+					 "FROM (\n%s) AS m\n"
+					 "WHERE m.vals IS NOT NULL",
+					 match_sql(cx, node, psprintf("%s AS labels, %s",
+												  promql_keeps_name(node) ? "l.sig" : "prom._labels_drop(l.sig, " PROMQL_NAME_LABELS ")",
+												  x.sql), NULL));
+	if (node->on && names_name(node->labels))
 		x.names = PROMQL_NAMES_MANY;
-		if (!comparison || node->returns_bool)
-		{
-			x.sql = psprintf("%sSELECT prom._labels_drop(n.labels, ARRAY['__name__']::pg_catalog.text[]) AS labels, n.vals\n%sFROM (\n%s) AS n",
-							 pad, pad, x.sql);
-			x = promql_check_names(x, true, indent);
-		}
-	}
-	return x;
+	return promql_keeps_name(node) ? x : promql_check_names(x, true);
 }
 
-/* "FROM left JOIN right GROUP BY signature"; left_labels: labels to carry along, or NULL. */
+/* Select "result" over l and r, joined and grouped by signature; left_labels: what l.labels is, or NULL. */
 static char *
-sides_sql(PromqlContext *cx, PromqlNode *node, const char *left_labels, int indent)
+match_sql(PromqlContext *cx, PromqlNode *node, const char *result, const char *left_labels)
 {
-	PromqlVector l = promql_vector_sql(cx, node->left, indent + 2);
-	PromqlVector r = promql_vector_sql(cx, node->right, indent + 3);
 	char	   *sig = signature_sql(node);
-	char	   *pad = promql_tabs(indent);
+	char	   *l = promql_vector_sql(cx, node->left).sql;
+	char	   *r = promql_vector_sql(cx, node->right).sql;
 
-	return psprintf("%sFROM (\n"
-					"%s\tSELECT %s AS sig, %s%sx.vals\n"
-					"%s\tFROM (\n%s) AS x) AS l\n"
-					"%sJOIN (\n"
-					"%s\tSELECT y.sig, prom._one_side(y.sig, y.labels, y.vals) AS vals\n"
-					"%s\tFROM (\n"
-					"%s\t\tSELECT %s AS sig, x.labels, x.vals\n"
-					"%s\t\tFROM (\n%s) AS x) AS y\n"
-					"%s\tGROUP BY y.sig) AS r ON r.sig OPERATOR(prom.=) l.sig\n"
-					"%sGROUP BY l.sig",
-					pad, pad, sig, left_labels ? left_labels : "", left_labels ? " AS labels, " : "",
-					pad, l.sql, pad, pad, pad, pad, sig, pad, r.sql, pad, pad);
+	return psprintf("SELECT %s\n"
+					"FROM (\n"
+					"SELECT %s AS sig, %s%sx.vals\n"
+					"FROM (\n%s) AS x) AS l\n"
+					"JOIN (\n"
+					"SELECT y.sig, prom._one_side(y.sig, y.labels, y.vals) AS vals\n"
+					"FROM (\n"
+					"SELECT %s AS sig, x.labels, x.vals\n"
+					"FROM (\n%s) AS x) AS y\n"
+					"GROUP BY y.sig) AS r ON r.sig OPERATOR(prom.=) l.sig\n"
+					"GROUP BY l.sig",
+					result, sig, left_labels ? left_labels : "", left_labels ? " AS labels, " : "", l, sig, r);
 }
 
 static char *
@@ -101,17 +87,14 @@ signature_sql(PromqlNode *node)
 }
 
 static bool
-matches_on_name(PromqlNode *node)
+names_name(List *labels)
 {
 	ListCell   *lc;
 
-	if (node->on)
+	foreach(lc, labels)
 	{
-		foreach(lc, node->labels)
-		{
-			if (strcmp(lfirst(lc), "__name__") == 0)
-				return true;
-		}
+		if (strcmp(lfirst(lc), "__name__") == 0)
+			return true;
 	}
 	return false;
 }

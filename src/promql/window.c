@@ -15,6 +15,7 @@
 #include "chunk/chunk.h"
 #include "common/compat.h"
 #include "promql/window.h"
+#include "store/store.h"
 
 typedef struct LeafState
 {
@@ -87,6 +88,8 @@ add_row(FunctionCallInfo fcinfo, LeafState *s)
 	PromChunk  *chunk = PG_GETARG_PROM_CHUNK_P(1);
 	PromChunkReader *reader = fcinfo->flinfo->fn_extra;
 	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
+	int64		order = PG_GETARG_INT64(2);
+	int			before = s->gather.n;
 	int			column;
 
 	if (reader == NULL)
@@ -99,7 +102,9 @@ add_row(FunctionCallInfo fcinfo, LeafState *s)
 	s->shard = reader->shard;
 	column = prom_chunk_find(reader, s->sid);
 	if (column >= 0)
-		prom_gather_column(&s->gather, reader, column, s->from_ms, s->to_ms, PG_GETARG_INT64(2));
+		prom_gather_column(&s->gather, reader, column, s->from_ms, s->to_ms, order);
+	if (order < PROM_FRESH_ORDER)
+		prom_store_count_samples(s->gather.n - before);
 }
 
 /* (state, data, ord, sid, start_ms, step_ms, nsteps, range_ms) */

@@ -149,8 +149,8 @@ prom_store_init(void)
 							&prom_store_max_ahead_s, 86400, 0, 366 * 86400, PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.query_max_samples",
-							"Samples that one selector of a query may load.",
-							NULL, &prom_store_max_samples, 50000000, 1, PG_INT32_MAX, PGC_USERSET, 0,
+							"Samples that one query may read.",
+							"A query that needs more ends with an error. Parallel workers count for themselves.", &prom_store_max_samples, 50000000, 1, PG_INT32_MAX, PGC_USERSET, 0,
 							NULL, NULL, NULL);
 	prom_worker_register("promgres maintenance", "prom_maintain_main", BgWorkerStart_RecoveryFinished);
 }

@@ -29,7 +29,7 @@ prom_day_start(int64 t_ms)
 /* promgres.store_max_ahead: samples further in the future than this are refused. */
 extern int	prom_store_max_ahead_s;
 
-/* promgres.query_max_samples: what one selector of a query may load. */
+/* promgres.query_max_samples */
 extern int	prom_store_max_samples;
 
 /* ---- fresh.c ---- */
@@ -54,10 +54,5 @@ extern Relation prom_store_open_for_insert(const char *name);
 extern int64 prom_store_next_seq(void);
 extern void prom_store_insert_fresh(Relation fresh, int16 shard, const PromFreshRow *row,
 									const PromChunk *chunk);
-
-/* ---- scan.c ---- */
-
-/* Raises CONFIGURATION_LIMIT_EXCEEDED when a selector has loaded more than the setting allows. */
-extern void prom_store_check_samples(int64 n);
 
 #endif							/* PROM_STORE_PRIVATE_H */

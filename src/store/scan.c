@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
@@ -60,43 +61,34 @@ static int32 *sid_array(ArrayType *a, int *n);
  * One leaf.  "leaf" is an aggregate call over c.data, c.ord and s.sid.
  */
 void
-prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf, int indent)
+prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
 {
-	StringInfoData where;
-	StringInfoData inner;
-	char		pad[64];
-
-	indent = Min(indent, (int) sizeof(pad) - 1);
-	memset(pad, '\t', indent);
-	pad[indent] = '\0';
-	initStringInfo(&where);
-	prom_matchers_sql(&where, "s", m, n);
-	initStringInfo(&inner);
-	prom_matchers_sql(&inner, "i", m, n);
-
-	appendStringInfo(out, "%sprom.series AS s\n", pad);
-	appendStringInfo(out, "%sLEFT JOIN (\n", pad);
-	appendStringInfo(out, "%s\tSELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n",
-					 pad, range.from_ms, range.to_ms);
-	appendStringInfo(out, "%s\tFROM (SELECT i.shard, pg_catalog.array_agg(i.sid ORDER BY i.sid) AS sids\n", pad);
-	appendStringInfo(out, "%s\t\tFROM prom.series AS i\n", pad);
-	appendStringInfo(out, "%s\t\tWHERE %s\n", pad, inner.data);
-	appendStringInfo(out, "%s\t\tGROUP BY i.shard) AS m\n", pad);
-	appendStringInfo(out, "%s\tJOIN prom.fresh AS f ON f.shard = m.shard AND f.t_max > " INT64_FORMAT " AND f.t_min <= " INT64_FORMAT "\n",
-					 pad, range.from_ms, range.to_ms);
-	appendStringInfo(out, "%s\t\tAND f.sid_max >= m.sids[1] AND f.sid_min <= m.sids[pg_catalog.cardinality(m.sids)]\n", pad);
-	appendStringInfo(out, "%s\tGROUP BY f.shard) AS f ON f.shard = s.shard\n", pad);
-	appendStringInfo(out, "%sCROSS JOIN LATERAL (\n", pad);
-	appendStringInfo(out, "%s\tSELECT %s AS out\n", pad, leaf);
-	appendStringInfo(out, "%s\tFROM (SELECT w.data, w.seq AS ord\n", pad);
-	appendStringInfo(out, "%s\t\tFROM prom.warm AS w\n", pad);
-	appendStringInfo(out, "%s\t\tWHERE w.shard = s.shard AND w.block = s.sid >> %d\n", pad, PROM_BLOCK_BITS);
-	appendStringInfo(out, "%s\t\t\tAND w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max > " INT64_FORMAT "\n",
-					 pad, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms, range.from_ms);
-	appendStringInfo(out, "%s\t\tUNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l\n", pad, PROM_FRESH_ORDER);
-	appendStringInfo(out, "%sWHERE %s\n", pad, where.data);
-	pfree(where.data);
-	pfree(inner.data);
+	appendStringInfo(out, "prom.series AS s\n"
+					 "LEFT JOIN (\n"
+					 "SELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
+					 "FROM (\n"
+					 "SELECT i.shard, pg_catalog.array_agg(i.sid ORDER BY i.sid) AS sids\n"
+					 "FROM prom.series AS i\n"
+					 "WHERE ",
+					 range.from_ms, range.to_ms);
+	prom_matchers_sql(out, "i", m, n);
+	appendStringInfo(out, "\nGROUP BY i.shard) AS m\n"
+					 "JOIN prom.fresh AS f ON f.shard = m.shard AND f.t_max > " INT64_FORMAT " AND f.t_min <= " INT64_FORMAT "\n"
+					 "AND f.sid_max >= m.sids[1] AND f.sid_min <= m.sids[pg_catalog.cardinality(m.sids)]\n"
+					 "GROUP BY f.shard) AS f ON f.shard = s.shard\n",
+					 range.from_ms, range.to_ms);
+	appendStringInfo(out, "CROSS JOIN LATERAL (\n"
+					 "SELECT %s AS out\n"
+					 "FROM (\n"
+					 "SELECT w.data, w.seq AS ord\n"
+					 "FROM prom.warm AS w\n"
+					 "WHERE w.shard = s.shard AND w.block = s.sid >> %d\n"
+					 "AND w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max > " INT64_FORMAT "\n"
+					 "UNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l\n"
+					 "WHERE l.out IS NOT NULL AND ",
+					 leaf, PROM_BLOCK_BITS, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms,
+					 range.from_ms, PROM_FRESH_ORDER);
+	prom_matchers_sql(out, "s", m, n);
 }
 
 void
@@ -115,13 +107,22 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 }
 
 void
-prom_store_check_samples(int64 n)
+prom_store_count_samples(int64 n)
 {
-	if (n > prom_store_max_samples)
+	static int64 loaded = 0;
+	static TimestampTz statement = 0;
+
+	if (statement != GetCurrentStatementStartTimestamp())
+	{
+		statement = GetCurrentStatementStartTimestamp();
+		loaded = 0;
+	}
+	loaded += n;
+	if (loaded > prom_store_max_samples)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
 				 errmsg("query processing would load too many samples into memory in query execution"),
-				 errdetail("A selector has more than %d samples.", prom_store_max_samples),
+				 errdetail("It has more than %d samples.", prom_store_max_samples),
 				 errhint("Narrow the time range or the label matchers, or raise \"promgres.query_max_samples\".")));
 }
 
@@ -216,9 +217,9 @@ fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64
 	Column	   *c = &f->column;
 	int			n = read_column(c, column);
 
+	prom_store_count_samples(n);
 	if (f->n + n > f->size)
 	{
-		prom_store_check_samples(f->n + n);
 		f->size = Max(f->size * 2, f->n + n);
 		f->samples = repalloc_huge(f->samples, f->size * sizeof(*f->samples));
 	}

@@ -32,12 +32,12 @@ typedef struct PromScanRange
 } PromScanRange;
 
 /*
- * Append a FROM item list that yields, for every series that satisfies the matchers, one row of
- * alias s (prom.series) and, LATERAL, alias l with one column "out": the aggregate call "leaf" over
- * the rows c(data, ord) of that series.
+ * Append what follows FROM, up to and with the WHERE clause, to get one row per series that satisfies
+ * the matchers: s is its row of prom.series and l.out, never NULL, the result of "leaf", an aggregate
+ * call over c.data and c.ord.
  */
 extern void prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
-						  const char *leaf, int indent);
+						  const char *leaf);
 
 /*
  * Append a condition on the row "alias" of prom.series: the series has a sample with
@@ -45,6 +45,12 @@ extern void prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanR
  * only names are asked for).
  */
 extern void prom_active_sql(StringInfo out, const char *alias, PromScanRange range);
+
+/*
+ * Count samples that the current statement reads; raises CONFIGURATION_LIMIT_EXCEEDED when they are
+ * more than promgres.query_max_samples.
+ */
+extern void prom_store_count_samples(int64 n);
 
 extern void prom_store_init(void);
 

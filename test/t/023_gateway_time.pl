@@ -42,11 +42,12 @@ foreach ([ 'request line', 'GET /-/healthy HT' ], [ headers => "GET /-/healthy H
 }
 
 # A query that takes long: a lock makes any query wait as long as we like.
-my $holder = IPC::Run::start(
-	[ 'psql', '-XAtq', '-d', $node->connstr('postgres') ],
-	'<', \my $in, '>', \my $out, '2>', \my $err);
+my ($holder, $in, $out, $err);
+
 sub lock_series
 {
+	$holder //= IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres') ],
+		'<', \$in, '>', \$out, '2>', \$err);
 	$in .= "BEGIN; LOCK TABLE prom.series IN ACCESS EXCLUSIVE MODE; SELECT 'locked';\n";
 	IPC::Run::pump($holder) until $out =~ /locked/;
 	$out = '';
@@ -104,8 +105,9 @@ foreach my $s (@sockets)
 $node->append_conf('postgresql.conf', "promgres.query_timeout = '200ms'");
 $node->reload;
 lock_series();
-$answer = http_get($node, '/api/v1/query?query=m');
-is($answer->{status}, 503, 'promgres.query_timeout takes effect on reload');
+ok(wait_for(sub { HTTP::Tiny->new(timeout => 2)->get(gateway_url($node, '/api/v1/query?query=m'))->{status} == 503 },
+		'queries time out'),
+	'promgres.query_timeout takes effect on reload');
 unlock_series();
 
 $node->append_conf('postgresql.conf', "promgres.query_timeout = '1min'\npromgres.max_response_size = '64kB'");
@@ -117,7 +119,24 @@ is(http_get($node, "/api/v1/query?query=m&time=$t")->{status}, 200, 'the next qu
 
 $in .= "\\q\n";
 IPC::Run::finish($holder);
+undef $holder;
+
+# Clients beyond promgres.max_connections wait until there is room.
+$node->append_conf('postgresql.conf', "promgres.max_connections = 10\npromgres.request_timeout = '3s'");
+$node->restart;
+ok(wait_for(sub { http_get($node, '/-/ready')->{status} == 200 }, 'the gateway is ready'), 'restarted');
+my @silent = map { connect_gateway() } 1 .. 10;
+my $began = time;
+is(http_get($node, '/-/healthy')->{status}, 200, 'one more client is served');
+cmp_ok(time - $began, '>', 1, 'when the silent ones were cut');
+close $_ foreach @silent;
 
 # A server that stops tells those who wait to come again.
+lock_series();
+$socket = connect_gateway();
+print $socket $ask;
+$socket->flush;
+ok(wait_for(sub { waiting_queries() == 1 }, 'the query runs'), 'a query runs while the server is stopped');
 $node->stop;
+like(join('', <$socket>), qr{^HTTP/1\.1 503 }, 'and is answered with 503');
 done_testing();

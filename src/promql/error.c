@@ -1,0 +1,67 @@
+/*
+ * error.c
+ *	  Errors that name their place in the expression, in Prometheus' form.
+ *
+ * "line:col: parse error: ..." with both counted from 1, columns in bytes.  Clients of the HTTP API
+ * parse this text, so nothing is put before it.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+
+#include "promql/ast.h"
+
+static void report(const char *query, int at, int code, const char *kind, const char *fmt, va_list args)
+			pg_attribute_printf(5, 0) pg_attribute_noreturn();
+
+void
+promql_error(const char *query, int at, const char *fmt,...)
+{
+	va_list		args;
+
+	va_start(args, fmt);
+	report(query, at, ERRCODE_SYNTAX_ERROR, "parse error", fmt, args);
+}
+
+void
+promql_error_code(const char *query, int at, int code, const char *fmt,...)
+{
+	va_list		args;
+
+	va_start(args, fmt);
+	report(query, at, code, "parse error", fmt, args);
+}
+
+void
+promql_unsupported(const char *query, int at, const char *fmt,...)
+{
+	va_list		args;
+
+	va_start(args, fmt);
+	report(query, at, ERRCODE_FEATURE_NOT_SUPPORTED, "not supported yet", fmt, args);
+}
+
+static void
+report(const char *query, int at, int code, const char *kind, const char *fmt, va_list args)
+{
+	char		message[8192];
+	int			line = 1;
+	int			column = 1;
+
+	vsnprintf(message, sizeof(message), fmt, args);
+	va_end(args);
+	message[pg_encoding_mbcliplen(PG_UTF8, message, strlen(message), sizeof(message) - 1)] = '\0';
+
+	if (at < 0)
+		ereport(ERROR, (errcode(code), errmsg("unknown position: %s: %s", kind, message)));
+	for (int i = 0; i < at; i++)
+	{
+		column++;
+		if (query[i] == '\n')
+		{
+			line++;
+			column = 1;
+		}
+	}
+	ereport(ERROR, (errcode(code), errmsg("%d:%d: %s: %s", line, column, kind, message)));
+}

@@ -1,0 +1,136 @@
+/*
+ * functions.c
+ *	  The functions of Prometheus 3, one row each, in the order of their names.
+ *
+ * Names are case-sensitive.  More arguments than there are types have the last one's.  Experimental ones are
+ * known by name, so that the error can say so, and rejected.  A kind other than PROMQL_FN_NONE means
+ * that translate.c offers it.
+ */
+#include "postgres.h"
+
+#include "promql/ast.h"
+#include "promql/translate.h"
+
+#define V PROMQL_VECTOR
+#define M PROMQL_MATRIX
+#define S PROMQL_SCALAR
+#define T PROMQL_STRING
+
+#define UNLIMITED (-1)
+
+/* of one vector, of one range; the offered ones of a range are window functions of the same name */
+#define OF_VECTOR(name)			{name, 1, 1, {V}, V, false, PROMQL_FN_NONE, NULL}
+#define OF_RANGE(name)			{name, 1, 1, {M}, V, false, PROMQL_FN_NONE, NULL}
+#define OF_RANGE_X(name)		{name, 1, 1, {M}, V, true, PROMQL_FN_NONE, NULL}
+#define WINDOW(name)			{name, 1, 1, {M}, V, false, PROMQL_FN_WINDOW, name}
+#define OF_DATE(name)			{name, 0, 1, {V}, V, false, PROMQL_FN_NONE, NULL}
+#define OF_QUERY_X(name)		{name, 0, 0, {S}, S, true, PROMQL_FN_NONE, NULL}
+
+static const PromqlFunction functions[] =
+{
+	OF_VECTOR("abs"),
+	OF_VECTOR("absent"),
+	OF_RANGE("absent_over_time"),
+	OF_VECTOR("acos"),
+	OF_VECTOR("acosh"),
+	OF_VECTOR("asin"),
+	OF_VECTOR("asinh"),
+	OF_VECTOR("atan"),
+	OF_VECTOR("atanh"),
+	WINDOW("avg_over_time"),
+	OF_VECTOR("ceil"),
+	OF_RANGE("changes"),
+	{"clamp", 3, 3, {V, S, S}, V, false, PROMQL_FN_NONE, NULL},
+	{"clamp_max", 2, 2, {V, S}, V, false, PROMQL_FN_NONE, NULL},
+	{"clamp_min", 2, 2, {V, S}, V, false, PROMQL_FN_NONE, NULL},
+	OF_VECTOR("cos"),
+	OF_VECTOR("cosh"),
+	WINDOW("count_over_time"),
+	OF_DATE("day_of_month"),
+	OF_DATE("day_of_week"),
+	OF_DATE("day_of_year"),
+	OF_DATE("days_in_month"),
+	OF_VECTOR("deg"),
+	WINDOW("delta"),
+	OF_RANGE("deriv"),
+	{"double_exponential_smoothing", 3, 3, {M, S, S}, V, true, PROMQL_FN_NONE, NULL},
+	OF_QUERY_X("end"),
+	OF_VECTOR("exp"),
+	OF_RANGE("first_over_time"),
+	OF_VECTOR("floor"),
+	OF_VECTOR("histogram_avg"),
+	OF_VECTOR("histogram_count"),
+	{"histogram_fraction", 3, 3, {S, S, V}, V, false, PROMQL_FN_NONE, NULL},
+	{"histogram_quantile", 2, 2, {S, V}, V, false, PROMQL_FN_HISTOGRAM_QUANTILE, "histogram_quantile"},
+	{"histogram_quantiles", 3, 12, {V, T, S, S, S, S}, V, true, PROMQL_FN_NONE, NULL},
+	OF_VECTOR("histogram_stddev"),
+	OF_VECTOR("histogram_stdvar"),
+	OF_VECTOR("histogram_sum"),
+	OF_DATE("hour"),
+	WINDOW("idelta"),
+	WINDOW("increase"),
+	{"info", 1, 2, {V, V}, V, true, PROMQL_FN_NONE, NULL},
+	WINDOW("irate"),
+	{"label_join", 3, UNLIMITED, {V, T, T, T, T, T}, V, false, PROMQL_FN_NONE, NULL},
+	{"label_replace", 5, 5, {V, T, T, T, T}, V, false, PROMQL_FN_NONE, NULL},
+	WINDOW("last_over_time"),
+	OF_VECTOR("ln"),
+	OF_VECTOR("log10"),
+	OF_VECTOR("log2"),
+	OF_RANGE_X("mad_over_time"),
+	{"max_of", 2, 2, {S, S}, S, true, PROMQL_FN_NONE, NULL},
+	WINDOW("max_over_time"),
+	{"min_of", 2, 2, {S, S}, S, true, PROMQL_FN_NONE, NULL},
+	WINDOW("min_over_time"),
+	OF_DATE("minute"),
+	OF_DATE("month"),
+	{"pi", 0, 0, {S}, S, false, PROMQL_FN_NONE, NULL},
+	{"predict_linear", 2, 2, {M, S}, V, false, PROMQL_FN_NONE, NULL},
+	WINDOW("present_over_time"),
+	{"quantile_over_time", 2, 2, {S, M}, V, false, PROMQL_FN_NONE, NULL},
+	OF_VECTOR("rad"),
+	OF_QUERY_X("range"),
+	WINDOW("rate"),
+	OF_RANGE("resets"),
+	{"round", 1, 2, {V, S}, V, false, PROMQL_FN_NONE, NULL},
+	{"scalar", 1, 1, {V}, S, false, PROMQL_FN_SCALAR, "scalar"},
+	OF_VECTOR("sgn"),
+	OF_VECTOR("sin"),
+	OF_VECTOR("sinh"),
+	OF_VECTOR("sort"),
+	{"sort_by_label", 1, UNLIMITED, {V, T, T, T, T, T}, V, true, PROMQL_FN_NONE, NULL},
+	{"sort_by_label_desc", 1, UNLIMITED, {V, T, T, T, T, T}, V, true, PROMQL_FN_NONE, NULL},
+	OF_VECTOR("sort_desc"),
+	OF_VECTOR("sqrt"),
+	OF_QUERY_X("start"),
+	{"start_timestamp", 1, 1, {V}, V, true, PROMQL_FN_NONE, NULL},
+	OF_RANGE("stddev_over_time"),
+	OF_RANGE("stdvar_over_time"),
+	OF_QUERY_X("step"),
+	WINDOW("sum_over_time"),
+	OF_VECTOR("tan"),
+	OF_VECTOR("tanh"),
+	{"time", 0, 0, {S}, S, false, PROMQL_FN_TIME, "time"},
+	OF_VECTOR("timestamp"),
+	OF_RANGE_X("ts_of_first_over_time"),
+	OF_RANGE_X("ts_of_last_over_time"),
+	OF_RANGE_X("ts_of_max_over_time"),
+	OF_RANGE_X("ts_of_min_over_time"),
+	{"vector", 1, 1, {S}, V, false, PROMQL_FN_VECTOR, "vector"},
+	OF_DATE("year"),
+};
+
+static int	compare_names(const void *key, const void *function);
+
+/* NULL if there is none of that name */
+const PromqlFunction *
+promql_function(const char *name)
+{
+	return bsearch(name, functions, lengthof(functions), sizeof(PromqlFunction), compare_names);
+}
+
+static int
+compare_names(const void *key, const void *function)
+{
+	return strcmp(key, ((const PromqlFunction *) function)->name);
+}

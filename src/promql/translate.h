@@ -1,0 +1,20 @@
+/*
+ * translate.h
+ *	  How a function of PromQL becomes SQL: the kinds that the translation tells apart.
+ *
+ * functions.c says for each function which kind it is; translate.c has one case for each kind.
+ */
+#ifndef PROMQL_TRANSLATE_H
+#define PROMQL_TRANSLATE_H
+
+typedef enum PromqlFunctionKind
+{
+	PROMQL_FN_NONE,				/* not offered yet */
+	PROMQL_FN_WINDOW,			/* over the samples of a range: an aggregate over chunks */
+	PROMQL_FN_TIME,
+	PROMQL_FN_VECTOR,
+	PROMQL_FN_SCALAR,
+	PROMQL_FN_HISTOGRAM_QUANTILE
+} PromqlFunctionKind;
+
+#endif							/* PROMQL_TRANSLATE_H */

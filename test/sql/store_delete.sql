@@ -1,0 +1,46 @@
+-- prom.delete_series: samples in a time range, and series that have none left.
+\getenv srcdir PG_ABS_SRCDIR
+\set lib :srcdir '/lib/body.sql'
+\set ECHO none
+\i :lib
+\set ECHO all
+SET timezone = 'UTC';
+
+SELECT sum(samples) FROM prom.ingest(ARRAY[pg_temp.body(
+	pg_temp.series('{__name__,d,k,a}', '{1000,2000,3000}', '{1,2,3}'),
+	pg_temp.series('{__name__,d,k,b}', '{1000,2000}', '{1,2}'),
+	pg_temp.series('{__name__,e,k,a}', '{1000}', '{1}'))]);
+CALL prom.merge();
+SELECT sum(samples) FROM prom.ingest(ARRAY[pg_temp.body(
+	pg_temp.series('{__name__,d,k,a}', '{4000}', '{4}'), pg_temp.series('{__name__,d,k,c}', '{2000}', '{2}'))]);
+
+-- both bounds belong to the range; fresh and warm rows alike
+SELECT prom.delete_series('d', to_timestamp(2), to_timestamp(3));
+SELECT labels, t_ms, value FROM prom.samples_of('{k=~".+"}') ORDER BY 1, 2;
+SELECT labels FROM prom.series ORDER BY 1;
+SELECT name, value FROM prom.label_value ORDER BY 1, 2;
+
+-- nothing there to delete
+SELECT prom.delete_series('d', to_timestamp(2), to_timestamp(3)), prom.delete_series('nosuch');
+
+-- a series that was removed comes back with a new id
+SELECT sid AS old FROM prom.series_id('{__name__="e", k="a"}') \gset
+SELECT prom.delete_series('e');
+SELECT sum(samples) FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,e,k,a}', '{5000}', '{5}'))]);
+SELECT sid > :old AS new_id FROM prom.series_id('{__name__="e", k="a"}');
+SELECT labels, t_ms, value FROM prom.samples_of('e');
+
+-- what is refused
+SELECT prom.delete_series('d', to_timestamp(3), to_timestamp(2));
+SELECT prom.delete_series('{}');
+SELECT prom.delete_series('sum(d)');
+SELECT prom.delete_series('d[5m]');
+SELECT prom.delete_series('d{k=~"("}');
+
+-- undone with its transaction
+BEGIN;
+SELECT prom.delete_series('{__name__=~".+"}');
+ROLLBACK;
+SELECT count(*) FROM prom.samples_of('{__name__=~".+"}');
+SELECT prom.delete_series('{__name__=~".+"}');
+SELECT (SELECT count(*) FROM prom.series) AS series, (SELECT count(*) FROM prom.fresh) AS fresh, (SELECT count(*) FROM prom.warm) AS warm;

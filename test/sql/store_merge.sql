@@ -1,0 +1,55 @@
+-- The merge: days, generations, full rows; and that nothing is lost or doubled on the way.
+\getenv srcdir PG_ABS_SRCDIR
+\set lib :srcdir '/lib/body.sql'
+\set ECHO none
+\i :lib
+\set ECHO all
+SET timezone = 'UTC';
+
+-- a series that crosses midnight, and one far away in time: a partition per day, made on demand
+SELECT samples, error FROM prom.ingest(ARRAY[pg_temp.body(
+	pg_temp.series('{__name__,edge}', '{86399999,86400000,86400001}', '{1,2,3}'),
+	pg_temp.series('{__name__,far}', '{1000000000000}', '{4}'))]);
+CALL prom.merge();
+SELECT tableoid::regclass, t_min, t_max, gen, samples FROM prom.warm ORDER BY t_min;
+SELECT labels, t_ms, value FROM prom.samples_of('{__name__=~"edge|far"}') ORDER BY 1, 2;
+
+-- 200 calls, merged one by one: eight rows of a generation become one of the next
+CREATE PROCEDURE pg_temp.rounds(first int, last int) LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN first..last LOOP
+		PERFORM prom.ingest(ARRAY[(SELECT pg_temp.body(VARIADIC array_agg(
+			pg_temp.series(ARRAY['__name__', 'g', 'n', n::text], ARRAY[i * 1000 + n], ARRAY[i * 1.5 + n])))
+			FROM generate_series(1, 5) n)]);
+		PERFORM prom._merge_step(0::int2, 1000);
+	END LOOP;
+END $$;
+CALL pg_temp.rounds(1, 7);
+SELECT gen, count(*), sum(samples) FROM prom.warm WHERE block = (SELECT sid >> 6 FROM prom.series_id('{__name__="g", n="1"}')) GROUP BY 1 ORDER BY 1;
+CALL pg_temp.rounds(8, 8);
+SELECT gen, count(*), sum(samples) FROM prom.warm WHERE block = (SELECT sid >> 6 FROM prom.series_id('{__name__="g", n="1"}')) GROUP BY 1 ORDER BY 1;
+CALL pg_temp.rounds(9, 200);
+SELECT gen, count(*), sum(samples) FROM prom.warm WHERE block = (SELECT sid >> 6 FROM prom.series_id('{__name__="g", n="1"}')) GROUP BY 1 ORDER BY 1;
+SELECT count(*), count(DISTINCT (labels, t_ms)), sum(value), count(*) FILTER (WHERE value = (t_ms / 1000) * 1.5 + t_ms % 1000) AS right_values
+FROM prom.samples_of('g');
+
+-- large rows are cut below a page and left alone from then on
+SELECT samples FROM prom.ingest(ARRAY[(SELECT pg_temp.body(VARIADIC array_agg(pg_temp.series(ARRAY['__name__', 'big', 'n', n::text],
+		(SELECT array_agg(i * 1000 ORDER BY i) FROM generate_series(1, 2000) i),
+		(SELECT array_agg(sqrt(i * n) ORDER BY i) FROM generate_series(1, 2000) i))))
+	FROM generate_series(1, 3) n)]);
+CALL prom.merge();
+SELECT gen, count(*) > 1 AS several, sum(samples) FROM prom.warm WHERE block = (SELECT sid >> 6 FROM prom.series_id('{__name__="big", n="1"}')) GROUP BY 1;
+SELECT count(*), count(*) FILTER (WHERE value = sqrt((t_ms / 1000) * (labels::jsonb->>'n')::int)) AS right_values FROM prom.samples_of('big');
+
+-- the later commit wins whatever the generation of the rows
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,g,n,1}', '{1001,100001,200001}', '{-1,-1,-1}'))]);
+CALL prom.merge();
+SELECT t_ms, value FROM prom.samples_of('g{n="1"}') WHERE t_ms IN (1001, 2001, 100001, 200001) ORDER BY 1;
+SELECT count(*) FROM prom.samples_of('g');
+
+-- a second merge of a shard does nothing while the first is under way; no shard, no work
+SELECT prom._merge_step(0::int2, 1000), prom._merge_step(7::int2, 1000);
+
+SELECT prom.delete_series('{__name__=~".+"}');
+SELECT (SELECT count(*) FROM prom.series) AS series, (SELECT count(*) FROM prom.fresh) AS fresh, (SELECT count(*) FROM prom.warm) AS warm;
