@@ -43,7 +43,7 @@ foreach my $name (split /\n/, $node->safe_psql('postgres', <<'SQL'))
 SELECT name FROM pg_settings WHERE name LIKE 'promgres.%'
 SQL
 {
-	like($readme, qr/^\| `\Q$name\E` \|/m, "the README has $name");
+	ok($readme =~ /^\| `\Q$name\E` \|/m, "the README has $name");
 }
 foreach my $name (split /\n/, $node->safe_psql('postgres', <<'SQL'))
 SELECT DISTINCT proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
@@ -53,7 +53,7 @@ WHERE nspname = 'prom' AND proname !~ '^_|_(in|out|recv|send)$'
 	AND NOT EXISTS (SELECT FROM pg_cast c WHERE c.castfunc = p.oid AND c.casttarget = 'jsonb'::regtype)
 SQL
 {
-	like($readme, qr/prom\.\Q$name\E\(/, "the README has prom.$name");
+	ok($readme =~ /prom\.\Q$name\E\(/, "the README has prom.$name");
 }
 
 my ($ret, $out, $err) = $node->psql('postgres', 'SET promgres.no_such_setting = 1');
