@@ -177,12 +177,6 @@ extern struct MHD_Daemon *prom_request_daemon(void);
 extern int	prom_request_clients(void); /* how many there are */
 extern void prom_request_tick(void);	/* ends the connections of slow clients */
 
-/* Fill in the answer (once), and resume the connection if it is suspended. */
-extern void prom_answer_text(PromRequest *r, int status, const char *fmt,...) pg_attribute_printf(3, 4);
-extern void prom_answer_error(PromRequest *r, int status, const char *type, const char *fmt,...) pg_attribute_printf(4, 5);
-extern void prom_answer_empty(PromRequest *r, int status);
-extern void prom_answer_ready(PromRequest *r, int status, const char *content_type);
-
 /* The value of a parameter, "" if it is absent. */
 extern const char *prom_request_param(const PromRequest *r, const char *name);
 
@@ -194,6 +188,17 @@ extern void prom_request_suspend(PromRequest *r);
  * JSON, in the first column, that make the value of "data", unless r->job has functions of its own.
  */
 extern void prom_request_ask(PromRequest *r, PromPool *pool);
+
+/* ---- answer.c ---- */
+
+/* Fill in the answer (once), and resume the connection if it is suspended. */
+extern void prom_answer_text(PromRequest *r, int status, const char *fmt,...) pg_attribute_printf(3, 4);
+extern void prom_answer_error(PromRequest *r, int status, const char *type, const char *fmt,...) pg_attribute_printf(4, 5);
+extern void prom_answer_empty(PromRequest *r, int status);
+extern void prom_answer_ready(PromRequest *r, int status, const char *content_type);
+
+/* Hand a complete answer to libmicrohttpd. */
+extern enum MHD_Result prom_answer_send(PromRequest *r);
 
 /* ---- routes.c ---- */
 

@@ -26,7 +26,6 @@
 /* bodies of all requests together, in units of promgres.max_body_size */
 #define PROM_BODIES_MAX			8
 #define BODY_TOO_LARGE			"the body is larger than promgres.max_body_size, %d kB\n"
-#define PROM_RETRY_AFTER		"1"
 #define PROM_ENVELOPE			"{\"status\":\"success\",\"data\":"
 
 static dlist_head clients = DLIST_STATIC_INIT(clients);
@@ -48,7 +47,6 @@ static const char *check_headers(PromRequest *r, PromBodyHeaders *h);
 static enum MHD_Result take_body(PromRequest *r, const char *upload, size_t size);
 static void run(PromRequest *r);
 static bool read_params(PromRequest *r);
-static enum MHD_Result send_answer(PromRequest *r);
 static void client_ready(void *owner, uint32 events);
 
 /* The HTTP side of the gateway: it accepts nothing by itself, connections are added to it. */
@@ -240,7 +238,7 @@ step(PromRequest *r, const char *method, const char *upload, size_t *upload_size
 				return MHD_YES;
 			/* an answer ahead of the body ends the connection, and may be lost in its ruins */
 			if (r->close)
-				return send_answer(r);
+				return prom_answer_send(r);
 			r->state = PROM_REQUEST_REFUSED;
 			return MHD_YES;
 
@@ -260,13 +258,13 @@ step(PromRequest *r, const char *method, const char *upload, size_t *upload_size
 			if (r->state == PROM_REQUEST_BODY)
 				run(r);
 			/* once suspended, libmicrohttpd takes the answer only when it has resumed */
-			return r->suspended ? MHD_YES : send_answer(r);
+			return r->suspended ? MHD_YES : prom_answer_send(r);
 
 		case PROM_REQUEST_SUSPENDED:
 			return MHD_YES;
 
 		case PROM_REQUEST_ANSWERED:
-			return send_answer(r);
+			return prom_answer_send(r);
 	}
 	return MHD_NO;
 }
@@ -592,123 +590,4 @@ prom_request_suspend(PromRequest *r)
 	r->state = PROM_REQUEST_SUSPENDED;
 	r->suspended = true;
 	MHD_suspend_connection(r->connection);
-}
-
-/* ---- answers ---- */
-
-void
-prom_answer_ready(PromRequest *r, int status, const char *content_type)
-{
-	bool		suspended = r->state == PROM_REQUEST_SUSPENDED;
-
-	r->status = status;
-	r->content_type = content_type;
-	r->state = PROM_REQUEST_ANSWERED;
-	if (suspended)
-	{
-		prom_gateway_unwatch(r->client->fd);
-		MHD_resume_connection(r->connection);
-	}
-}
-
-static void
-begin_answer(PromRequest *r)
-{
-	MemoryContext old = MemoryContextSwitchTo(r->context);
-
-	initStringInfo(&r->answer);
-	MemoryContextSwitchTo(old);
-}
-
-static void pg_attribute_printf(2, 0)
-append_va(StringInfo out, const char *fmt, va_list args)
-{
-	va_list		again;
-	int			needed;
-
-	for (;;)
-	{
-		va_copy(again, args);
-		needed = appendStringInfoVA(out, fmt, again);
-		va_end(again);
-		if (needed == 0)
-			return;
-		enlargeStringInfo(out, needed);
-	}
-}
-
-void
-prom_answer_text(PromRequest *r, int status, const char *fmt,...)
-{
-	va_list		args;
-
-	begin_answer(r);
-	va_start(args, fmt);
-	append_va(&r->answer, fmt, args);
-	va_end(args);
-	prom_answer_ready(r, status, "text/plain; charset=utf-8");
-}
-
-void
-prom_answer_error(PromRequest *r, int status, const char *type, const char *fmt,...)
-{
-	StringInfoData text;
-	va_list		args;
-
-	begin_answer(r);
-	initStringInfo(&text);
-	va_start(args, fmt);
-	append_va(&text, fmt, args);
-	va_end(args);
-	appendStringInfo(&r->answer, "{\"status\":\"error\",\"errorType\":\"%s\",\"error\":", type);
-	prom_json_string(&r->answer, text.data, text.len);
-	appendStringInfoChar(&r->answer, '}');
-	pfree(text.data);
-	prom_answer_ready(r, status, "application/json");
-}
-
-void
-prom_answer_empty(PromRequest *r, int status)
-{
-	begin_answer(r);
-	prom_answer_ready(r, status, NULL);
-}
-
-static void
-add_headers(PromRequest *r, struct MHD_Response *response)
-{
-	if (r->content_type != NULL)
-		MHD_add_response_header(response, "Content-Type", r->content_type);
-	if (r->allow != NULL)
-		MHD_add_response_header(response, "Allow", r->allow);
-	if (r->retry_later)
-		MHD_add_response_header(response, "Retry-After", PROM_RETRY_AFTER);
-	if (r->close)
-		MHD_add_response_header(response, "Connection", "close");
-	if (!r->is_api)
-		return;
-	MHD_add_response_header(response, "Vary", "Origin");
-	if (MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Origin") == NULL)
-		return;
-	MHD_add_response_header(response, "Access-Control-Allow-Origin", "*");
-	MHD_add_response_header(response, "Access-Control-Allow-Methods", "GET, POST, OPTIONS");
-	MHD_add_response_header(response, "Access-Control-Allow-Headers",
-							"Accept, Authorization, Content-Type, Origin");
-	MHD_add_response_header(response, "Access-Control-Expose-Headers", "Date");
-}
-
-/* The answer's bytes stay where they are: the request lives until they are sent. */
-static enum MHD_Result
-send_answer(PromRequest *r)
-{
-	struct MHD_Response *response;
-	enum MHD_Result result;
-
-	response = MHD_create_response_from_buffer(r->answer.len, r->answer.data, MHD_RESPMEM_PERSISTENT);
-	if (response == NULL)
-		return MHD_NO;
-	add_headers(r, response);
-	result = MHD_queue_response(r->connection, r->status, response);
-	MHD_destroy_response(response);
-	return result;
 }
