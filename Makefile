@@ -32,11 +32,11 @@ PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
 ifneq ($(filter demo test,$(MAKECMDGOALS)),)
 .PHONY: demo test
 demo:
-	contrib/setup/install.sh build demo
-	contrib/demo/run
+	@contrib/setup/install.sh build demo
+	@contrib/demo/run
 test:
-	contrib/setup/install.sh build test
-	test/run
+	@contrib/setup/install.sh build test
+	@test/run
 else
 
 ifeq ($(PGXS),)
