@@ -27,6 +27,7 @@
 #include "common/clock.h"
 #include "common/remote.h"
 #include "promql/promql.h"
+#include "store/store.h"
 
 /* The Prometheus release whose API this is; clients decide by it what they may ask. */
 #define PROM_META_VERSION "3.5.0"
