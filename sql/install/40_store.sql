@@ -129,7 +129,7 @@ CREATE AGGREGATE prom._fresh(data prom.chunk, seq int8, sids int4[], from_ms int
 	SFUNC = prom._fresh_step, STYPE = internal, FINALFUNC = prom._fresh_final, PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE prom._fresh(prom.chunk, int8, int4[], int8, int8) IS
-'The samples of the wanted series (sids, ascending) with from_ms < t <= to_ms out of fresh rows, as one plain chunk; NULL if there are none.';
+'The samples of the wanted series (sids, in any order) with from_ms < t <= to_ms out of fresh rows, as one plain chunk; NULL if there are none.';
 
 CREATE FUNCTION prom._sids(data prom.chunk) RETURNS int4[]
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_sids';
