@@ -26,9 +26,10 @@ CREATE TABLE prom.warm (
 	t_max	int8 NOT NULL,
 	gen		int2 NOT NULL,
 	samples	int4 NOT NULL,
-	data	prom.chunk NOT NULL,
-	PRIMARY KEY (shard, block, t_min, seq)
+	data	prom.chunk NOT NULL
 ) PARTITION BY RANGE (t_min);
+-- Each partition has a primary key of its own, made by prom._make_day.  One here would be made twice
+-- for every partition when a dump is restored: by ATTACH PARTITION, and by the dump.
 COMMENT ON TABLE prom.warm IS 'Merged samples: a row holds series of one block (sid >> 6) within one UTC day; one partition per day.';
 COMMENT ON COLUMN prom.warm.gen IS 'How often the row was merged, eight rows of one generation making one of the next; 127: full, stays as it is.';
 
@@ -73,6 +74,7 @@ BEGIN
 	-- Attached rather than created in place: this takes no lock that a reader would wait for.
 	EXECUTE format('CREATE TABLE prom.%I (LIKE prom.warm INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (t_min >= %s AND t_min < %s)) '
 		'WITH (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05)', part, first, first + 86400000);
+	EXECUTE format('ALTER TABLE prom.%I ADD PRIMARY KEY (shard, block, t_min, seq)', part);
 	EXECUTE format('ALTER TABLE prom.%I OWNER TO %I', part,
 		(SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'prom.warm'::regclass));
 	EXECUTE format('ALTER TABLE prom.warm ATTACH PARTITION prom.%I FOR VALUES FROM (%s) TO (%s)', part, first, first + 86400000);
@@ -127,7 +129,7 @@ CREATE AGGREGATE prom._fresh(data prom.chunk, seq int8, sids int4[], from_ms int
 	SFUNC = prom._fresh_step, STYPE = internal, FINALFUNC = prom._fresh_final, PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE prom._fresh(prom.chunk, int8, int4[], int8, int8) IS
-'The samples of the wanted series (sids, ascending) with from_ms < t <= to_ms out of fresh rows, as one plain chunk; NULL if there are none.';
+'The samples of the wanted series (sids, in any order) with from_ms < t <= to_ms out of fresh rows, as one plain chunk; NULL if there are none.';
 
 CREATE FUNCTION prom._sids(data prom.chunk) RETURNS int4[]
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_sids';

@@ -27,6 +27,7 @@
 #include "common/clock.h"
 #include "common/remote.h"
 #include "promql/promql.h"
+#include "store/store.h"
 
 /* The Prometheus release whose API this is; clients decide by it what they may ask. */
 #define PROM_META_VERSION "3.5.0"
@@ -314,31 +315,12 @@ print_set(PromFragments *f, TextSet *set)
 	}
 }
 
-/* The selectors of match[], each with a matcher that needs a value. */
-static void
-append_selector(StringInfo sql, const char *text)
-{
-	int			n;
-	PromMatcher *matchers = promql_parse_selector(text, &n);
-	bool		needs_value = false;
-
-	for (int i = 0; i < n && !needs_value; i++)
-		needs_value = !prom_matcher_accepts_empty(&matchers[i]);
-	if (!needs_value)
-		ereport(ERROR,
-				(errcode(ERRCODE_SYNTAX_ERROR),
-				 errmsg("match[] must contain at least one non-empty matcher")));
-	appendStringInfoChar(sql, '(');
-	prom_matchers_sql(sql, "s", matchers, n);
-	appendStringInfoChar(sql, ')');
-}
-
 /*
- * The statement that yields the labels of the series which satisfy any of the selectors.  Times only
- * ever narrow, and answering for all times is allowed: they do not narrow here.
+ * The statement that yields the labels of the series which satisfy any of the selectors and have samples
+ * between the times, or about there: a superset may be answered.
  */
 static char *
-series_sql(ArrayType *matches, bool sorted)
+series_sql(ArrayType *matches, int64 start_ms, int64 end_ms, bool sorted)
 {
 	StringInfoData sql;
 	Datum	   *texts;
@@ -350,12 +332,25 @@ series_sql(ArrayType *matches, bool sorted)
 	appendStringInfoString(&sql, "SELECT s.labels FROM prom.series AS s");
 	for (int i = 0; i < n; i++)
 	{
+		PromMatcher *matchers;
+		int			nmatchers;
+
 		if (nulls[i])
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("selector must not be null")));
-		appendStringInfoString(&sql, i == 0 ? " WHERE " : " OR ");
-		append_selector(&sql, TextDatumGetCString(texts[i]));
+		matchers = promql_parse_selector(TextDatumGetCString(texts[i]), &nmatchers);
+		appendStringInfoString(&sql, i == 0 ? " WHERE (" : " OR ");
+		prom_matchers_sql(&sql, "s", matchers, nmatchers);
+	}
+	if (n > 0)
+		appendStringInfoChar(&sql, ')');
+	if (start_ms > PROM_MIN_TIMESTAMP_MS || end_ms < PROM_MAX_TIMESTAMP_MS)
+	{
+		PromScanRange range = {start_ms - 1, end_ms};
+
+		appendStringInfoString(&sql, n > 0 ? " AND " : " WHERE ");
+		prom_active_sql(&sql, "s", range);
 	}
 	if (sorted)
 		appendStringInfoString(&sql, " ORDER BY s.labels");
@@ -480,7 +475,7 @@ prom_api_labels(PG_FUNCTION_ARGS)
 	{
 		TextSet		set = make_set();
 
-		for_each_value(series_sql(matches, false), 0, NULL, NULL, add_names, &set);
+		for_each_value(series_sql(matches, PG_GETARG_INT64(1), PG_GETARG_INT64(2), false), 0, NULL, NULL, add_names, &set);
 		print_set(&f, &set);
 	}
 	appendStringInfoChar(&f.buf, ']');
@@ -505,7 +500,7 @@ prom_api_label_values(PG_FUNCTION_ARGS)
 		TextSet		set = make_set();
 		ValueWalk	walk = {&set, TextDatumGetCString(name)};
 
-		for_each_value(series_sql(matches, false), 0, NULL, NULL, add_value, &walk);
+		for_each_value(series_sql(matches, PG_GETARG_INT64(2), PG_GETARG_INT64(3), false), 0, NULL, NULL, add_value, &walk);
 		print_set(&f, &set);
 	}
 	appendStringInfoChar(&f.buf, ']');
@@ -520,7 +515,8 @@ prom_api_series(PG_FUNCTION_ARGS)
 
 	prom_fragments_begin(&f, fcinfo, PG_GETARG_INT32(3));
 	appendStringInfoChar(&f.buf, '[');
-	for_each_value(series_sql(PG_GETARG_ARRAYTYPE_P(0), true), 0, NULL, NULL, print_labels, &f);
+	for_each_value(series_sql(PG_GETARG_ARRAYTYPE_P(0), PG_GETARG_INT64(1), PG_GETARG_INT64(2), true), 0, NULL, NULL,
+				   print_labels, &f);
 	appendStringInfoChar(&f.buf, ']');
 	prom_fragments_end(&f);
 	return (Datum) 0;

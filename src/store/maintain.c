@@ -69,6 +69,7 @@ prom_maintain_main(Datum arg)
 	}
 	if (conn)
 		PQfinish(conn);
+	prom_worker_end();
 }
 
 /* False if something failed; the connection tells what. */

@@ -67,14 +67,14 @@ prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, 
 					 "LEFT JOIN (\n"
 					 "SELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
 					 "FROM (\n"
-					 "SELECT i.shard, pg_catalog.array_agg(i.sid ORDER BY i.sid) AS sids\n"
+					 "SELECT i.shard, pg_catalog.array_agg(i.sid) AS sids, pg_catalog.min(i.sid) AS low, pg_catalog.max(i.sid) AS high\n"
 					 "FROM prom.series AS i\n"
 					 "WHERE ",
 					 range.from_ms, range.to_ms);
 	prom_matchers_sql(out, "i", m, n);
 	appendStringInfo(out, "\nGROUP BY i.shard) AS m\n"
 					 "JOIN prom.fresh AS f ON f.shard = m.shard AND f.t_max > " INT64_FORMAT " AND f.t_min <= " INT64_FORMAT "\n"
-					 "AND f.sid_max >= m.sids[1] AND f.sid_min <= m.sids[pg_catalog.cardinality(m.sids)]\n"
+					 "AND f.sid_max >= m.low AND f.sid_min <= m.high\n"
 					 "GROUP BY f.shard) AS f ON f.shard = s.shard\n",
 					 range.from_ms, range.to_ms);
 	appendStringInfo(out, "CROSS JOIN LATERAL (\n"
@@ -196,6 +196,15 @@ prom_fresh_final(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(fresh_finish(f));
 }
 
+static int
+compare_sids(const void *a, const void *b)
+{
+	int32		x = *(const int32 *) a;
+	int32		y = *(const int32 *) b;
+
+	return (x > y) - (x < y);
+}
+
 static Fresh *
 fresh_begin(MemoryContext cxt, ArrayType *sids)
 {
@@ -205,6 +214,7 @@ fresh_begin(MemoryContext cxt, ArrayType *sids)
 
 	f->sids = palloc(sizeof(int32) * Max(f->nsids, 1));
 	memcpy(f->sids, given, sizeof(int32) * f->nsids);
+	qsort(f->sids, f->nsids, sizeof(int32), compare_sids);
 	f->size = 1024;
 	f->samples = palloc(f->size * sizeof(*f->samples));
 	MemoryContextSwitchTo(old);
