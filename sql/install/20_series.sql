@@ -30,11 +30,16 @@ CREATE FUNCTION prom.labels_send(prom.labels) RETURNS bytea
 	AS 'MODULE_PATHNAME', 'prom_labels_send' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION prom.labels_send(prom.labels) IS 'binary output';
 
+CREATE FUNCTION prom.labels_subscript(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_labels_subscript' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom.labels_subscript(internal) IS 'subscripts: labels[''job''] is the value of a label';
+
 CREATE TYPE prom.labels (
 	INPUT = prom.labels_in,
 	OUTPUT = prom.labels_out,
 	RECEIVE = prom.labels_recv,
 	SEND = prom.labels_send,
+	SUBSCRIPT = prom.labels_subscript,
 	STORAGE = main
 );
 COMMENT ON TYPE prom.labels IS 'set of Prometheus labels, the metric name included as __name__';

@@ -39,6 +39,7 @@
 #define BODY_CAP		(32 * 1024 * 1024)	/* bytes, after snappy */
 #define STRIPE_BITS		12
 #define ROW_BYTES		7400	/* of a chunk: with its row header it stays in the page */
+#define NOTE_INTERVAL_MS 600000
 
 typedef struct Sample
 {
@@ -86,7 +87,7 @@ static void insert_row(Relation rel, PromChunkBuilder *b, const PromFreshRow *ro
 static void write_metadata(Batch *batch);
 static void refuse(Outcome *out, char *reason);
 static char *outcome_text(const Outcome *out);
-static void note_skipped(int64 exemplars);
+static void note_unsupported(int64 exemplars, int64 histograms);
 
 PG_FUNCTION_INFO_V1(prom_ingest);
 
@@ -142,7 +143,7 @@ prom_ingest(PG_FUNCTION_ARGS)
 		if (error)
 			values[3] = CStringGetTextDatum(error);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, isnull);
-		note_skipped(outcomes[i].exemplars);
+		note_unsupported(outcomes[i].exemplars, outcomes[i].histograms);
 	}
 	return (Datum) 0;
 }
@@ -489,23 +490,25 @@ outcome_text(const Outcome *out)
 	return text.data;
 }
 
-/* Exemplars are not stored yet: say so in the log, but not for every request. */
+/* What is not stored yet is said in the log, but not for every request. */
 static void
-note_skipped(int64 exemplars)
+note_unsupported(int64 exemplars, int64 histograms)
 {
-	static int64 total = 0;
+	static int64 total_exemplars = 0;
+	static int64 total_histograms = 0;
 	static TimestampTz last = 0;
 	TimestampTz now;
 
-	if (exemplars == 0)
+	if (exemplars + histograms == 0)
 		return;
-	total += exemplars;
+	total_exemplars += exemplars;
+	total_histograms += histograms;
 	now = GetCurrentTimestamp();
-	if (last == 0 || TimestampDifferenceExceeds(last, now, 600000))
-	{
-		ereport(LOG,
-				(errmsg("skipped " INT64_FORMAT " exemplars so far: they are not stored yet", total),
-				 errhint("Remove \"send_exemplars: true\" from the sender's remote_write section.")));
-		last = now;
-	}
+	if (last != 0 && !TimestampDifferenceExceeds(last, now, NOTE_INTERVAL_MS))
+		return;
+	last = now;
+	ereport(LOG,
+			(errmsg("skipped " INT64_FORMAT " exemplars and refused " INT64_FORMAT " native histogram samples so far: they are not supported yet",
+					total_exemplars, total_histograms),
+			 errhint("Remove \"send_exemplars\" and \"send_native_histograms\" from the sender's remote_write section.")));
 }

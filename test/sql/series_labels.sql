@@ -114,3 +114,11 @@ SELECT h, pg_temp.recv(h) FROM unnest(ARRAY[
 	'01010100613100', '0101010161ff', '01010101ff31', '0101810001613100', '018100', '01010101613100',
 	'01010180046131', '010101feffff0f6131'
 ]) WITH ORDINALITY AS u(h, i) ORDER BY i;
+
+-- subscripts, whatever the search_path
+SELECT l['job'], l['nosuch'], l['my.label'], l[NULL], l['job'] = 'x' AS same FROM (SELECT '{__name__="up", job="x", "my.label"="y"}'::prom.labels) s(l);
+SELECT ('{a="b"}'::prom.labels)['a']['b'];
+SELECT ('{a="b"}'::prom.labels)['a':'b'];
+SELECT ('{a="b"}'::prom.labels)[ARRAY['a']];
+CREATE TEMP TABLE labelled (l prom.labels);
+UPDATE labelled SET l['a'] = 'b';
