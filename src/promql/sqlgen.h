@@ -45,7 +45,6 @@ typedef struct PromqlContext
 /* ---- translate.c ---- */
 extern PromqlVector promql_vector_sql(PromqlContext *cx, PromqlNode *node);
 extern char *promql_scalar_sql(PromqlContext *cx, PromqlNode *node);
-extern char *promql_matrix_sql(PromqlContext *cx, PromqlNode *node);
 
 /* ARRAY['a', 'b']::text[] of a list of char *, with "extra" (or NULL) added */
 extern char *promql_text_array(List *names, const char *extra);
@@ -56,10 +55,31 @@ extern char *promql_text_array(List *names, const char *extra);
  */
 extern PromqlVector promql_check_names(PromqlVector x, bool per_step);
 
+/* Apply an expression over x.vals to each series; rows that come out empty vanish. */
+extern PromqlVector promql_map_sql(PromqlVector x, const char *vals, bool keep_name);
+
 extern bool promql_op_is_comparison(PromqlOp op);
 
 /* A comparison that filters leaves __name__ alone, other operators drop it. */
 extern bool promql_keeps_name(const PromqlNode *node);
+
+/* ---- translate_window.c ---- */
+
+/* An instant selector: its newest samples by the leaf aggregate prom._NAME. */
+extern PromqlVector promql_selector_sql(PromqlContext *cx, PromqlNode *node, const char *name);
+
+/* A call of a function over a range. */
+extern PromqlVector promql_window_sql(PromqlContext *cx, PromqlNode *node);
+
+/*
+ * The window function "name" over a range, which is a selector or a subquery; "scalar" is the SQL of its
+ * parameter, or NULL.  Without keep_name label sets lose their names, which is not checked yet.
+ */
+extern PromqlVector promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, const char *scalar,
+									 bool keep_name);
+
+/* A range vector as the whole query: its samples. */
+extern char *promql_matrix_sql(PromqlContext *cx, PromqlNode *node);
 
 /* ---- translate_agg.c ---- */
 extern PromqlVector promql_aggregate_sql(PromqlContext *cx, PromqlNode *node);
