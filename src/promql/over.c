@@ -3,7 +3,8 @@
  *	  Window functions over the values of an expression: what subqueries are made of.
  *
  * The present values of prom.vals, at the steps of the expression, are the samples of a series; the
- * windows over them are computed as the leaf aggregates do it (window_fn.c, window_stat.c).
+ * windows over them are computed as the leaf aggregates do it (window_fn.c, window_stat.c).  Such samples
+ * count as read by the query, too: a short step over a long range makes many of few.
  */
 #include "postgres.h"
 
@@ -12,6 +13,7 @@
 
 #include "chunk/chunk.h"
 #include "promql/window.h"
+#include "store/store.h"
 
 typedef struct WindowFunction
 {
@@ -106,6 +108,7 @@ prom_over(PG_FUNCTION_ARGS)
 	if (has_scalar)
 		scalar = promql_window_scalar(fcinfo, 8, steps.n);
 	read_samples(x, PG_GETARG_INT64(2), PG_GETARG_INT64(3), t_ms, v);
+	prom_store_count_samples(x->npresent);
 	out = promql_window_eval(x->npresent, t_ms, v, &steps, range_ms, fn, has_scalar ? &scalar : NULL);
 	pfree(t_ms);
 	pfree(v);

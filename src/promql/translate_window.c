@@ -155,7 +155,6 @@ subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps)
 	PromqlVector nothing = {"SELECT '{}'::prom.labels AS labels, NULL::prom.vals AS vals\nWHERE false",
 	PROMQL_NAMES_SAME};
 	PromqlContext inner = *cx;
-	PromqlVector x;
 
 	check_stack_depth();
 	if (!subquery_steps(cx, node, steps))
@@ -165,8 +164,7 @@ subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps)
 		return nothing;
 	}
 	inner.steps = *steps;
-	x = promql_vector_sql(&inner, node->left);
-	return x;
+	return promql_vector_sql(&inner, node->left);
 }
 
 /* The multiples of the step in all windows together, from before the first to the last; false: none. */
