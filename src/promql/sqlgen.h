@@ -72,10 +72,10 @@ extern PromqlVector promql_selector_sql(PromqlContext *cx, PromqlNode *node, con
 extern PromqlVector promql_window_sql(PromqlContext *cx, PromqlNode *node);
 
 /*
- * The window function "name" over a range, which is a selector or a subquery; "scalar" is the SQL of its
- * parameter, or NULL.  Without keep_name label sets lose their names, which is not checked yet.
+ * The window function "name" over a range, which is a selector or a subquery; "scalar" is its parameter,
+ * or NULL.  Without keep_name label sets lose their names, which is not checked yet.
  */
-extern PromqlVector promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, const char *scalar,
+extern PromqlVector promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, PromqlNode *scalar,
 									 bool keep_name);
 
 /* A range vector as the whole query: its samples. */
