@@ -47,6 +47,18 @@ extern PromqlVector promql_vector_sql(PromqlContext *cx, PromqlNode *node);
 extern char *promql_scalar_sql(PromqlContext *cx, PromqlNode *node);
 extern char *promql_matrix_sql(PromqlContext *cx, PromqlNode *node);
 
+/* The rows of an instant selector as an aggregate like prom._instant makes them. */
+extern PromqlVector promql_instant_sql(PromqlContext *cx, PromqlNode *selector, const char *aggregate);
+
+/* A call of a function over a range. */
+extern PromqlVector promql_window_sql(PromqlContext *cx, PromqlNode *node);
+
+/* Apply an expression over x.vals to each series; rows that come out empty vanish. */
+extern PromqlVector promql_map_sql(PromqlVector x, const char *vals, bool keep_name);
+
+/* A constant as prom.vals. */
+extern char *promql_number_sql(double number);
+
 /* ARRAY['a', 'b']::text[] of a list of char *, with "extra" (or NULL) added */
 extern char *promql_text_array(List *names, const char *extra);
 
@@ -60,6 +72,16 @@ extern bool promql_op_is_comparison(PromqlOp op);
 
 /* A comparison that filters leaves __name__ alone, other operators drop it. */
 extern bool promql_keeps_name(const PromqlNode *node);
+
+/* ---- translate_call.c ---- */
+extern PromqlVector promql_call_sql(PromqlContext *cx, PromqlNode *node);
+extern char *promql_scalar_call_sql(PromqlContext *cx, PromqlNode *node);
+
+/* ---- labels_fn.c ---- */
+
+/* The arguments of label_replace and label_join; sources: char *.  They raise. */
+extern void promql_check_label_replace(const char *dst, const char *pattern);
+extern void promql_check_label_join(const char *dst, List *sources);
 
 /* ---- translate_agg.c ---- */
 extern PromqlVector promql_aggregate_sql(PromqlContext *cx, PromqlNode *node);

@@ -1,6 +1,6 @@
 /*
  * translate.c
- *	  Tree -> SQL: selectors, functions over ranges, scalars, operators with a scalar.
+ *	  Tree -> SQL: selectors, functions over ranges, operators with a scalar.
  *
  * Every node becomes one subquery.  "OFFSET 0" keeps the planner from pulling a subquery up where that
  * would evaluate a function on a wide value twice, once to filter and once to return it.
@@ -15,18 +15,12 @@
 #include "utils/builtins.h"
 
 #include "promql/sqlgen.h"
-#include "promql/translate.h"
 #include "store/store.h"
 
-static PromqlVector window_sql(PromqlContext *cx, PromqlNode *node);
 static PromqlVector scan_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *aggregate,
 							 const char *labels);
-static PromqlVector call_sql(PromqlContext *cx, PromqlNode *node);
 static PromqlVector scalar_operand_sql(PromqlContext *cx, PromqlNode *node);
-static PromqlVector map_sql(PromqlVector x, const char *vals, bool keep_name);
-static char *scalar_call_sql(PromqlContext *cx, PromqlNode *node);
 static char *operator_sql(const PromqlNode *node, const char *l, const char *r, bool keep_right);
-static char *number_sql(double number);
 static PromqlNames selector_names(const PromqlNode *node);
 static PromqlNode *plain_selector(PromqlContext *cx, PromqlNode *node);
 static int64 add_ms(int64 a, int64 b);
@@ -38,13 +32,13 @@ promql_vector_sql(PromqlContext *cx, PromqlNode *node)
 	switch (node->tag)
 	{
 		case PROMQL_SELECTOR:
-			return scan_sql(cx, plain_selector(cx, node), cx->lookback_ms, "_instant", "s.labels");
+			return promql_instant_sql(cx, node, "_instant");
 		case PROMQL_PAREN:
 			return promql_vector_sql(cx, node->left);
 		case PROMQL_UNARY:
 			if (node->op == PROMQL_ADD)
 				return promql_vector_sql(cx, node->left);
-			return promql_check_names(map_sql(promql_vector_sql(cx, node->left), "prom._negate(x.vals)", false), true);
+			return promql_check_names(promql_map_sql(promql_vector_sql(cx, node->left), "prom._negate(x.vals)", false), true);
 		case PROMQL_BINARY:
 			if (node->op == PROMQL_TRIM_LOWER || node->op == PROMQL_TRIM_UPPER)
 				promql_unsupported(cx->query->text, node->op_start, "operator \"%s\"", promql_op_name(node->op));
@@ -54,7 +48,7 @@ promql_vector_sql(PromqlContext *cx, PromqlNode *node)
 		case PROMQL_AGGREGATE:
 			return promql_aggregate_sql(cx, node);
 		case PROMQL_CALL:
-			return call_sql(cx, node);
+			return promql_call_sql(cx, node);
 		case PROMQL_SUBQUERY:
 		case PROMQL_NUMBER:
 		case PROMQL_TEXT:
@@ -72,7 +66,7 @@ promql_scalar_sql(PromqlContext *cx, PromqlNode *node)
 	switch (node->tag)
 	{
 		case PROMQL_NUMBER:
-			return number_sql(node->number);
+			return promql_number_sql(node->number);
 		case PROMQL_PAREN:
 			return promql_scalar_sql(cx, node->left);
 		case PROMQL_UNARY:
@@ -82,23 +76,11 @@ promql_scalar_sql(PromqlContext *cx, PromqlNode *node)
 			x = promql_scalar_sql(cx, node->left);
 			return operator_sql(node, x, promql_scalar_sql(cx, node->right), false);
 		case PROMQL_CALL:
-			return scalar_call_sql(cx, node);
+			return promql_scalar_call_sql(cx, node);
 		default:
 			break;
 	}
 	elog(ERROR, "expression of tag %d is not a scalar", node->tag);
-}
-
-static char *
-scalar_call_sql(PromqlContext *cx, PromqlNode *node)
-{
-	if (node->function->kind == PROMQL_FN_TIME)
-		return psprintf("prom._time(" INT64_FORMAT ", " INT64_FORMAT ", %d)", cx->steps.start_ms, cx->steps.step_ms,
-						cx->steps.n);
-	if (node->function->kind == PROMQL_FN_SCALAR)
-		return psprintf("prom._scalar((SELECT prom._single(v.vals) FROM (\n%s) AS v), %d)",
-						promql_vector_sql(cx, linitial(node->args)).sql, cx->steps.n);
-	promql_unsupported(cx->query->text, node->start, "function \"%s\"", node->function->name);
 }
 
 /* A range selector as the whole query: its raw samples. */
@@ -119,31 +101,14 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 	return out.data;
 }
 
-static PromqlVector
-call_sql(PromqlContext *cx, PromqlNode *node)
+PromqlVector
+promql_instant_sql(PromqlContext *cx, PromqlNode *selector, const char *aggregate)
 {
-	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
-
-	switch ((PromqlFunctionKind) node->function->kind)
-	{
-		case PROMQL_FN_WINDOW:
-			return window_sql(cx, node);
-		case PROMQL_FN_VECTOR:
-			x.sql = psprintf("SELECT '{}'::prom.labels AS labels, prom._vector(%s, %d) AS vals",
-							 promql_scalar_sql(cx, linitial(node->args)), cx->steps.n);
-			return x;
-		case PROMQL_FN_HISTOGRAM_QUANTILE:
-			return promql_histogram_quantile_sql(cx, node);
-		case PROMQL_FN_NONE:
-		case PROMQL_FN_TIME:
-		case PROMQL_FN_SCALAR:
-			break;
-	}
-	promql_unsupported(cx->query->text, node->start, "function \"%s\"", node->function->name);
+	return scan_sql(cx, plain_selector(cx, selector), cx->lookback_ms, aggregate, "s.labels");
 }
 
-static PromqlVector
-window_sql(PromqlContext *cx, PromqlNode *node)
+PromqlVector
+promql_window_sql(PromqlContext *cx, PromqlNode *node)
 {
 	PromqlNode *selector = plain_selector(cx, linitial(node->args));
 	const char *aggregate = psprintf("_%s", node->function->sql);
@@ -184,7 +149,7 @@ scalar_operand_sql(PromqlContext *cx, PromqlNode *node)
 	char	   *vals = left_scalar ? operator_sql(node, scalar, "x.vals", true)
 		: operator_sql(node, "x.vals", scalar, false);
 
-	x = map_sql(x, vals, promql_keeps_name(node));
+	x = promql_map_sql(x, vals, promql_keeps_name(node));
 	return promql_keeps_name(node) ? x : promql_check_names(x, true);
 }
 
@@ -197,9 +162,8 @@ operator_sql(const PromqlNode *node, const char *l, const char *r, bool keep_rig
 	return psprintf("prom._arith('%s', %s, %s)", promql_op_name(node->op), l, r);
 }
 
-/* Apply an expression over x.vals to each series; rows that come out empty vanish. */
-static PromqlVector
-map_sql(PromqlVector x, const char *vals, bool keep_name)
+PromqlVector
+promql_map_sql(PromqlVector x, const char *vals, bool keep_name)
 {
 	x.sql = psprintf("SELECT y.labels, y.vals\n"
 					 "FROM (\n"
@@ -256,8 +220,8 @@ promql_keeps_name(const PromqlNode *node)
 	return promql_op_is_comparison(node->op) && !node->returns_bool;
 }
 
-static char *
-number_sql(double number)
+char *
+promql_number_sql(double number)
 {
 	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
 
