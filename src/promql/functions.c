@@ -23,6 +23,7 @@
 #define OF_RANGE(name)			{name, 1, 1, {M}, V, false, PROMQL_FN_NONE, NULL}
 #define OF_RANGE_X(name)		{name, 1, 1, {M}, V, true, PROMQL_FN_NONE, NULL}
 #define WINDOW(name)			{name, 1, 1, {M}, V, false, PROMQL_FN_WINDOW, name}
+#define WINDOW_NAMED(name)		{name, 1, 1, {M}, V, false, PROMQL_FN_WINDOW_NAMED, name}
 #define MATH(name)				{name, 1, 1, {V}, V, false, PROMQL_FN_MATH, name}
 #define OF_DATE(name)			{name, 0, 1, {V}, V, false, PROMQL_FN_DATE, name}
 #define OF_QUERY_X(name)		{name, 0, 0, {S}, S, true, PROMQL_FN_NONE, NULL}
@@ -40,7 +41,7 @@ static const PromqlFunction functions[] =
 	MATH("atanh"),
 	WINDOW("avg_over_time"),
 	MATH("ceil"),
-	OF_RANGE("changes"),
+	WINDOW("changes"),
 	{"clamp", 3, 3, {V, S, S}, V, false, PROMQL_FN_MATH, "clamp"},
 	{"clamp_max", 2, 2, {V, S}, V, false, PROMQL_FN_MATH, "clamp_max"},
 	{"clamp_min", 2, 2, {V, S}, V, false, PROMQL_FN_MATH, "clamp_min"},
@@ -53,11 +54,11 @@ static const PromqlFunction functions[] =
 	OF_DATE("days_in_month"),
 	MATH("deg"),
 	WINDOW("delta"),
-	OF_RANGE("deriv"),
+	WINDOW("deriv"),
 	{"double_exponential_smoothing", 3, 3, {M, S, S}, V, true, PROMQL_FN_NONE, NULL},
 	OF_QUERY_X("end"),
 	MATH("exp"),
-	OF_RANGE("first_over_time"),
+	WINDOW_NAMED("first_over_time"),
 	MATH("floor"),
 	OF_VECTOR("histogram_avg"),
 	OF_VECTOR("histogram_count"),
@@ -74,7 +75,7 @@ static const PromqlFunction functions[] =
 	WINDOW("irate"),
 	{"label_join", 3, UNLIMITED, {V, T, T, T, T, T}, V, false, PROMQL_FN_LABEL_JOIN, NULL},
 	{"label_replace", 5, 5, {V, T, T, T, T}, V, false, PROMQL_FN_LABEL_REPLACE, NULL},
-	WINDOW("last_over_time"),
+	WINDOW_NAMED("last_over_time"),
 	MATH("ln"),
 	MATH("log10"),
 	MATH("log2"),
@@ -86,13 +87,13 @@ static const PromqlFunction functions[] =
 	OF_DATE("minute"),
 	OF_DATE("month"),
 	{"pi", 0, 0, {S}, S, false, PROMQL_FN_PI, NULL},
-	{"predict_linear", 2, 2, {M, S}, V, false, PROMQL_FN_NONE, NULL},
+	{"predict_linear", 2, 2, {M, S}, V, false, PROMQL_FN_WINDOW_SCALAR, "predict_linear"},
 	WINDOW("present_over_time"),
-	{"quantile_over_time", 2, 2, {S, M}, V, false, PROMQL_FN_NONE, NULL},
+	{"quantile_over_time", 2, 2, {S, M}, V, false, PROMQL_FN_WINDOW_SCALAR, "quantile_over_time"},
 	MATH("rad"),
 	OF_QUERY_X("range"),
 	WINDOW("rate"),
-	OF_RANGE("resets"),
+	WINDOW("resets"),
 	{"round", 1, 2, {V, S}, V, false, PROMQL_FN_MATH, "round"},
 	{"scalar", 1, 1, {V}, S, false, PROMQL_FN_SCALAR, "scalar"},
 	MATH("sgn"),
@@ -105,8 +106,8 @@ static const PromqlFunction functions[] =
 	MATH("sqrt"),
 	OF_QUERY_X("start"),
 	{"start_timestamp", 1, 1, {V}, V, true, PROMQL_FN_NONE, NULL},
-	OF_RANGE("stddev_over_time"),
-	OF_RANGE("stdvar_over_time"),
+	WINDOW("stddev_over_time"),
+	WINDOW("stdvar_over_time"),
 	OF_QUERY_X("step"),
 	WINDOW("sum_over_time"),
 	MATH("tan"),

@@ -1,6 +1,6 @@
 /*
  * translate.c
- *	  Tree -> SQL: selectors, functions over ranges, operators with a scalar.
+ *	  Tree -> SQL: which family a node belongs to; scalars, operators with a scalar.
  *
  * Every node becomes one subquery.  "OFFSET 0" keeps the planner from pulling a subquery up where that
  * would evaluate a function on a wide value twice, once to filter and once to return it.
@@ -9,21 +9,14 @@
 
 #include <math.h>
 
-#include "common/int.h"
 #include "common/shortest_dec.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 
 #include "promql/sqlgen.h"
-#include "store/store.h"
 
-static PromqlVector scan_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *aggregate,
-							 const char *labels);
 static PromqlVector scalar_operand_sql(PromqlContext *cx, PromqlNode *node);
 static char *operator_sql(const PromqlNode *node, const char *l, const char *r, bool keep_right);
-static PromqlNames selector_names(const PromqlNode *node);
-static PromqlNode *plain_selector(PromqlContext *cx, PromqlNode *node);
-static int64 add_ms(int64 a, int64 b);
 
 PromqlVector
 promql_vector_sql(PromqlContext *cx, PromqlNode *node)
@@ -32,7 +25,7 @@ promql_vector_sql(PromqlContext *cx, PromqlNode *node)
 	switch (node->tag)
 	{
 		case PROMQL_SELECTOR:
-			return promql_instant_sql(cx, node, "_instant");
+			return promql_selector_sql(cx, node, "instant");
 		case PROMQL_PAREN:
 			return promql_vector_sql(cx, node->left);
 		case PROMQL_UNARY:
@@ -81,62 +74,6 @@ promql_scalar_sql(PromqlContext *cx, PromqlNode *node)
 			break;
 	}
 	elog(ERROR, "expression of tag %d is not a scalar", node->tag);
-}
-
-/* A range selector as the whole query: its raw samples. */
-char *
-promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
-{
-	PromqlNode *selector = plain_selector(cx, node);
-	PromScanRange range;
-	StringInfoData out;
-
-	range.to_ms = add_ms(cx->steps.start_ms, -selector->offset_ms);
-	range.from_ms = add_ms(range.to_ms, -selector->range_ms);
-	initStringInfo(&out);
-	appendStringInfoString(&out, "SELECT s.labels, l.out AS samples\nFROM ");
-	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range,
-				  psprintf("prom._samples(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ")",
-						   range.from_ms, range.to_ms));
-	return out.data;
-}
-
-PromqlVector
-promql_instant_sql(PromqlContext *cx, PromqlNode *selector, const char *aggregate)
-{
-	return scan_sql(cx, plain_selector(cx, selector), cx->lookback_ms, aggregate, "s.labels");
-}
-
-PromqlVector
-promql_window_sql(PromqlContext *cx, PromqlNode *node)
-{
-	PromqlNode *selector = plain_selector(cx, linitial(node->args));
-	const char *aggregate = psprintf("_%s", node->function->sql);
-
-	if (strcmp(node->function->name, "last_over_time") == 0)
-		return scan_sql(cx, selector, selector->range_ms, aggregate, "s.labels");
-	return promql_check_names(scan_sql(cx, selector, selector->range_ms, aggregate,
-									   "prom._labels_drop(s.labels, " PROMQL_NAME_LABELS ")"), false);
-}
-
-/* The leaf: an aggregate over the samples of each series in (ref - window, ref] of every step. */
-static PromqlVector
-scan_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *aggregate, const char *labels)
-{
-	PromqlVector x = {NULL, selector_names(selector)};
-	int64		start_ms = add_ms(cx->steps.start_ms, -selector->offset_ms);
-	PromScanRange range;
-	StringInfoData out;
-
-	range.from_ms = add_ms(start_ms, -window_ms);
-	range.to_ms = add_ms(start_ms, cx->steps.step_ms * (cx->steps.n - 1));
-	initStringInfo(&out);
-	appendStringInfo(&out, "SELECT %s AS labels, l.out AS vals\nFROM ", labels);
-	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range,
-				  psprintf("prom.%s(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ", %d, " INT64_FORMAT ")",
-						   aggregate, start_ms, cx->steps.step_ms, cx->steps.n, window_ms));
-	x.sql = out.data;
-	return x;
 }
 
 /* An operator between a vector and a scalar. */
@@ -232,42 +169,4 @@ promql_number_sql(double number)
 	else
 		double_to_shortest_decimal_buf(number, text);
 	return psprintf("prom._vals('%s'::pg_catalog.float8)", text);
-}
-
-/* One name if the selector pins it by equality. */
-static PromqlNames
-selector_names(const PromqlNode *node)
-{
-	for (int i = 0; i < node->nmatchers; i++)
-	{
-		if (node->matchers[i].type == PROM_MATCH_EQ && strcmp(node->matchers[i].name, "__name__") == 0)
-			return PROMQL_NAMES_SAME;
-	}
-	return PROMQL_NAMES_MANY;
-}
-
-/* The selector of a leaf, parentheses or not. */
-static PromqlNode *
-plain_selector(PromqlContext *cx, PromqlNode *node)
-{
-	while (node->tag == PROMQL_PAREN)
-		node = node->left;
-	if (node->tag == PROMQL_SUBQUERY)
-		promql_unsupported(cx->query->text, node->start, "subquery");
-	if (node->tag != PROMQL_SELECTOR)
-		elog(ERROR, "expression of tag %d is not a selector", node->tag);
-	if (node->at != PROMQL_AT_NONE)
-		promql_unsupported(cx->query->text, node->start, "the @ modifier");
-	return node;
-}
-
-/* a + b, within what an SQL literal of int8 can say: the least int64 cannot be written. */
-static int64
-add_ms(int64 a, int64 b)
-{
-	int64		sum;
-
-	if (pg_add_s64_overflow(a, b, &sum) || sum == PG_INT64_MIN)
-		return b < 0 ? -PG_INT64_MAX : PG_INT64_MAX;
-	return sum;
 }

@@ -11,6 +11,8 @@ typedef enum PromqlFunctionKind
 {
 	PROMQL_FN_NONE,				/* not offered yet */
 	PROMQL_FN_WINDOW,			/* over the samples of a range: an aggregate over chunks */
+	PROMQL_FN_WINDOW_NAMED,		/* the same, and series keep their names */
+	PROMQL_FN_WINDOW_SCALAR,	/* the same with a scalar, which may differ from step to step */
 	PROMQL_FN_MATH,				/* of each value, and of scalars: prom._math */
 	PROMQL_FN_DATE,				/* of each value or of the time of the step: prom._date */
 	PROMQL_FN_TIMESTAMP,

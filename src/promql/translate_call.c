@@ -25,7 +25,6 @@ static PromqlVector sort_sql(PromqlContext *cx, PromqlNode *node, bool descendin
 static PromqlVector unlabelled(char *vals);
 static char *time_sql(PromqlContext *cx);
 static char *absent_labels(const PromqlNode *selector);
-static PromqlNode *without_parens(PromqlNode *node);
 static const char *text_argument(PromqlNode *call, int n);
 
 PromqlVector
@@ -34,6 +33,8 @@ promql_call_sql(PromqlContext *cx, PromqlNode *node)
 	switch ((PromqlFunctionKind) node->function->kind)
 	{
 		case PROMQL_FN_WINDOW:
+		case PROMQL_FN_WINDOW_NAMED:
+		case PROMQL_FN_WINDOW_SCALAR:
 			return promql_window_sql(cx, node);
 		case PROMQL_FN_MATH:
 			return math_sql(cx, node);
@@ -112,32 +113,27 @@ date_sql(PromqlContext *cx, PromqlNode *node)
 static PromqlVector
 timestamp_sql(PromqlContext *cx, PromqlNode *node)
 {
-	PromqlNode *arg = without_parens(linitial(node->args));
+	PromqlNode *arg = promql_without_parens(linitial(node->args));
 	PromqlVector x;
 
 	if (arg->tag == PROMQL_SELECTOR)
-		x = promql_map_sql(promql_instant_sql(cx, arg, "_timestamp"), "x.vals", false);
+		x = promql_map_sql(promql_selector_sql(cx, arg, "timestamp"), "x.vals", false);
 	else
 		x = promql_map_sql(promql_vector_sql(cx, arg),
 						   psprintf("prom._math('timestamp', x.vals, %s)", time_sql(cx)), false);
 	return promql_check_names(x, true);
 }
 
-/* absent_over_time(m) is absent(last_over_time(m)), but for the labels, which are those of m. */
+/* absent_over_time(m) is absent(last_over_time(m)), but that m tells the labels. */
 static PromqlVector
 absent_sql(PromqlContext *cx, PromqlNode *node)
 {
-	PromqlNode *arg = without_parens(linitial(node->args));
+	PromqlNode *arg = promql_without_parens(linitial(node->args));
 	PromqlVector result = {NULL, PROMQL_NAMES_SAME};
 	PromqlVector x;
 
 	if (node->function->sql)
-	{
-		PromqlNode	call = *node;
-
-		call.function = promql_function(node->function->sql);
-		x = promql_vector_sql(cx, &call);
-	}
+		x = promql_range_sql(cx, arg, node->function->sql, NULL, true);
 	else
 		x = promql_vector_sql(cx, arg);
 	result.sql = psprintf("SELECT a.labels, a.vals\n"
@@ -269,16 +265,8 @@ time_sql(PromqlContext *cx)
 					cx->steps.n);
 }
 
-static PromqlNode *
-without_parens(PromqlNode *node)
-{
-	while (node->tag == PROMQL_PAREN)
-		node = node->left;
-	return node;
-}
-
 static const char *
 text_argument(PromqlNode *call, int n)
 {
-	return without_parens(list_nth(call->args, n))->text;
+	return promql_without_parens(list_nth(call->args, n))->text;
 }
