@@ -46,6 +46,9 @@ typedef struct PromqlContext
 extern PromqlVector promql_vector_sql(PromqlContext *cx, PromqlNode *node);
 extern char *promql_scalar_sql(PromqlContext *cx, PromqlNode *node);
 
+/* A constant as prom.vals. */
+extern char *promql_number_sql(double number);
+
 /* ARRAY['a', 'b']::text[] of a list of char *, with "extra" (or NULL) added */
 extern char *promql_text_array(List *names, const char *extra);
 
@@ -63,6 +66,16 @@ extern bool promql_op_is_comparison(PromqlOp op);
 /* A comparison that filters leaves __name__ alone, other operators drop it. */
 extern bool promql_keeps_name(const PromqlNode *node);
 
+/* ---- translate_call.c ---- */
+extern PromqlVector promql_call_sql(PromqlContext *cx, PromqlNode *node);
+extern char *promql_scalar_call_sql(PromqlContext *cx, PromqlNode *node);
+
+/* ---- labels_fn.c ---- */
+
+/* The arguments of label_replace and label_join; sources: char *.  They raise. */
+extern void promql_check_label_replace(const char *dst, const char *pattern);
+extern void promql_check_label_join(const char *dst, List *sources);
+
 /* ---- translate_window.c ---- */
 
 /* An instant selector: its newest samples by the leaf aggregate prom._NAME. */
@@ -77,6 +90,8 @@ extern PromqlVector promql_window_sql(PromqlContext *cx, PromqlNode *node);
  */
 extern PromqlVector promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, PromqlNode *scalar,
 									 bool keep_name);
+
+extern PromqlNode *promql_without_parens(PromqlNode *node);
 
 /* A range vector as the whole query: its samples. */
 extern char *promql_matrix_sql(PromqlContext *cx, PromqlNode *node);

@@ -14,13 +14,9 @@
 #include "utils/builtins.h"
 
 #include "promql/sqlgen.h"
-#include "promql/translate.h"
 
-static PromqlVector call_sql(PromqlContext *cx, PromqlNode *node);
 static PromqlVector scalar_operand_sql(PromqlContext *cx, PromqlNode *node);
-static char *scalar_call_sql(PromqlContext *cx, PromqlNode *node);
 static char *operator_sql(const PromqlNode *node, const char *l, const char *r, bool keep_right);
-static char *number_sql(double number);
 
 PromqlVector
 promql_vector_sql(PromqlContext *cx, PromqlNode *node)
@@ -45,7 +41,7 @@ promql_vector_sql(PromqlContext *cx, PromqlNode *node)
 		case PROMQL_AGGREGATE:
 			return promql_aggregate_sql(cx, node);
 		case PROMQL_CALL:
-			return call_sql(cx, node);
+			return promql_call_sql(cx, node);
 		case PROMQL_SUBQUERY:
 		case PROMQL_NUMBER:
 		case PROMQL_TEXT:
@@ -63,7 +59,7 @@ promql_scalar_sql(PromqlContext *cx, PromqlNode *node)
 	switch (node->tag)
 	{
 		case PROMQL_NUMBER:
-			return number_sql(node->number);
+			return promql_number_sql(node->number);
 		case PROMQL_PAREN:
 			return promql_scalar_sql(cx, node->left);
 		case PROMQL_UNARY:
@@ -73,48 +69,11 @@ promql_scalar_sql(PromqlContext *cx, PromqlNode *node)
 			x = promql_scalar_sql(cx, node->left);
 			return operator_sql(node, x, promql_scalar_sql(cx, node->right), false);
 		case PROMQL_CALL:
-			return scalar_call_sql(cx, node);
+			return promql_scalar_call_sql(cx, node);
 		default:
 			break;
 	}
 	elog(ERROR, "expression of tag %d is not a scalar", node->tag);
-}
-
-static char *
-scalar_call_sql(PromqlContext *cx, PromqlNode *node)
-{
-	if (node->function->kind == PROMQL_FN_TIME)
-		return psprintf("prom._time(" INT64_FORMAT ", " INT64_FORMAT ", %d)", cx->steps.start_ms, cx->steps.step_ms,
-						cx->steps.n);
-	if (node->function->kind == PROMQL_FN_SCALAR)
-		return psprintf("prom._scalar((SELECT prom._single(v.vals) FROM (\n%s) AS v), %d)",
-						promql_vector_sql(cx, linitial(node->args)).sql, cx->steps.n);
-	promql_unsupported(cx->query->text, node->start, "function \"%s\"", node->function->name);
-}
-
-static PromqlVector
-call_sql(PromqlContext *cx, PromqlNode *node)
-{
-	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
-
-	switch ((PromqlFunctionKind) node->function->kind)
-	{
-		case PROMQL_FN_WINDOW:
-		case PROMQL_FN_WINDOW_NAMED:
-		case PROMQL_FN_WINDOW_SCALAR:
-			return promql_window_sql(cx, node);
-		case PROMQL_FN_VECTOR:
-			x.sql = psprintf("SELECT '{}'::prom.labels AS labels, prom._vector(%s, %d) AS vals",
-							 promql_scalar_sql(cx, linitial(node->args)), cx->steps.n);
-			return x;
-		case PROMQL_FN_HISTOGRAM_QUANTILE:
-			return promql_histogram_quantile_sql(cx, node);
-		case PROMQL_FN_NONE:
-		case PROMQL_FN_TIME:
-		case PROMQL_FN_SCALAR:
-			break;
-	}
-	promql_unsupported(cx->query->text, node->start, "function \"%s\"", node->function->name);
 }
 
 /* An operator between a vector and a scalar. */
@@ -198,8 +157,8 @@ promql_keeps_name(const PromqlNode *node)
 	return promql_op_is_comparison(node->op) && !node->returns_bool;
 }
 
-static char *
-number_sql(double number)
+char *
+promql_number_sql(double number)
 {
 	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
 

@@ -25,7 +25,6 @@ static PromqlVector over_sql(PromqlContext *cx, PromqlNode *subquery, const char
 static PromqlVector subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
 static bool subquery_steps(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
 static PromqlNames selector_names(const PromqlNode *node);
-static PromqlNode *without_parens(PromqlNode *node);
 static PromSteps reference_steps(const PromqlContext *cx, const PromqlNode *node);
 static char *windows_sql(PromqlContext *cx, PromSteps steps, int64 range_ms, const char *scalar);
 static int64 last_ms(PromSteps steps);
@@ -53,7 +52,7 @@ promql_window_sql(PromqlContext *cx, PromqlNode *node)
 		if (arg->type == PROMQL_MATRIX)
 			range = arg;
 		else
-			scalar = without_parens(arg);
+			scalar = promql_without_parens(arg);
 	}
 	x = promql_range_sql(cx, range, node->function->sql, scalar, keep_name);
 	return keep_name ? x : promql_check_names(x, false);
@@ -62,7 +61,7 @@ promql_window_sql(PromqlContext *cx, PromqlNode *node)
 PromqlVector
 promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, PromqlNode *scalar, bool keep_name)
 {
-	range = without_parens(range);
+	range = promql_without_parens(range);
 	if (range->tag == PROMQL_SUBQUERY)
 		return over_sql(cx, range, name, scalar, keep_name);
 	return leaf_sql(cx, range, range->range_ms, name, scalar, keep_name);
@@ -75,7 +74,7 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 	PromScanRange range;
 	StringInfoData out;
 
-	node = without_parens(node);
+	node = promql_without_parens(node);
 	if (node->tag == PROMQL_SUBQUERY)
 	{
 		char	   *inner = subquery_sql(cx, node, &steps).sql;
@@ -209,8 +208,8 @@ subquery_steps(PromqlContext *cx, PromqlNode *node, PromSteps *steps)
 
 /* ---- what they share ---- */
 
-static PromqlNode *
-without_parens(PromqlNode *node)
+PromqlNode *
+promql_without_parens(PromqlNode *node)
 {
 	while (node->tag == PROMQL_PAREN)
 		node = node->left;

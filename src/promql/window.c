@@ -210,6 +210,7 @@ finish_window(FunctionCallInfo fcinfo, PromqlWindowFn fn, bool keep_stale)
 	PG_FUNCTION_INFO_V1(prom_window_##name)
 
 WINDOW_FINAL(instant, true);
+WINDOW_FINAL(timestamp, true);
 WINDOW_FINAL(rate, false);
 WINDOW_FINAL(increase, false);
 WINDOW_FINAL(delta, false);

@@ -59,6 +59,7 @@ extern PromVals *promql_window_eval(int n, const int64 *t_ms, const double *v, c
 									int64 range_ms, PromqlWindowFn fn, const PromqlWindowScalar *scalar);
 
 extern bool promql_window_instant(PromqlWindow *w, double *result);
+extern bool promql_window_timestamp(PromqlWindow *w, double *result);
 extern bool promql_window_rate(PromqlWindow *w, double *result);
 extern bool promql_window_increase(PromqlWindow *w, double *result);
 extern bool promql_window_delta(PromqlWindow *w, double *result);

@@ -319,3 +319,11 @@ promql_window_instant(PromqlWindow *w, double *result)
 	*result = w->v[w->end - 1];
 	return !prom_is_stale(*result);
 }
+
+/* The time of what promql_window_instant takes, in seconds */
+bool
+promql_window_timestamp(PromqlWindow *w, double *result)
+{
+	*result = (double) w->t_ms[w->end - 1] / 1000;
+	return !prom_is_stale(w->v[w->end - 1]);
+}
