@@ -48,6 +48,33 @@ CALL prom.merge();
 SELECT t_ms, value FROM prom.samples_of('g{n="1"}') WHERE t_ms IN (1001, 2001, 100001, 200001) ORDER BY 1;
 SELECT count(*) FROM prom.samples_of('g');
 
+-- ... and so it does where an older small row is merged again after a full one was written
+CREATE PROCEDURE pg_temp.full_row(value float8) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM prom.ingest(ARRAY[pg_temp.body(pg_temp.series(ARRAY['__name__', 'order'],
+		(SELECT array_agg(i * 1000 ORDER BY i) FROM generate_series(1, 2000) i),
+		(SELECT array_agg(CASE WHEN i IN (1, 2000) THEN value ELSE sqrt(i) END ORDER BY i) FROM generate_series(1, 2000) i)))]);
+	PERFORM prom._merge_step(0::int2, 1000);
+END $$;
+CREATE PROCEDURE pg_temp.small_rows(first int, last int, t_ms int8, value float8) LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN first..last LOOP
+		PERFORM prom.ingest(ARRAY[pg_temp.body(pg_temp.series(ARRAY['__name__', 'order'], ARRAY[t_ms, 5000000 + i], ARRAY[value, i]))]);
+		PERFORM prom._merge_step(0::int2, 1000);
+	END LOOP;
+END $$;
+CALL pg_temp.small_rows(1, 3, 1000, -1);
+CALL pg_temp.full_row(-2);
+SELECT t_ms, value FROM prom.samples_of('order') WHERE t_ms IN (1000, 2000000) ORDER BY 1;
+CALL pg_temp.small_rows(4, 12, 4000000, -3);
+SELECT t_ms, value FROM prom.samples_of('order') WHERE t_ms IN (1000, 2000000) ORDER BY 1;
+CALL pg_temp.small_rows(13, 16, 2000000, -4);
+CALL pg_temp.small_rows(17, 19, 4000000, -5);
+CALL pg_temp.full_row(-6);
+SELECT t_ms, value FROM prom.samples_of('order') WHERE t_ms IN (1000, 2000000) ORDER BY 1;
+CALL pg_temp.small_rows(20, 100, 4000000, -7);
+SELECT t_ms, value FROM prom.samples_of('order') WHERE t_ms IN (1000, 2000000, 4000000) ORDER BY 1;
+
 -- a second merge of a shard does nothing while the first is under way; no shard, no work
 SELECT prom._merge_step(0::int2, 1000), prom._merge_step(7::int2, 1000);
 
