@@ -7,7 +7,9 @@
  * generation, these and all of lower generations are taken in as well and make rows of the next.
  * A row that is full is never taken again; so that it cannot stand between an older small row and a
  * later merge of that, rows become full only where all small rows of the block and day are taken in.
- * Then the pieces are written as rows of prom.warm.
+ * Then the pieces are written as rows of prom.warm.  A step makes rows of so many days at most; what
+ * belongs to others goes back to prom.fresh, for the next step: each new day is a partition, and a
+ * transaction that made thousands would run out of locks, again and again.
  *
  * Invariants.  A sample is visible at every moment through exactly one row: taking and writing are
  * one transaction.  Of two samples with one timestamp the later commit wins: a step takes fresh rows
@@ -19,6 +21,8 @@
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -30,6 +34,7 @@
 #include "common/compat.h"
 #include "store/private.h"
 
+#define STEP_DAYS		64		/* days that get rows in one step */
 #define FAN_IN			8		/* rows of one generation that make one of the next */
 #define GEN_FULL		127		/* never merged again */
 #define ROW_BYTES		7600	/* a row is cut at this size: it stays in the page */
@@ -88,7 +93,9 @@ typedef struct BlockState
 } BlockState;
 
 static bool lock_merge(int16 shard);
-static int	take_fresh(int16 shard, int max_rows, PromMerge *merge);
+static int	take_fresh(int16 shard, int max_rows, PromMerge *merge, int64 *last_seq);
+static void merge_days(int16 shard, int64 last_seq, Pieces *pieces);
+static void put_back(int16 shard, int64 seq, Piece *first, int n);
 static void make_pieces(int16 shard, PromMerge *merge, Pieces *out);
 static void add_run(Filling *f, int16 shard, int32 sid, int n, const int64 *t_ms,
 					const double *values, Pieces *out);
@@ -108,35 +115,28 @@ prom_merge_step(PG_FUNCTION_ARGS)
 	int16		shard = PG_GETARG_INT16(0);
 	int			max_rows = PG_GETARG_INT32(1);
 	int			taken;
+	int64		last_seq;
 	PromMerge	merge;
 	Pieces		pieces = {0};
-	int			fresh_pieces;
 
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a merge cannot run in a transaction that is REPEATABLE READ or SERIALIZABLE"),
+				 errdetail("It must see what the merge before it has committed."),
+				 errhint("Use READ COMMITTED.")));
 	if (!lock_merge(shard))
 		PG_RETURN_INT32(0);
 	SPI_connect();
 	prom_merge_init(&merge, CurrentMemoryContext);
-	taken = take_fresh(shard, max_rows, &merge);
+	taken = take_fresh(shard, max_rows, &merge, &last_seq);
 	if (taken > 0)
 	{
 		pieces.cxt = CurrentMemoryContext;
 		pieces.may_be_full = true;
 		make_pieces(shard, &merge, &pieces);
 		qsort(pieces.piece, pieces.n, sizeof(Piece), compare_pieces);
-
-		/* Day by day: partitions first, then what there is to be merged further. */
-		fresh_pieces = pieces.n;
-		for (int first = 0, next; first < fresh_pieces; first = next)
-		{
-			int64		day_ms = pieces.piece[first].day_ms;
-			Oid			type = INT8OID;
-			Datum		arg = Int64GetDatum(day_ms);
-
-			for (next = first; next < fresh_pieces && pieces.piece[next].day_ms == day_ms;)
-				next++;
-			execute("SELECT prom._make_day($1)", 1, &type, &arg, SPI_OK_SELECT);
-			raise_generations(shard, &pieces.piece[first], next - first, &pieces);
-		}
+		merge_days(shard, last_seq, &pieces);
 		write_warm(shard, &pieces);
 	}
 	SPI_finish();
@@ -153,7 +153,7 @@ lock_merge(int16 shard)
 
 /* Delete the oldest fresh rows, with their chunks as input of the merge; returns how many. */
 static int
-take_fresh(int16 shard, int max_rows, PromMerge *merge)
+take_fresh(int16 shard, int max_rows, PromMerge *merge, int64 *last_seq)
 {
 	Oid			types[] = {INT2OID, INT4OID};
 	Datum		args[] = {Int16GetDatum(shard), Int32GetDatum(max_rows)};
@@ -161,6 +161,7 @@ take_fresh(int16 shard, int max_rows, PromMerge *merge)
 	execute("DELETE FROM prom.fresh f WHERE f.shard = $1 AND f.seq <= ("
 			"SELECT pg_catalog.max(o.seq) FROM (SELECT seq FROM prom.fresh WHERE shard = $1 ORDER BY seq LIMIT $2) o"
 			") RETURNING f.seq, f.data", 2, types, args, SPI_OK_DELETE_RETURNING);
+	*last_seq = 0;
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
@@ -169,8 +170,56 @@ take_fresh(int16 shard, int max_rows, PromMerge *merge)
 		Datum		data = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull);
 
 		prom_merge_add(merge, DatumGetPromChunkP(data), seq);
+		*last_seq = Max(*last_seq, seq);
 	}
 	return (int) SPI_processed;
+}
+
+/* Day by day: the partition, then what there is to be merged further. */
+static void
+merge_days(int16 shard, int64 last_seq, Pieces *pieces)
+{
+	int			n = pieces->n;
+	int			days = 0;
+
+	for (int first = 0, next; first < n; first = next)
+	{
+		int64		day_ms = pieces->piece[first].day_ms;
+		Oid			type = INT8OID;
+		Datum		arg = Int64GetDatum(day_ms);
+
+		if (days++ == STEP_DAYS)
+		{
+			put_back(shard, last_seq, &pieces->piece[first], n - first);
+			break;
+		}
+		for (next = first; next < n && pieces->piece[next].day_ms == day_ms;)
+			next++;
+		execute("SELECT prom._make_day($1)", 1, &type, &arg, SPI_OK_SELECT);
+		raise_generations(shard, &pieces->piece[first], next - first, pieces);
+	}
+}
+
+/* Pieces become fresh rows again; with the last seq that was taken they are still the oldest. */
+static void
+put_back(int16 shard, int64 seq, Piece *first, int n)
+{
+	Relation	rel = prom_store_open_for_insert("fresh");
+
+	for (int i = 0; i < n; i++)
+	{
+		Piece	   *p = &first[i];
+		PromFreshRow row = {.t_min = p->t_min, .t_max = p->t_max, .samples = p->samples, .seq = seq};
+		PromChunkReader r = {0};
+
+		CHECK_FOR_INTERRUPTS();
+		prom_chunk_open(&r, p->data);
+		row.sid_min = r.sids[0];
+		row.sid_max = r.sids[r.nseries - 1];
+		prom_store_insert_fresh(rel, shard, &row, p->data);
+		p->data = NULL;
+	}
+	table_close(rel, NoLock);
 }
 
 /* Cut what a merge yields into pieces: by block, by day, by size. */

@@ -75,6 +75,39 @@ SELECT t_ms, value FROM prom.samples_of('order') WHERE t_ms IN (1000, 2000000) O
 CALL pg_temp.small_rows(20, 100, 4000000, -7);
 SELECT t_ms, value FROM prom.samples_of('order') WHERE t_ms IN (1000, 2000000, 4000000) ORDER BY 1;
 
+-- one body with samples of 150 days: a step makes partitions for 64 of them and leaves the rest for the next
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,spread}',
+	(SELECT array_agg(d * 86400000 ORDER BY d) FROM generate_series(1000, 1149::int8) d), (SELECT array_agg(d ORDER BY d) FROM generate_series(1000, 1149::int8) d)),
+	pg_temp.series('{__name__,spread,b,x}', (SELECT array_agg(d * 86400000 ORDER BY d) FROM generate_series(1000, 1149::int8) d), (SELECT array_agg(d ORDER BY d) FROM generate_series(1000, 1149::int8) d)))]);
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,spread}', '{99273600000}', '{-1}'))]);
+SELECT prom._merge_step(0::int2, 1);
+SELECT count(*) FROM pg_inherits WHERE inhparent = 'prom.warm'::regclass AND inhrelid::regclass::text ~ 'warm_197[23]';
+SELECT count(*), count(DISTINCT (labels, t_ms)), count(*) FILTER (WHERE value = t_ms / 86400000) FROM prom.samples_of('spread');
+CALL prom.merge();
+SELECT count(*) AS fresh FROM prom.fresh;
+SELECT count(*) FROM pg_inherits WHERE inhparent = 'prom.warm'::regclass AND inhrelid::regclass::text ~ 'warm_197[23]';
+SELECT count(*), count(DISTINCT (labels, t_ms)), count(*) FILTER (WHERE value = t_ms / 86400000) FROM prom.samples_of('spread');
+DO $$ DECLARE r regclass; BEGIN
+	FOR r IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'prom.warm'::regclass AND inhrelid::regclass::text ~ 'warm_197[23]' LOOP
+		EXECUTE format('DROP TABLE %s', r);
+	END LOOP;
+END $$;
+
+-- a merge sees what is committed now: it insists on that itself, whatever the default is
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT prom._merge_step(0::int2, 1000);
+ROLLBACK;
+SET default_transaction_isolation = 'serializable';
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,g,n,1}', '{1}', '{1}'))]);
+CALL prom.merge();
+RESET default_transaction_isolation;
+SELECT count(*) AS fresh FROM prom.fresh;
+
+-- days that have no name
+SELECT prom._make_day(-1);
+SELECT prom._make_day(253402300800000);
+SELECT prom._make_day(NULL);
+
 -- a second merge of a shard does nothing while the first is under way; no shard, no work
 SELECT prom._merge_step(0::int2, 1000), prom._merge_step(7::int2, 1000);
 
