@@ -37,6 +37,7 @@
 #include "wire/wire.h"
 
 #define BODY_CAP		(32 * 1024 * 1024)	/* bytes, after snappy */
+#define METADATA_MAX	50000	/* of one body: each takes much more memory than its bytes */
 #define STRIPE_BITS		12
 #define ROW_BYTES		7400	/* a row is cut at this size: with its header it stays in the page */
 #define ROW_MAX_BYTES	7800	/* and before this, should the next series take the most it can */
@@ -81,7 +82,7 @@ static void decode_body(Batch *batch, const bytea *body, Outcome *out);
 static void add_series(Batch *batch, const PromWriteSeries *s, Outcome *out);
 static bool find_series(Batch *batch, const PromWriteSeries *s, int32 *sid, Outcome *out);
 static PromLabels *series_labels(const PromWriteSeries *s, char **reason);
-static void add_metadata(Batch *batch, const PromWriteMetadata *m);
+static void add_metadata(Batch *batch, const PromWriteMetadata *m, int before, Outcome *out);
 static void resolve_series(Batch *batch);
 static size_t sort_samples(Batch *batch);
 static void write_fresh(Relation rel, const Sample *samples, size_t n);
@@ -190,7 +191,7 @@ decode_body(Batch *batch, const bytea *body, Outcome *out)
 		if (item == PROM_WRITE_SERIES)
 			add_series(batch, &series, out);
 		else if (item == PROM_WRITE_METADATA)
-			add_metadata(batch, &metadata);
+			add_metadata(batch, &metadata, metadata_before, out);
 		else
 		{
 			batch->n = samples_before;
@@ -317,11 +318,17 @@ series_labels(const PromWriteSeries *s, char **reason)
 	return labels;
 }
 
+/* "before": how many there were before this body. */
 static void
-add_metadata(Batch *batch, const PromWriteMetadata *m)
+add_metadata(Batch *batch, const PromWriteMetadata *m, int before, Outcome *out)
 {
 	PromWriteMetadata copy = *m;
 
+	if (batch->nmetadata - before >= METADATA_MAX)
+	{
+		refuse(out, psprintf("more than %d metadata entries in one body", METADATA_MAX));
+		return;
+	}
 	if (m->family_len == 0 || !pg_verify_mbstr(PG_UTF8, m->family, m->family_len, true) ||
 		!pg_verify_mbstr(PG_UTF8, m->help, m->help_len, true) ||
 		!pg_verify_mbstr(PG_UTF8, m->unit, m->unit_len, true))

@@ -105,6 +105,11 @@ SELECT samples, error FROM prom.ingest(ARRAY[(SELECT pg_temp.body(VARIADIC array
 	GROUP BY n ORDER BY n) y)]);
 SELECT pg_relation_size(reltoastrelid) AS toasted, reltoastrelid <> 0 AS possible FROM pg_class WHERE oid = 'prom.fresh'::regclass;
 
+-- metadata is bounded: an entry of five bytes takes some hundred times that
+SELECT * FROM prom.ingest(ARRAY[pg_temp.snappy(decode(repeat('1a03120161', 50002), 'hex'))]);
+SELECT family, type, help, unit FROM prom.metadata;
+TRUNCATE prom.metadata;
+
 -- who may not insert may not lock either
 CREATE ROLE regress_prom_nobody;
 SET ROLE regress_prom_nobody;
