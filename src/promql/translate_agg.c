@@ -20,6 +20,9 @@ promql_aggregate_sql(PromqlContext *cx, PromqlNode *node)
 		case PROMQL_MIN:
 		case PROMQL_MAX:
 		case PROMQL_COUNT:
+		case PROMQL_GROUP:
+		case PROMQL_STDVAR:
+		case PROMQL_STDDEV:
 			break;
 		default:
 			promql_unsupported(cx->query->text, node->start, "aggregation \"%s\"", promql_agg_name(node->agg));

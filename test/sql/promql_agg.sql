@@ -36,7 +36,7 @@ SELECT prom._agg_final(prom._agg_state_in('AQQAAAACAAAAAwAAAAA=')) AS count;
 SELECT prom._agg_state_in('AQQAAAACAAAAAwAAAAA=')::text AS same, prom._agg_state_send('AQQAAAACAAAAAwAAAAA=');
 SELECT prom._agg_final('AQAAAAABQBQAAAAAAAAAAAAAAAAAAAAAAAI=') AS sum, 'AQAAAAABQBQAAAAAAAAAAAAAAAAAAAAAAAI='::prom._agg_state::text AS same;
 SELECT 'AQQAAAACAAAAAwAA'::prom._agg_state;
-SELECT 'AQcAAAACAAAAAwAAAAA='::prom._agg_state;
+SELECT 'AX8AAAACAAAAAwAAAAA='::prom._agg_state;
 SELECT 'AgQAAAACAAAAAwAAAAA='::prom._agg_state;
 SELECT 'AQR/////AAAAAwAAAAA='::prom._agg_state;
 SELECT ''::prom._agg_state;
