@@ -162,3 +162,112 @@ CREATE AGGREGATE prom._group_compare(op text, l prom.vals, r prom.vals, returns_
 	PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE prom._group_compare(text, prom.vals, prom.vals, bool) IS 'like prom._group_arith, for comparisons';
+
+-- Aggregations that need all values of a group.
+
+CREATE TYPE prom._agg_rows;
+
+CREATE FUNCTION prom._agg_rows_in(cstring) RETURNS prom._agg_rows
+	AS 'MODULE_PATHNAME', 'prom_agg_rows_in' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._agg_rows_in(cstring) IS 'input';
+
+CREATE FUNCTION prom._agg_rows_out(prom._agg_rows) RETURNS cstring
+	AS 'MODULE_PATHNAME', 'prom_agg_rows_out' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._agg_rows_out(prom._agg_rows) IS 'output';
+
+CREATE FUNCTION prom._agg_rows_recv(internal) RETURNS prom._agg_rows
+	AS 'MODULE_PATHNAME', 'prom_agg_rows_recv' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._agg_rows_recv(internal) IS 'binary input';
+
+CREATE FUNCTION prom._agg_rows_send(prom._agg_rows) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'prom_agg_rows_send' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._agg_rows_send(prom._agg_rows) IS 'binary output';
+
+CREATE TYPE prom._agg_rows (
+	INPUT = prom._agg_rows_in,
+	OUTPUT = prom._agg_rows_out,
+	RECEIVE = prom._agg_rows_recv,
+	SEND = prom._agg_rows_send,
+	ALIGNMENT = double,
+	STORAGE = extended
+);
+COMMENT ON TYPE prom._agg_rows IS 'state of an aggregate that keeps the values of all series of its group';
+
+CREATE TYPE prom._value_count AS (value text, vals prom.vals);
+COMMENT ON TYPE prom._value_count IS 'how many series have this value, at every step';
+
+CREATE FUNCTION prom._agg_rows_combine(prom._agg_rows, prom._agg_rows) RETURNS prom._agg_rows
+	AS 'MODULE_PATHNAME', 'prom_agg_rows_combine' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._agg_rows_combine(prom._agg_rows, prom._agg_rows) IS 'combines two states';
+
+CREATE FUNCTION prom._agg_quantile_add(prom._agg_rows, prom.vals, prom.vals) RETURNS prom._agg_rows
+	AS 'MODULE_PATHNAME', 'prom_agg_quantile_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._agg_quantile_add(prom._agg_rows, prom.vals, prom.vals) IS 'transition function of prom._agg_quantile';
+
+CREATE FUNCTION prom._agg_quantile_final(prom._agg_rows) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_agg_quantile_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION prom._agg_quantile_final(prom._agg_rows) IS 'final function of prom._agg_quantile';
+
+CREATE AGGREGATE prom._agg_quantile(vals prom.vals, phi prom.vals) (
+	SFUNC = prom._agg_quantile_add,
+	STYPE = prom._agg_rows,
+	SSPACE = 65536,
+	FINALFUNC = prom._agg_quantile_final,
+	COMBINEFUNC = prom._agg_rows_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._agg_quantile(prom.vals, prom.vals) IS 'PromQL quantile over series, step by step';
+
+CREATE FUNCTION prom._agg_topk_add(prom._agg_rows, prom.labels, prom.vals, prom.vals) RETURNS prom._agg_rows
+	AS 'MODULE_PATHNAME', 'prom_agg_topk_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._agg_topk_add(prom._agg_rows, prom.labels, prom.vals, prom.vals) IS 'transition function of prom._agg_topk';
+
+CREATE FUNCTION prom._agg_bottomk_add(prom._agg_rows, prom.labels, prom.vals, prom.vals) RETURNS prom._agg_rows
+	AS 'MODULE_PATHNAME', 'prom_agg_bottomk_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._agg_bottomk_add(prom._agg_rows, prom.labels, prom.vals, prom.vals) IS 'transition function of prom._agg_bottomk';
+
+CREATE FUNCTION prom._agg_topk_final(prom._agg_rows) RETURNS prom.labeled_vals[]
+	AS 'MODULE_PATHNAME', 'prom_agg_topk_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION prom._agg_topk_final(prom._agg_rows) IS 'final function of prom._agg_topk and prom._agg_bottomk';
+
+CREATE AGGREGATE prom._agg_topk(labels prom.labels, vals prom.vals, k prom.vals) (
+	SFUNC = prom._agg_topk_add,
+	STYPE = prom._agg_rows,
+	SSPACE = 16384,
+	FINALFUNC = prom._agg_topk_final,
+	COMBINEFUNC = prom._agg_rows_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._agg_topk(prom.labels, prom.vals, prom.vals) IS 'PromQL topk: the series that have the k greatest values, step by step';
+
+CREATE AGGREGATE prom._agg_bottomk(labels prom.labels, vals prom.vals, k prom.vals) (
+	SFUNC = prom._agg_bottomk_add,
+	STYPE = prom._agg_rows,
+	SSPACE = 16384,
+	FINALFUNC = prom._agg_topk_final,
+	COMBINEFUNC = prom._agg_rows_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._agg_bottomk(prom.labels, prom.vals, prom.vals) IS 'PromQL bottomk: the series that have the k least values, step by step';
+
+CREATE FUNCTION prom._topk_limit(k prom.vals) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_topk_limit' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._topk_limit(prom.vals) IS 'k, if it can be one: an error if it is no number; NULL if it is below 1 at all steps';
+
+CREATE FUNCTION prom._agg_count_values_add(prom._agg_rows, prom.vals) RETURNS prom._agg_rows
+	AS 'MODULE_PATHNAME', 'prom_agg_count_values_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._agg_count_values_add(prom._agg_rows, prom.vals) IS 'transition function of prom._agg_count_values';
+
+CREATE FUNCTION prom._agg_count_values_final(prom._agg_rows) RETURNS prom._value_count[]
+	AS 'MODULE_PATHNAME', 'prom_agg_count_values_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION prom._agg_count_values_final(prom._agg_rows) IS 'final function of prom._agg_count_values';
+
+CREATE AGGREGATE prom._agg_count_values(vals prom.vals) (
+	SFUNC = prom._agg_count_values_add,
+	STYPE = prom._agg_rows,
+	SSPACE = 65536,
+	FINALFUNC = prom._agg_count_values_final,
+	COMBINEFUNC = prom._agg_rows_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._agg_count_values(prom.vals) IS 'PromQL count_values: each value with the number of series that have it';
