@@ -4,8 +4,9 @@
  *
  * First the right side's rows are merged (prom._one_side), then each row of the left side meets the
  * merged right side (prom._match_arith, _match_compare, _match_filter).  At each step at most one row
- * of either side may be there.  A second row on the right is an error by itself; on the left only if
- * the right has a partner for it, and before a comparison is looked at.  States are "internal" and live
+ * of either side may be there.  A second row on the right is an error unless the left side, of whatever
+ * signature, has nothing at that step; on the left only if the right has a partner for it, and before a
+ * comparison is looked at.  States are "internal" and live
  * in the aggregate's context; results do not depend on the order of rows, only the choice of the two
  * series that an error names does.
  */
@@ -103,10 +104,12 @@ new_one_side(const PromLabels *labels, const PromVals *v)
 }
 
 static void
-add_right(OneSide *s, const PromLabels *sig, const PromLabels *labels, const PromVals *v)
+add_right(OneSide *s, const PromLabels *sig, const PromLabels *labels, const PromVals *v, const PromVals *left)
 {
 	if (v->nsteps != s->merged->nsteps)
 		elog(ERROR, "operands have %d and %d steps", s->merged->nsteps, v->nsteps);
+	if (left != NULL && left->nsteps != v->nsteps)
+		elog(ERROR, "operands have %d and %d steps", left->nsteps, v->nsteps);
 	if (s->owner == NULL)
 		s->owner = palloc0(sizeof(int) * v->nsteps);
 	if (s->nrows == s->size)
@@ -119,7 +122,7 @@ add_right(OneSide *s, const PromLabels *sig, const PromLabels *labels, const Pro
 	{
 		if (!prom_vals_has(v, i))
 			continue;
-		if (prom_vals_has(s->merged, i))
+		if (prom_vals_has(s->merged, i) && left != NULL && prom_vals_has(left, i))
 			raise_right_duplicate(sig, s->labels[s->owner[i]], labels);
 		prom_vals_set(s->merged, i, v->v[i]);
 		s->owner[i] = s->nrows;
@@ -127,7 +130,7 @@ add_right(OneSide *s, const PromLabels *sig, const PromLabels *labels, const Pro
 	s->nrows++;
 }
 
-/* prom._one_side(sig, labels, v) */
+/* prom._one_side(sig, labels, v, left): "left" is present where any row of the left side is, or NULL. */
 Datum
 prom_one_side_add(PG_FUNCTION_ARGS)
 {
@@ -146,7 +149,7 @@ prom_one_side_add(PG_FUNCTION_ARGS)
 		if (s == NULL)
 			s = new_one_side(labels, v);
 		else
-			add_right(s, sig, labels, v);
+			add_right(s, sig, labels, v, PG_ARGISNULL(4) ? NULL : PG_GETARG_PROM_VALS_P(4));
 		MemoryContextSwitchTo(old);
 	}
 	if (s == NULL)

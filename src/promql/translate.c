@@ -101,7 +101,7 @@ scalar_call_sql(PromqlContext *cx, PromqlNode *node)
 	promql_unsupported(cx->query->text, node->start, "function \"%s\"", node->function->name);
 }
 
-/* A range selector as the whole query: its raw samples. */
+/* A range selector as the whole query: its raw samples, sorted as every matrix is. */
 char *
 promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 {
@@ -116,6 +116,7 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range,
 				  psprintf("prom._samples(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ")",
 						   range.from_ms, range.to_ms));
+	appendStringInfoString(&out, "\nORDER BY s.labels");
 	return out.data;
 }
 

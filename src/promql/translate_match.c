@@ -5,7 +5,9 @@
  * Both sides get a signature, the labels to match on.  The right side is folded to one row per
  * signature (two series of it at one step are an error), the left side joined to it, and an aggregate
  * per signature computes the result: it sees all left series of the signature and so can tell when two
- * of them would match at one step.
+ * of them would match at one step.  The left side is read twice, and materialized for that: where it is
+ * empty, two series on the right are no error.  "OFFSET 0" keeps what is known of the left side's signatures from
+ * choosing among those of the right: two series of one are an error even if nobody matches it.
  */
 #include "postgres.h"
 
@@ -64,18 +66,20 @@ match_sql(PromqlContext *cx, PromqlNode *node, const char *result, const char *l
 	char	   *l = promql_vector_sql(cx, node->left).sql;
 	char	   *r = promql_vector_sql(cx, node->right).sql;
 
-	return psprintf("SELECT %s\n"
-					"FROM (\n"
+	return psprintf("WITH l AS MATERIALIZED (\n"
 					"SELECT %s AS sig, %s%sx.vals\n"
-					"FROM (\n%s) AS x) AS l\n"
+					"FROM (\n%s) AS x)\n"
+					"SELECT %s\n"
+					"FROM l\n"
 					"JOIN (\n"
-					"SELECT y.sig, prom._one_side(y.sig, y.labels, y.vals) AS vals\n"
+					"SELECT y.sig, prom._one_side(y.sig, y.labels, y.vals, (SELECT prom._agg_count(l.vals) FROM l)) AS vals\n"
 					"FROM (\n"
 					"SELECT %s AS sig, x.labels, x.vals\n"
 					"FROM (\n%s) AS x) AS y\n"
-					"GROUP BY y.sig) AS r ON r.sig OPERATOR(prom.=) l.sig\n"
+					"GROUP BY y.sig\n"
+					"OFFSET 0) AS r ON r.sig OPERATOR(prom.=) l.sig\n"
 					"GROUP BY l.sig",
-					result, sig, left_labels ? left_labels : "", left_labels ? " AS labels, " : "", l, sig, r);
+					sig, left_labels ? left_labels : "", left_labels ? " AS labels, " : "", l, result, sig, r);
 }
 
 static char *

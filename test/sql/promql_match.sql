@@ -4,15 +4,18 @@ CREATE TEMP TABLE r (sig prom.labels, labels prom.labels, v prom.vals);
 INSERT INTO r VALUES
   ('{}', '{__name__="up", job="b"}', '[1 _ _]'), ('{}', '{__name__="up", job="a"}', '[_ 2 _]'), ('{}', '{__name__="up", job="c"}', NULL),
   ('{x="1"}', '{x="1", y="2"}', '[_ 5 _]');
-SELECT sig, prom._one_side(sig, labels, v) FROM r GROUP BY sig ORDER BY sig;
-SELECT prom._one_side(sig, labels, v) IS NULL AS nothing FROM r WHERE v IS NULL;
+SELECT sig, prom._one_side(sig, labels, v, '[1 1 1]') FROM r GROUP BY sig ORDER BY sig;
+SELECT prom._one_side(sig, labels, v, '[1 1 1]') IS NULL AS nothing FROM r WHERE v IS NULL;
 
 -- the error names signature and series, these in order of their text
-SELECT prom._one_side('{}', l, '[_ 1]') FROM unnest('{"{__name__=\"dup_metric\", label=\"beta\"}","{__name__=\"dup_metric\", label=\"alpha\"}"}'::prom.labels[]) l;
-SELECT prom._one_side('{job="x"}', labels, v)
+SELECT prom._one_side('{}', l, '[_ 1]', '[_ 7]') FROM unnest('{"{__name__=\"dup_metric\", label=\"beta\"}","{__name__=\"dup_metric\", label=\"alpha\"}"}'::prom.labels[]) l;
+SELECT prom._one_side('{job="x"}', labels, v, '[1 1 1]')
   FROM (VALUES ('{n="1"}'::prom.labels, '[1 _ _]'::prom.vals), ('{n="2"}', '[_ 1 _]'), ('{n="3"}', '[_ _ 1]'), ('{n="4"}', NULL), ('{n="5"}', '[_ 1 _]')) q(labels, v);
-SELECT prom._one_side('{}', '{}', x) FROM unnest('{[1],[_ 2]}'::prom.vals[]) x;
-SELECT prom._one_side(NULL, '{}', '[1]');
+SELECT prom._one_side('{}', '{}', x, '[1]') FROM unnest('{[1],[_ 2]}'::prom.vals[]) x;
+SELECT prom._one_side(NULL, '{}', '[1]', '[1]');
+-- no error where the left side has nothing
+SELECT prom._one_side('{}', l, '[1 1 _]', '[_ _ 1]'), prom._one_side('{}', l, '[1 1 _]', NULL) FROM unnest('{"{a=\"1\"}","{a=\"2\"}"}'::prom.labels[]) l;
+SELECT prom._one_side('{}', l, '[1 1 _]', '[1]') FROM unnest('{"{a=\"1\"}","{a=\"2\"}"}'::prom.labels[]) l;
 
 -- arithmetic: left rows that take turns are one result; alone they may share steps
 SELECT prom._match_arith('+', l, '[10 20 _]') FROM unnest('{[1 _ 3],[_ 2 4]}'::prom.vals[]) l;
