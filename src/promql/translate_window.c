@@ -80,7 +80,8 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 		char	   *inner = subquery_sql(cx, node, &steps).sql;
 
 		return psprintf("SELECT x.labels, prom._steps_chunk(x.vals, " INT64_FORMAT ", " INT64_FORMAT ") AS samples\n"
-						"FROM (\n%s) AS x",
+						"FROM (\n%s) AS x\n"
+						"ORDER BY x.labels",
 						steps.start_ms, steps.step_ms, inner);
 	}
 	range.to_ms = reference_steps(cx, node).start_ms;
@@ -90,6 +91,7 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 	prom_scan_sql(&out, node->matchers, node->nmatchers, range,
 				  psprintf("prom._samples(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ")",
 						   range.from_ms, range.to_ms));
+	appendStringInfoString(&out, "\nORDER BY s.labels");
 	return out.data;
 }
 
