@@ -103,6 +103,12 @@ AS 'MODULE_PATHNAME', 'prom_merge_step';
 COMMENT ON FUNCTION prom._merge_step(int2, int4) IS
 'Merges the oldest fresh rows of a shard, about max_rows of them, into warm rows within the calling transaction; returns how many it took. What falls on more than 64 days stays fresh for the next step. 0: none there, or another merge of this shard is under way.';
 
+CREATE FUNCTION prom._lock_merge(shard int2) RETURNS void
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'prom_lock_merge';
+COMMENT ON FUNCTION prom._lock_merge(int2) IS
+'Waits for a merge of the shard to end and keeps others from beginning until the end of the transaction.';
+
 CREATE PROCEDURE prom.merge()
 LANGUAGE plpgsql
 AS $$

@@ -76,7 +76,7 @@ BEGIN
 		'SELECT s.shard, array_agg(s.sid ORDER BY s.sid) FROM prom.series s WHERE ' || prom._selector_sql(selector, 's') || ' GROUP BY 1 ORDER BY 1'
 	LOOP
 		-- No merge may move samples while they are looked for.
-		PERFORM pg_advisory_xact_lock(1886547821, one);
+		PERFORM prom._lock_merge(one);
 		SELECT array_agg(DISTINCT h) INTO hit FROM (
 			SELECT unnest(prom._hits(f.data, wanted, from_ms, to_ms)) FROM prom.fresh f
 			WHERE f.shard = one AND f.t_max >= from_ms AND f.t_min <= to_ms
