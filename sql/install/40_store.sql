@@ -74,14 +74,20 @@ BEGIN
 			DETAIL = format('%s ms is before 1970 or after 9999.', t_ms);
 	END IF;
 	part := 'warm_' || to_char(timestamp '1970-01-01' + first / 86400000 * interval '1 day', 'YYYYMMDD');
-	IF to_regclass('prom.' || quote_ident(part)) IS NOT NULL THEN
+	IF (SELECT c.relispartition FROM pg_class c WHERE c.oid = to_regclass('prom.' || part)) THEN
 		RETURN false;
 	END IF;
 	-- What ATTACH takes anyway; whoever makes the same day now has made it after this.
 	LOCK TABLE prom.warm IN SHARE UPDATE EXCLUSIVE MODE;
-	IF to_regclass('prom.' || quote_ident(part)) IS NOT NULL THEN
+	-- A day that was detached keeps its name; the new one gets another.
+	IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+			WHERE i.inhparent = 'prom.warm'::regclass AND c.relname ~ ('^' || part || '(_[0-9]+)?$')) THEN
 		RETURN false;
 	END IF;
+	FOR i IN 2..1000 LOOP
+		EXIT WHEN to_regclass('prom.' || part) IS NULL;
+		part := substr(part, 1, 13) || '_' || i;
+	END LOOP;
 	-- Attached rather than created in place: this takes no lock that a reader would wait for.
 	EXECUTE format('CREATE TABLE prom.%I (LIKE prom.warm INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (t_min >= %s AND t_min < %s)) '
 		'WITH (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05)', part, first, first + 86400000);

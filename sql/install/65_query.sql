@@ -84,6 +84,7 @@ BEGIN
 			UNION ALL
 			SELECT unnest(prom._hits(w.data, wanted, from_ms, to_ms)) FROM prom.warm w
 			WHERE w.shard = one AND w.t_max >= from_ms AND w.t_min <= to_ms
+				AND w.t_min > greatest(from_ms, 0) - 86400000
 				AND w.block IN (SELECT DISTINCT u >> 6 FROM unnest(wanted) u)) x(h);
 		hit := coalesce(hit, '{}');
 		PERFORM prom._cut(one, hit, from_ms, to_ms);
@@ -125,7 +126,7 @@ BEGIN
 	WITH hit AS MATERIALIZED (
 		SELECT w.block, w.t_min, w.seq, prom._without(w.data, sids, from_ms, to_ms) AS rest FROM prom.warm w
 		WHERE w.shard = one AND w.block IN (SELECT DISTINCT u >> 6 FROM unnest(sids) u)
-			AND w.t_max >= from_ms AND w.t_min <= to_ms
+			AND w.t_max >= from_ms AND w.t_min <= to_ms AND w.t_min > greatest(from_ms, 0) - 86400000
 			AND prom._hits(w.data, sids, from_ms, to_ms) <> '{}'
 	), gone AS (
 		DELETE FROM prom.warm w USING hit h
