@@ -74,14 +74,20 @@ BEGIN
 			DETAIL = format('%s ms is before 1970 or after 9999.', t_ms);
 	END IF;
 	part := 'warm_' || to_char(timestamp '1970-01-01' + first / 86400000 * interval '1 day', 'YYYYMMDD');
-	IF to_regclass('prom.' || quote_ident(part)) IS NOT NULL THEN
+	IF (SELECT c.relispartition FROM pg_class c WHERE c.oid = to_regclass('prom.' || part)) THEN
 		RETURN false;
 	END IF;
 	-- What ATTACH takes anyway; whoever makes the same day now has made it after this.
 	LOCK TABLE prom.warm IN SHARE UPDATE EXCLUSIVE MODE;
-	IF to_regclass('prom.' || quote_ident(part)) IS NOT NULL THEN
+	-- A day that was detached keeps its name; the new one gets another.
+	IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+			WHERE i.inhparent = 'prom.warm'::regclass AND c.relname ~ ('^' || part || '(_[0-9]+)?$')) THEN
 		RETURN false;
 	END IF;
+	FOR i IN 2..1000 LOOP
+		EXIT WHEN to_regclass('prom.' || part) IS NULL;
+		part := substr(part, 1, 13) || '_' || i;
+	END LOOP;
 	-- Attached rather than created in place: this takes no lock that a reader would wait for.
 	EXECUTE format('CREATE TABLE prom.%I (LIKE prom.warm INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (t_min >= %s AND t_min < %s)) '
 		'WITH (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05)', part, first, first + 86400000);
@@ -102,6 +108,12 @@ SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'prom_merge_step';
 COMMENT ON FUNCTION prom._merge_step(int2, int4) IS
 'Merges the oldest fresh rows of a shard, about max_rows of them, into warm rows within the calling transaction; returns how many it took. What falls on more than 64 days stays fresh for the next step. 0: none there, or another merge of this shard is under way.';
+
+CREATE FUNCTION prom._lock_merge(shard int2) RETURNS void
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'prom_lock_merge';
+COMMENT ON FUNCTION prom._lock_merge(int2) IS
+'Waits for a merge of the shard to end and keeps others from beginning until the end of the transaction.';
 
 CREATE PROCEDURE prom.merge()
 LANGUAGE plpgsql

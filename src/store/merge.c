@@ -16,19 +16,21 @@
  * in the order of their seq, so what it leaves is later than what it takes; and of a block and day it
  * takes all rows of a generation and below, so what it leaves there is older than what it takes.
  *
- * Locking: an advisory lock per shard, held to the end of the transaction; a second merge of the
- * shard does nothing.  Readers are never blocked.
+ * Locking: a lock per shard, held to the end of the transaction; a second merge of the shard does
+ * nothing, a deletion waits.  Readers are never blocked.
  */
 #include "postgres.h"
 
 #include "access/table.h"
 #include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
 #include "common/compat.h"
@@ -92,7 +94,7 @@ typedef struct BlockState
 	int16		below;
 } BlockState;
 
-static bool lock_merge(int16 shard);
+static bool lock_merge(int16 shard, bool wait);
 static int	take_fresh(int16 shard, int max_rows, PromMerge *merge, int64 *last_seq);
 static void merge_days(int16 shard, int64 last_seq, Pieces *pieces);
 static void put_back(int16 shard, int64 seq, Piece *first, int n);
@@ -108,6 +110,7 @@ static void write_warm(int16 shard, const Pieces *pieces);
 static void execute(const char *sql, int nargs, const Oid *types, const Datum *args, int expected);
 
 PG_FUNCTION_INFO_V1(prom_merge_step);
+PG_FUNCTION_INFO_V1(prom_lock_merge);
 
 Datum
 prom_merge_step(PG_FUNCTION_ARGS)
@@ -125,7 +128,7 @@ prom_merge_step(PG_FUNCTION_ARGS)
 				 errmsg("a merge cannot run in a transaction that is REPEATABLE READ or SERIALIZABLE"),
 				 errdetail("It must see what the merge before it has committed."),
 				 errhint("Use READ COMMITTED.")));
-	if (!lock_merge(shard))
+	if (!lock_merge(shard, false))
 		PG_RETURN_INT32(0);
 	SPI_connect();
 	prom_merge_init(&merge, CurrentMemoryContext);
@@ -143,12 +146,28 @@ prom_merge_step(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(taken);
 }
 
-/* Advisory lock of the database: 'prom' and the shard. */
-static bool
-lock_merge(int16 shard)
+Datum
+prom_lock_merge(PG_FUNCTION_ARGS)
 {
-	return DatumGetBool(DirectFunctionCall2(pg_try_advisory_xact_lock_int4,
-											Int32GetDatum(PROM_MERGE_LOCK), Int32GetDatum(shard)));
+	(void) lock_merge(PG_GETARG_INT16(0), true);
+	PG_RETURN_VOID();
+}
+
+/*
+ * A lock on prom.warm and the shard.  Not an advisory one: anybody could take that, and merging would
+ * stop without a word.
+ */
+static bool
+lock_merge(int16 shard, bool wait)
+{
+	Oid			warm = prom_store_relid("warm");
+	AclResult	acl = pg_class_aclcheck(warm, GetUserId(), ACL_INSERT | ACL_DELETE);
+	LOCKTAG		tag;
+
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_TABLE, "warm");
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, warm, (uint16) (shard - PG_INT16_MIN));
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /* Delete the oldest fresh rows, with their chunks as input of the merge; returns how many. */

@@ -142,6 +142,7 @@ prom_fresh_step(PG_FUNCTION_ARGS)
 {
 	MemoryContext cxt;
 	MemoryContext old;
+	const PromChunk *chunk;
 	Fresh	   *f;
 	int64		seq;
 	int64		from_ms;
@@ -159,8 +160,10 @@ prom_fresh_step(PG_FUNCTION_ARGS)
 	from_ms = PG_GETARG_INT64(4);
 	to_ms = PG_GETARG_INT64(5);
 
+	chunk = PG_GETARG_PROM_CHUNK_P(1);
+
 	old = MemoryContextSwitchTo(cxt);
-	prom_chunk_open(&f->column.reader, PG_GETARG_PROM_CHUNK_P(1));
+	prom_chunk_open(&f->column.reader, chunk);
 	r = &f->column.reader;
 	f->shard = r->shard;
 	if (f->nsids < r->nseries / 8)

@@ -103,6 +103,16 @@ CALL prom.merge();
 RESET default_transaction_isolation;
 SELECT count(*) AS fresh FROM prom.fresh;
 
+-- a day that was detached does not stop the merge when late samples of it come
+SELECT prom._make_day(86400000000);
+ALTER TABLE prom.warm DETACH PARTITION prom.warm_19720927;
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,late}', '{86400000001}', '{1}'))]);
+SELECT prom._merge_step(0::int2, 1000);
+SELECT tableoid::regclass, samples FROM prom.warm WHERE t_min = 86400000001;
+SELECT prom._make_day(86400000000);
+SELECT t_ms, value FROM prom.samples_of('late');
+DROP TABLE prom.warm_19720927, prom.warm_19720927_2;
+
 -- days that have no name
 SELECT prom._make_day(-1);
 SELECT prom._make_day(253402300800000);
