@@ -442,23 +442,6 @@ COMMENT ON AGGREGATE prom._only(prom.vals) IS 'the only row of a label set; an e
 
 -- Vector matching, one to one: aggregates over the rows of one signature.
 
-CREATE FUNCTION prom._one_side_add(internal, prom.labels, prom.labels, prom.vals) RETURNS internal
-	AS 'MODULE_PATHNAME', 'prom_one_side_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
-COMMENT ON FUNCTION prom._one_side_add(internal, prom.labels, prom.labels, prom.vals) IS 'transition function of prom._one_side';
-
-CREATE FUNCTION prom._one_side_final(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_one_side_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION prom._one_side_final(internal) IS 'final function of prom._one_side';
-
-CREATE AGGREGATE prom._one_side(sig prom.labels, labels prom.labels, vals prom.vals) (
-	SFUNC = prom._one_side_add,
-	STYPE = internal,
-	SSPACE = 512,
-	FINALFUNC = prom._one_side_final,
-	PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE prom._one_side(prom.labels, prom.labels, prom.vals) IS 'merges the right side; an error if two series share a step';
-
 CREATE FUNCTION prom._match_arith_add(internal, text, prom.vals, prom.vals) RETURNS internal
 	AS 'MODULE_PATHNAME', 'prom_match_arith_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._match_arith_add(internal, text, prom.vals, prom.vals) IS 'transition function of prom._match_arith';

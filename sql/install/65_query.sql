@@ -64,6 +64,11 @@ DECLARE
 	hit		int4[];
 	touched	int8 := 0;
 BEGIN
+	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		RAISE feature_not_supported USING MESSAGE = 'series cannot be deleted in a transaction that is REPEATABLE READ or SERIALIZABLE',
+			DETAIL = 'It would not see samples that were written since it began, and remove their series.',
+			HINT = 'Use READ COMMITTED.';
+	END IF;
 	IF from_ms > to_ms THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'end must not be before start';
 	END IF;

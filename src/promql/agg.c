@@ -1,11 +1,11 @@
 /*
  * agg.c
- *	  Aggregates over the values of many series: sum, avg, min, max, count, and the checked merges.
+ *	  Aggregates over the values of many series that keep a few numbers per step, and checked merges.
  *
  * The state is the SQL type prom._agg_state, a flat value that is changed in place; not "internal", so
  * that states may travel between servers as well as between parallel workers.  It holds, per step, how
  * many inputs were present (counts), what they made (values), and for sums what rounding took away
- * (comps).  All inputs have the same number of steps.  Final and combine functions are the same for
+ * (comps); for variances the mean (values) and the squares around it (comps).  All inputs have the same number of steps.  Final and combine functions are the same for
  * all aggregates: the state knows its kind.
  *
  * A compensated sum depends on the order of its inputs, in the last bits only.
@@ -30,10 +30,13 @@ typedef enum AggKind
 	AGG_MAX,
 	AGG_COUNT,
 	AGG_SINGLE,					/* present where exactly one input was */
-	AGG_UNIQUE					/* two inputs at one step are an error */
+	AGG_UNIQUE,					/* two inputs at one step are an error */
+	AGG_GROUP,					/* 1 */
+	AGG_STDVAR,
+	AGG_STDDEV
 } AggKind;
 
-#define AGG_KINDS	(AGG_UNIQUE + 1)
+#define AGG_KINDS	(AGG_STDDEV + 1)
 #define AGG_VERSION	1
 
 typedef struct AggState
@@ -44,7 +47,7 @@ typedef struct AggState
 	uint16		unused;			/* 0 */
 	int32		nsteps;
 	int32		unused2;		/* 0 */
-	/* nsteps values (not AGG_COUNT), nsteps comps (AGG_SUM, AGG_AVG), nsteps counts (uint32) */
+	/* double_arrays() times nsteps doubles: values, comps; nsteps counts (uint32) */
 	double		values[FLEXIBLE_ARRAY_MEMBER];
 } AggState;
 
@@ -62,6 +65,9 @@ PG_FUNCTION_INFO_V1(prom_agg_avg_add);
 PG_FUNCTION_INFO_V1(prom_agg_min_add);
 PG_FUNCTION_INFO_V1(prom_agg_max_add);
 PG_FUNCTION_INFO_V1(prom_agg_count_add);
+PG_FUNCTION_INFO_V1(prom_agg_group_add);
+PG_FUNCTION_INFO_V1(prom_agg_stdvar_add);
+PG_FUNCTION_INFO_V1(prom_agg_stddev_add);
 PG_FUNCTION_INFO_V1(prom_single_add);
 PG_FUNCTION_INFO_V1(prom_unique_add);
 PG_FUNCTION_INFO_V1(prom_only_add);
@@ -78,8 +84,11 @@ double_arrays(AggKind kind)
 	{
 		case AGG_SUM:
 		case AGG_AVG:
+		case AGG_STDVAR:
+		case AGG_STDDEV:
 			return 2;
 		case AGG_COUNT:
+		case AGG_GROUP:
 			return 0;
 		default:
 			return 1;
@@ -184,6 +193,31 @@ add_extreme(AggKind kind, double *value, uint32 *count, double x)
 		*value = x;
 }
 
+/* Welford's running form; one infinity or NaN makes all NaN. */
+static inline void
+add_square(double *mean, double *squares, uint32 n, double x)
+{
+	double		delta = x - *mean;
+
+	*mean += delta / n;
+	*squares += delta * (x - *mean);
+}
+
+static void
+combine_squares(double *mean, double *squares, double n, double mean2, double squares2, double n2)
+{
+	double		delta = mean2 - *mean;
+
+	if (n == 0)
+	{
+		*mean = mean2;
+		*squares = squares2;
+		return;
+	}
+	*mean += delta * (n2 / (n + n2));
+	*squares += squares2 + delta * delta * (n * n2 / (n + n2));
+}
+
 /* ---- many steps ---- */
 
 static void
@@ -218,7 +252,12 @@ add_vals(AggState *s, const PromVals *x)
 				counts[i]++;
 				break;
 			case AGG_COUNT:
+			case AGG_GROUP:
 				counts[i]++;
+				break;
+			case AGG_STDVAR:
+			case AGG_STDDEV:
+				add_square(&values[i], &comps[i], ++counts[i], v);
 				break;
 			case AGG_UNIQUE:
 				if (counts[i] > 0)
@@ -264,6 +303,11 @@ add_state(AggState *s, AggState *other)
 				add_extreme(s->kind, &values[i], &counts[i], values2[i]);
 				break;
 			case AGG_COUNT:
+			case AGG_GROUP:
+				break;
+			case AGG_STDVAR:
+			case AGG_STDDEV:
+				combine_squares(&values[i], &comps[i], counts[i], values2[i], comps2[i], counts2[i]);
 				break;
 			case AGG_UNIQUE:
 				if (counts[i] > 0)
@@ -342,6 +386,24 @@ prom_agg_count_add(PG_FUNCTION_ARGS)
 }
 
 Datum
+prom_agg_group_add(PG_FUNCTION_ARGS)
+{
+	return add_argument(fcinfo, AGG_GROUP, 1);
+}
+
+Datum
+prom_agg_stdvar_add(PG_FUNCTION_ARGS)
+{
+	return add_argument(fcinfo, AGG_STDVAR, 1);
+}
+
+Datum
+prom_agg_stddev_add(PG_FUNCTION_ARGS)
+{
+	return add_argument(fcinfo, AGG_STDDEV, 1);
+}
+
+Datum
 prom_single_add(PG_FUNCTION_ARGS)
 {
 	return add_argument(fcinfo, AGG_SINGLE, 1);
@@ -393,6 +455,12 @@ final_value(AggState *s, int i, uint32 count)
 							   count & ~RUNNING_MEAN);
 		case AGG_COUNT:
 			return count;
+		case AGG_GROUP:
+			return 1;
+		case AGG_STDVAR:
+			return get_comps(s)[i] / count;
+		case AGG_STDDEV:
+			return sqrt(get_comps(s)[i] / count);
 		default:
 			return s->values[i];
 	}

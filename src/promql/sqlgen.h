@@ -85,10 +85,10 @@ extern PromqlVector promql_selector_sql(PromqlContext *cx, PromqlNode *node, con
 extern PromqlVector promql_window_sql(PromqlContext *cx, PromqlNode *node);
 
 /*
- * The window function "name" over a range, which is a selector or a subquery; "scalar" is the SQL of its
- * parameter, or NULL.  Without keep_name label sets lose their names, which is not checked yet.
+ * The window function "name" over a range, which is a selector or a subquery; "scalar" is its parameter,
+ * or NULL.  Without keep_name label sets lose their names, which is not checked yet.
  */
-extern PromqlVector promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, const char *scalar,
+extern PromqlVector promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, PromqlNode *scalar,
 									 bool keep_name);
 
 extern PromqlNode *promql_without_parens(PromqlNode *node);
@@ -101,7 +101,30 @@ extern PromqlVector promql_aggregate_sql(PromqlContext *cx, PromqlNode *node);
 extern PromqlVector promql_histogram_quantile_sql(PromqlContext *cx, PromqlNode *node);
 
 /* ---- translate_match.c ---- */
+
+/* Two vectors joined by signature: a prefix and a FROM clause, of the aliases m (many) and o (one) */
+typedef struct PromqlJoin
+{
+	char	   *with;			/* WITH ... before the SELECT, or empty */
+	char	   *from;
+	PromqlNames many_names;
+	bool		many_is_unique; /* at most one row per signature */
+	bool		one_is_unique;
+} PromqlJoin;
+
 extern PromqlVector promql_match_sql(PromqlContext *cx, PromqlNode *node);
+extern PromqlJoin promql_join_sql(PromqlContext *cx, PromqlNode *node);
+extern char *promql_pairs_sql(const PromqlJoin *join, const char *labels, const char *vals);
+extern char *promql_pair_sql(const PromqlNode *node, const char *prefix);
+extern char *promql_signed_sql(const PromqlNode *node, const char *vector);
+extern bool promql_signature_is_unique(const PromqlNode *node, const PromqlNode *vector, PromqlNames names);
+extern bool promql_is_listed(const char *label, List *labels);
+
+/* ---- translate_group.c ---- */
+extern PromqlVector promql_group_sql(PromqlContext *cx, PromqlNode *node);
+
+/* ---- translate_set.c ---- */
+extern PromqlVector promql_set_sql(PromqlContext *cx, PromqlNode *node);
 
 /* ---- layout.c ---- */
 

@@ -1,18 +1,25 @@
 /*
  * translate_agg.c
  *	  Tree -> SQL: nodes that make few series of many, by grouping label sets.
+ *
+ * Most aggregations give one series per group.  topk, bottomk and count_values give several: an array
+ * of them per group, which is unnested.
  */
 #include "postgres.h"
 
+#include "utils/builtins.h"
+
 #include "promql/sqlgen.h"
+
+static PromqlVector one_per_group(PromqlContext *cx, PromqlNode *node);
+static PromqlVector topk_sql(PromqlContext *cx, PromqlNode *node);
+static PromqlVector count_values_sql(PromqlContext *cx, PromqlNode *node);
+static char *grouping_sql(const PromqlNode *node);
+static const PromqlNode *inner(const PromqlNode *node);
 
 PromqlVector
 promql_aggregate_sql(PromqlContext *cx, PromqlNode *node)
 {
-	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
-	char	   *labels;
-	ListCell   *lc;
-
 	switch (node->agg)
 	{
 		case PROMQL_SUM:
@@ -20,26 +27,124 @@ promql_aggregate_sql(PromqlContext *cx, PromqlNode *node)
 		case PROMQL_MIN:
 		case PROMQL_MAX:
 		case PROMQL_COUNT:
+		case PROMQL_GROUP:
+		case PROMQL_STDVAR:
+		case PROMQL_STDDEV:
+		case PROMQL_QUANTILE:
+			return one_per_group(cx, node);
+		case PROMQL_TOPK:
+		case PROMQL_BOTTOMK:
+			return topk_sql(cx, node);
+		case PROMQL_COUNT_VALUES:
+			return count_values_sql(cx, node);
+		case PROMQL_LIMITK:
+		case PROMQL_LIMIT_RATIO:
 			break;
-		default:
-			promql_unsupported(cx->query->text, node->start, "aggregation \"%s\"", promql_agg_name(node->agg));
 	}
-	if (node->without)
-		labels = psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(node->labels, "__name__"));
-	else
-		labels = psprintf("prom._labels_keep(x.labels, %s)", promql_text_array(node->labels, NULL));
-	foreach(lc, node->labels)
-	{
-		if (!node->without && strcmp(lfirst(lc), "__name__") == 0)
-			x.names = PROMQL_NAMES_MANY;
-	}
-	x.sql = psprintf("SELECT g.labels, prom._agg_%s(g.vals) AS vals\n"
+	promql_unsupported(cx->query->text, node->start, "aggregation \"%s\"", promql_agg_name(node->agg));
+}
+
+static PromqlVector
+one_per_group(PromqlContext *cx, PromqlNode *node)
+{
+	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
+	const char *param = node->param ? psprintf(", %s", promql_scalar_sql(cx, node->param)) : "";
+
+	if (!node->without && promql_is_listed("__name__", node->labels))
+		x.names = PROMQL_NAMES_MANY;
+	x.sql = psprintf("SELECT g.labels, prom._agg_%s(g.vals%s) AS vals\n"
 					 "FROM (\n"
 					 "SELECT %s AS labels, x.vals\n"
 					 "FROM (\n%s) AS x) AS g\n"
 					 "GROUP BY g.labels",
-					 promql_agg_name(node->agg), labels, promql_vector_sql(cx, node->left).sql);
+					 promql_agg_name(node->agg), param, grouping_sql(node), promql_vector_sql(cx, node->left).sql);
 	return x;
+}
+
+/*
+ * A k that is no plain number may be wrong, which is an error even if there is nothing to choose from:
+ * then it comes first, and what there is to choose from is joined to it.
+ */
+static PromqlVector
+topk_sql(PromqlContext *cx, PromqlNode *node)
+{
+	PromqlVector x = promql_vector_sql(cx, node->left);
+	const PromqlNode *param = inner(node->param);
+	char	   *k = promql_scalar_sql(cx, node->param);
+	bool		plain = param->tag == PROMQL_NUMBER && param->number >= 1 && param->number < 1e18;
+	bool		in_order = cx->query->instant && (node->without || node->labels);
+
+	x.sql = psprintf("SELECT u.labels, u.vals\n"
+					 "FROM (\n"
+					 "SELECT prom._agg_%s(g.labels, g.vals, g.k) AS found\n"
+					 "FROM (\n"
+					 "SELECT %s AS sig, x.labels, x.vals, %s AS k\n"
+					 "FROM %s(\n%s) AS x%s) AS g\n"
+					 "GROUP BY g.sig%s) AS f\n"
+					 "CROSS JOIN LATERAL pg_catalog.unnest(f.found) AS u(labels, vals)",
+					 promql_agg_name(node->agg), grouping_sql(node), plain ? k : "p.k",
+					 plain ? "" : psprintf("(\nSELECT prom._topk_limit(%s) AS k\nOFFSET 0) AS p\nLEFT JOIN ", k),
+					 x.sql, plain ? "" : " ON p.k IS NOT NULL", in_order ? "\nORDER BY g.sig" : "");
+	return x;
+}
+
+/* The label of the value belongs to the groups, whatever it was before. */
+static PromqlVector
+count_values_sql(PromqlContext *cx, PromqlNode *node)
+{
+	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
+	PromqlNode	group = *node;
+	char	   *label = inner(node->param)->text;
+	ListCell   *lc;
+
+	if (node->without)
+	{
+		if (promql_is_listed(label, node->labels) || strcmp(label, "__name__") == 0)
+		{
+			group.agg = PROMQL_COUNT;
+			group.param = NULL;
+			return one_per_group(cx, &group);
+		}
+		group.labels = lappend(list_copy(node->labels), label);
+	}
+	else
+	{
+		group.labels = NIL;
+		foreach(lc, node->labels)
+		{
+			if (strcmp(lfirst(lc), label) != 0)
+				group.labels = lappend(group.labels, lfirst(lc));
+		}
+		if (promql_is_listed("__name__", node->labels) || strcmp(label, "__name__") == 0)
+			x.names = PROMQL_NAMES_MANY;
+	}
+	x.sql = psprintf("SELECT prom._labels_set(f.labels, %s, u.value) AS labels, u.vals\n"
+					 "FROM (\n"
+					 "SELECT g.labels, prom._agg_count_values(g.vals) AS found\n"
+					 "FROM (\n"
+					 "SELECT %s AS labels, x.vals\n"
+					 "FROM (\n%s) AS x) AS g\n"
+					 "GROUP BY g.labels) AS f\n"
+					 "CROSS JOIN LATERAL pg_catalog.unnest(f.found) AS u(value, vals)",
+					 quote_literal_cstr(label), grouping_sql(&group), promql_vector_sql(cx, node->left).sql);
+	return x;
+}
+
+/* The label set of a row's group. */
+static char *
+grouping_sql(const PromqlNode *node)
+{
+	if (node->without)
+		return psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(node->labels, "__name__"));
+	return psprintf("prom._labels_keep(x.labels, %s)", promql_text_array(node->labels, NULL));
+}
+
+static const PromqlNode *
+inner(const PromqlNode *node)
+{
+	while (node->tag == PROMQL_PAREN)
+		node = node->left;
+	return node;
 }
 
 /* Buckets of one histogram are the series that differ in nothing but le. */

@@ -1,99 +1,203 @@
 /*
  * translate_match.c
- *	  Tree -> SQL: operators between two vectors, one series to one.
+ *	  Tree -> SQL: operators between two vectors, one series to one; and what all matching shares.
  *
- * Both sides get a signature, the labels to match on.  The right side is folded to one row per
- * signature (two series of it at one step are an error), the left side joined to it, and an aggregate
- * per signature computes the result: it sees all left series of the signature and so can tell when two
- * of them would match at one step.
+ * Both sides get a signature, the labels to match on.  One side ("o", the right one, unless
+ * group_right says otherwise) has one row per signature, the other side ("m") is joined to it.  Where
+ * label sets alone tell that signatures are unique, that is all.  Else the one side is folded first and
+ * what it has twice is told to the other side, and an aggregate per signature computes the result: it
+ * sees all its rows of "m" and so can tell when two of them would match at one step.
  */
 #include "postgres.h"
 
 #include "promql/sqlgen.h"
 
-static char *match_sql(PromqlContext *cx, PromqlNode *node, const char *result, const char *left_labels);
-static char *signature_sql(PromqlNode *node);
-static bool names_name(List *labels);
+static bool aggregate_is_unique(const PromqlNode *node, const PromqlNode *vector);
+static bool list_within(List *inner, List *outer);
 
 PromqlVector
 promql_match_sql(PromqlContext *cx, PromqlNode *node)
 {
 	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
 	const char *op = promql_op_name(node->op);
-	const char *labels = "x.labels";
+	PromqlJoin	join;
+	const char *labels;
 
+	if (node->card == PROMQL_MANY_TO_MANY)
+		return promql_set_sql(cx, node);
 	if (node->card != PROMQL_ONE_TO_ONE)
-		promql_unsupported(cx->query->text, node->op_start, node->card == PROMQL_MANY_TO_MANY ?
-						   "operator \"%s\"" : "group_left and group_right with operator \"%s\"", op);
+		return promql_group_sql(cx, node);
 
-	if (promql_op_is_comparison(node->op) && !node->returns_bool && !node->on)
+	join = promql_join_sql(cx, node);
+	if (promql_keeps_name(node) && !node->on)
 	{
 		/* A filter: results keep the labels of the left side, but for those ignored. */
+		x.names = join.many_names;
+		labels = "m.labels";
 		if (node->labels)
-			labels = psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(node->labels, NULL));
-		x.sql = psprintf("SELECT u.labels, u.vals\n"
-						 "FROM (\n%s) AS m\n"
-						 "CROSS JOIN LATERAL pg_catalog.unnest(m.found) AS u(labels, vals)",
-						 match_sql(cx, node, psprintf("prom._match_filter('%s', l.labels, l.vals, r.vals) AS found", op),
-								   labels));
-		x.names = PROMQL_NAMES_MANY;
-		return x;
+			labels = psprintf("prom._labels_drop(m.labels, %s)", promql_text_array(node->labels, NULL));
 	}
-
-	if (promql_op_is_comparison(node->op))
-		x.sql = psprintf("prom._match_compare('%s', l.vals, r.vals, %s) AS vals", op,
-						 node->returns_bool ? "true" : "false");
 	else
-		x.sql = psprintf("prom._match_arith('%s', l.vals, r.vals) AS vals", op);
-	x.sql = psprintf("SELECT m.labels, m.vals\n"
-					 "FROM (\n%s) AS m\n"
-					 "WHERE m.vals IS NOT NULL",
-					 match_sql(cx, node, psprintf("%s AS labels, %s",
-												  promql_keeps_name(node) ? "l.sig" : "prom._labels_drop(l.sig, " PROMQL_NAME_LABELS ")",
-												  x.sql), NULL));
-	if (node->on && names_name(node->labels))
+		labels = promql_keeps_name(node) ? "m.sig" : "prom._labels_drop(m.sig, " PROMQL_NAME_LABELS ")";
+
+	if (join.many_is_unique)
+		x.sql = promql_pairs_sql(&join, labels, promql_pair_sql(node, "prom._"));
+	else if (promql_keeps_name(node) && !node->on)
+	{
+		x.sql = psprintf("SELECT u.labels, u.vals\n"
+						 "FROM (\n"
+						 "%sSELECT prom._match_filter('%s', %s, m.vals, o.vals) AS found\n"
+						 "%s\n"
+						 "GROUP BY m.sig) AS f\n"
+						 "CROSS JOIN LATERAL pg_catalog.unnest(f.found) AS u(labels, vals)",
+						 join.with, op, labels, join.from);
+		x.names = PROMQL_NAMES_MANY;
+	}
+	else
+		x.sql = psprintf("SELECT f.labels, f.vals\n"
+						 "FROM (\n"
+						 "%sSELECT %s AS labels, %s AS vals\n"
+						 "%s\n"
+						 "GROUP BY m.sig) AS f\n"
+						 "WHERE f.vals IS NOT NULL",
+						 join.with, labels, promql_pair_sql(node, "prom._match_"), join.from);
+	if (node->on && promql_is_listed("__name__", node->labels))
 		x.names = PROMQL_NAMES_MANY;
 	return promql_keeps_name(node) ? x : promql_check_names(x, true);
 }
 
-/* Select "result" over l and r, joined and grouped by signature; left_labels: what l.labels is, or NULL. */
-static char *
-match_sql(PromqlContext *cx, PromqlNode *node, const char *result, const char *left_labels)
+/* One result per joined pair of rows; pairs that come out empty vanish. */
+char *
+promql_pairs_sql(const PromqlJoin *join, const char *labels, const char *vals)
 {
-	char	   *sig = signature_sql(node);
-	char	   *l = promql_vector_sql(cx, node->left).sql;
-	char	   *r = promql_vector_sql(cx, node->right).sql;
-
-	return psprintf("SELECT %s\n"
+	return psprintf("SELECT f.labels, f.vals\n"
 					"FROM (\n"
-					"SELECT %s AS sig, %s%sx.vals\n"
-					"FROM (\n%s) AS x) AS l\n"
-					"JOIN (\n"
-					"SELECT y.sig, prom._one_side(y.sig, y.labels, y.vals) AS vals\n"
-					"FROM (\n"
-					"SELECT %s AS sig, x.labels, x.vals\n"
-					"FROM (\n%s) AS x) AS y\n"
-					"GROUP BY y.sig) AS r ON r.sig OPERATOR(prom.=) l.sig\n"
-					"GROUP BY l.sig",
-					result, sig, left_labels ? left_labels : "", left_labels ? " AS labels, " : "", l, sig, r);
+					"%sSELECT %s AS labels, %s AS vals\n"
+					"%s\n"
+					"OFFSET 0) AS f\n"
+					"WHERE f.vals IS NOT NULL",
+					join->with, labels, vals, join->from);
 }
 
-static char *
-signature_sql(PromqlNode *node)
+/* The operator on a pair: "prefix" and arith or compare are the function or aggregate. */
+char *
+promql_pair_sql(const PromqlNode *node, const char *prefix)
 {
-	if (node->on)
-		return psprintf("prom._labels_keep(x.labels, %s)", promql_text_array(node->labels, NULL));
-	return psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(node->labels, "__name__"));
+	bool		right_is_many = node->card == PROMQL_ONE_TO_MANY;
+	const char *operands = right_is_many ? "o.vals, m.vals" : "m.vals, o.vals";
+	const char *op = promql_op_name(node->op);
+
+	if (!promql_op_is_comparison(node->op))
+		return psprintf("%sarith('%s', %s)", prefix, op, operands);
+	return psprintf("%scompare('%s', %s, %s%s)", prefix, op, operands, node->returns_bool ? "true" : "false",
+					strcmp(prefix, "prom._") == 0 ? ", false" : "");
+}
+
+/*
+ * Both sides joined by signature: columns sig, labels and vals of "m" and "o".  Of "o" there is one row
+ * per signature, or with labels to include one for each series; labels are there in that case only.
+ */
+PromqlJoin
+promql_join_sql(PromqlContext *cx, PromqlNode *node)
+{
+	PromqlJoin	join = {"", NULL, PROMQL_NAMES_SAME, false, false};
+	bool		right_is_many = node->card == PROMQL_ONE_TO_MANY;
+	PromqlNode *many_node = right_is_many ? node->right : node->left;
+	PromqlNode *one_node = right_is_many ? node->left : node->right;
+	PromqlVector many = promql_vector_sql(cx, many_node);
+	PromqlVector one = promql_vector_sql(cx, one_node);
+	char	   *many_rows = promql_signed_sql(node, many.sql);
+	char	   *one_rows = promql_signed_sql(node, one.sql);
+
+	join.many_names = many.names;
+	join.many_is_unique = promql_signature_is_unique(node, many_node, many.names);
+	join.one_is_unique = promql_signature_is_unique(node, one_node, one.names);
+	if (!join.one_is_unique)
+	{
+		join.with = psprintf("WITH one AS MATERIALIZED (\n"
+							 "SELECT y.sig, prom._one_side%s(y.sig, y.labels, y.vals) AS %s, prom._duplicate(y.sig, y.labels, y.vals) AS duplicate\n"
+							 "FROM (\n%s) AS y\n"
+							 "GROUP BY y.sig)\n",
+							 node->include ? "_rows" : "", node->include ? "found" : "vals", one_rows);
+		one_rows = "SELECT one.sig, one.vals\n"
+			"FROM one";
+		if (node->include)
+			one_rows = "SELECT one.sig, u.labels, u.vals\n"
+				"FROM one\n"
+				"CROSS JOIN LATERAL pg_catalog.unnest(one.found) AS u(labels, vals)";
+		many_rows = psprintf("%s\nWHERE prom._alone(x.vals, (SELECT pg_catalog.array_agg(one.duplicate) FROM one WHERE one.duplicate IS NOT NULL), '%s')",
+							 many_rows, right_is_many ? "left" : "right");
+	}
+	join.from = psprintf("FROM (\n%s) AS m\n"
+						 "JOIN (\n%s) AS o ON o.sig OPERATOR(prom.=) m.sig",
+						 many_rows, one_rows);
+	return join;
+}
+
+/* The rows of a vector with their signature. */
+char *
+promql_signed_sql(const PromqlNode *node, const char *vector)
+{
+	const char *sig = node->on ? psprintf("prom._labels_keep(x.labels, %s)", promql_text_array(node->labels, NULL))
+		: psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(node->labels, "__name__"));
+
+	return psprintf("SELECT %s AS sig, x.labels, x.vals\n"
+					"FROM (\n%s) AS x", sig, vector);
+}
+
+/* Do any two series of this operand have different signatures, going by what labels they can have? */
+bool
+promql_signature_is_unique(const PromqlNode *node, const PromqlNode *vector, PromqlNames names)
+{
+	while (vector->tag == PROMQL_PAREN)
+		vector = vector->left;
+	if (vector->tag == PROMQL_AGGREGATE && aggregate_is_unique(node, vector))
+		return true;
+	return !node->on && node->labels == NIL && names == PROMQL_NAMES_SAME;
 }
 
 static bool
-names_name(List *labels)
+aggregate_is_unique(const PromqlNode *node, const PromqlNode *vector)
+{
+	ListCell   *lc;
+
+	/* results have labels of their input, or one more */
+	if (vector->agg == PROMQL_TOPK || vector->agg == PROMQL_BOTTOMK || vector->agg == PROMQL_LIMITK ||
+		vector->agg == PROMQL_LIMIT_RATIO || vector->agg == PROMQL_COUNT_VALUES)
+		return false;
+	if (vector->without)
+		return !node->on && list_within(node->labels, vector->labels);
+	if (node->on)
+		return list_within(vector->labels, node->labels);
+	foreach(lc, vector->labels)
+	{
+		if (promql_is_listed(lfirst(lc), node->labels) || strcmp(lfirst(lc), "__name__") == 0)
+			return false;
+	}
+	return true;
+}
+
+static bool
+list_within(List *inner, List *outer)
+{
+	ListCell   *lc;
+
+	foreach(lc, inner)
+	{
+		if (!promql_is_listed(lfirst(lc), outer))
+			return false;
+	}
+	return true;
+}
+
+bool
+promql_is_listed(const char *label, List *labels)
 {
 	ListCell   *lc;
 
 	foreach(lc, labels)
 	{
-		if (strcmp(lfirst(lc), "__name__") == 0)
+		if (strcmp(lfirst(lc), label) == 0)
 			return true;
 	}
 	return false;

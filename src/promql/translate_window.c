@@ -19,22 +19,21 @@
 #include "store/store.h"
 
 static PromqlVector leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name,
-							 const char *more, bool keep_name);
-static PromqlVector over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, const char *more,
+							 PromqlNode *scalar, bool keep_name);
+static PromqlVector over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, PromqlNode *scalar,
 							 bool keep_name);
 static PromqlVector subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
 static bool subquery_steps(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
-static char *scalar_sql(PromqlContext *cx, PromqlNode *node);
 static PromqlNames selector_names(const PromqlNode *node);
 static PromSteps reference_steps(const PromqlContext *cx, const PromqlNode *node);
-static char *windows_sql(PromSteps steps, int64 range_ms, const char *more);
+static char *windows_sql(PromqlContext *cx, PromSteps steps, int64 range_ms, const char *scalar);
 static int64 last_ms(PromSteps steps);
 static int64 add_ms(int64 a, int64 b);
 
 PromqlVector
 promql_selector_sql(PromqlContext *cx, PromqlNode *node, const char *name)
 {
-	return leaf_sql(cx, node, cx->lookback_ms, name, "", true);
+	return leaf_sql(cx, node, cx->lookback_ms, name, NULL, true);
 }
 
 PromqlVector
@@ -42,7 +41,7 @@ promql_window_sql(PromqlContext *cx, PromqlNode *node)
 {
 	bool		keep_name = node->function->kind == PROMQL_FN_WINDOW_NAMED;
 	PromqlNode *range = NULL;
-	char	   *scalar = NULL;
+	PromqlNode *scalar = NULL;
 	PromqlVector x;
 	ListCell   *lc;
 
@@ -53,23 +52,19 @@ promql_window_sql(PromqlContext *cx, PromqlNode *node)
 		if (arg->type == PROMQL_MATRIX)
 			range = arg;
 		else
-			scalar = scalar_sql(cx, arg);
+			scalar = promql_without_parens(arg);
 	}
 	x = promql_range_sql(cx, range, node->function->sql, scalar, keep_name);
 	return keep_name ? x : promql_check_names(x, false);
 }
 
 PromqlVector
-promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, const char *scalar, bool keep_name)
+promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, PromqlNode *scalar, bool keep_name)
 {
-	char	   *more = "";
-
 	range = promql_without_parens(range);
-	if (scalar)
-		more = psprintf(", %s, " INT64_FORMAT ", " INT64_FORMAT, scalar, cx->steps.start_ms, cx->steps.step_ms);
 	if (range->tag == PROMQL_SUBQUERY)
-		return over_sql(cx, range, name, more, keep_name);
-	return leaf_sql(cx, range, range->range_ms, name, more, keep_name);
+		return over_sql(cx, range, name, scalar, keep_name);
+	return leaf_sql(cx, range, range->range_ms, name, scalar, keep_name);
 }
 
 char *
@@ -100,12 +95,18 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 
 /* ---- selectors ---- */
 
-/* An aggregate over the samples of each series in (ref - window, ref] of every step. */
+/*
+ * An aggregate over the samples of each series in (ref - window, ref] of every step.  The planner copies
+ * the aggregate, to filter by it; so that it still is one aggregate, and its parameter computed once, a
+ * parameter that is not a mere number comes from a row of its own.
+ */
 static PromqlVector
-leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name, const char *more, bool keep_name)
+leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name, PromqlNode *scalar,
+		 bool keep_name)
 {
 	PromqlVector x = {NULL, selector_names(selector)};
 	PromSteps	steps = reference_steps(cx, selector);
+	char	   *scalar_sql = scalar ? promql_scalar_sql(cx, scalar) : NULL;
 	PromScanRange range;
 	StringInfoData out;
 
@@ -114,8 +115,13 @@ leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *n
 	initStringInfo(&out);
 	appendStringInfo(&out, "SELECT %s AS labels, l.out AS vals\nFROM ",
 					 keep_name ? "s.labels" : "prom._labels_drop(s.labels, " PROMQL_NAME_LABELS ")");
+	if (scalar && scalar->tag != PROMQL_NUMBER)
+	{
+		appendStringInfo(&out, "(\nSELECT %s AS vals\nOFFSET 0) AS p\nCROSS JOIN ", scalar_sql);
+		scalar_sql = "p.vals";
+	}
 	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range,
-				  psprintf("prom._%s(c.data, c.ord, s.sid, %s)", name, windows_sql(steps, window_ms, more)));
+				  psprintf("prom._%s(c.data, c.ord, s.sid, %s)", name, windows_sql(cx, steps, window_ms, scalar_sql)));
 	x.sql = out.data;
 	return x;
 }
@@ -136,14 +142,18 @@ selector_names(const PromqlNode *node)
 
 /* A window function over what the subquery's expression is at its steps. */
 static PromqlVector
-over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, const char *more, bool keep_name)
+over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, PromqlNode *scalar, bool keep_name)
 {
 	PromSteps	inner;
 	PromqlVector x = subquery_sql(cx, subquery, &inner);
+	char	   *scalar_sql = scalar ? promql_scalar_sql(cx, scalar) : NULL;
 
+	/* as a subquery it is computed once, not once per row */
+	if (scalar && scalar->tag != PROMQL_NUMBER)
+		scalar_sql = psprintf("(\nSELECT %s)", scalar_sql);
 	return promql_map_sql(x, psprintf("prom._over('%s', x.vals, " INT64_FORMAT ", " INT64_FORMAT ", %s)", name,
 									  inner.start_ms, inner.step_ms,
-									  windows_sql(reference_steps(cx, subquery), subquery->range_ms, more)),
+									  windows_sql(cx, reference_steps(cx, subquery), subquery->range_ms, scalar_sql)),
 						  keep_name);
 }
 
@@ -198,15 +208,6 @@ subquery_steps(PromqlContext *cx, PromqlNode *node, PromSteps *steps)
 
 /* ---- what they share ---- */
 
-/* Computed once, not once per row: a number as it is, other scalars as a subquery. */
-static char *
-scalar_sql(PromqlContext *cx, PromqlNode *node)
-{
-	char	   *scalar = promql_scalar_sql(cx, node);
-
-	return promql_without_parens(node)->tag == PROMQL_NUMBER ? scalar : psprintf("(SELECT %s)", scalar);
-}
-
 PromqlNode *
 promql_without_parens(PromqlNode *node)
 {
@@ -241,12 +242,19 @@ reference_steps(const PromqlContext *cx, const PromqlNode *node)
 	return steps;
 }
 
-/* The arguments of a window function that say where its windows are. */
+/*
+ * The arguments of a window function that say where its windows are; if it has a parameter then that, too,
+ * and the times of the steps themselves.
+ */
 static char *
-windows_sql(PromSteps steps, int64 range_ms, const char *more)
+windows_sql(PromqlContext *cx, PromSteps steps, int64 range_ms, const char *scalar)
 {
-	return psprintf(INT64_FORMAT ", " INT64_FORMAT ", %d, " INT64_FORMAT "%s", steps.start_ms, steps.step_ms, steps.n,
-					range_ms, more);
+	char	   *windows = psprintf(INT64_FORMAT ", " INT64_FORMAT ", %d, " INT64_FORMAT, steps.start_ms, steps.step_ms,
+								   steps.n, range_ms);
+
+	if (scalar == NULL)
+		return windows;
+	return psprintf("%s, %s, " INT64_FORMAT ", " INT64_FORMAT, windows, scalar, cx->steps.start_ms, cx->steps.step_ms);
 }
 
 static int64

@@ -92,7 +92,11 @@ prom_series_begin(void)
 		basis_uncommitted = true;
 		now = read_basis(table);
 		if (now.table != basis.table || now.file != basis.file || now.removals != basis.removals)
+		{
+			/* This transaction may have removed what it has learnt. */
+			nlearnt = 0;
 			empty_cache();
+		}
 		basis = now;
 	}
 	if (cache.n >= cache_limit)

@@ -5,6 +5,8 @@ INSERT INTO v VALUES ('a', '[1 _ 3 NaN -0]'), ('a', '[2 5 _ 1 -0]'), ('a', '[4 _
 SELECT g, prom._agg_sum(x), prom._agg_avg(x), prom._agg_min(x), prom._agg_max(x), prom._agg_count(x)
   FROM v GROUP BY g ORDER BY g;
 SELECT prom._agg_sum(x) FROM v WHERE false;
+SELECT g, prom._agg_group(x), prom._agg_stdvar(x), prom._agg_stddev(x) FROM v GROUP BY g ORDER BY g;
+SELECT prom._agg_stdvar(x) FROM unnest('{[1 +Inf 1e8],[2 1 1e8],[4 1 1e8]}'::prom.vals[]) x;
 
 -- compensated: nothing is lost to a large value that goes away again
 SELECT prom._agg_sum(x), prom._agg_avg(x) FROM unnest('{[1],[1e100],[1],[-1e100]}'::prom.vals[]) x;
@@ -36,7 +38,7 @@ SELECT prom._agg_final(prom._agg_state_in('AQQAAAACAAAAAwAAAAA=')) AS count;
 SELECT prom._agg_state_in('AQQAAAACAAAAAwAAAAA=')::text AS same, prom._agg_state_send('AQQAAAACAAAAAwAAAAA=');
 SELECT prom._agg_final('AQAAAAABQBQAAAAAAAAAAAAAAAAAAAAAAAI=') AS sum, 'AQAAAAABQBQAAAAAAAAAAAAAAAAAAAAAAAI='::prom._agg_state::text AS same;
 SELECT 'AQQAAAACAAAAAwAA'::prom._agg_state;
-SELECT 'AQcAAAACAAAAAwAAAAA='::prom._agg_state;
+SELECT 'AX8AAAACAAAAAwAAAAA='::prom._agg_state;
 SELECT 'AgQAAAACAAAAAwAAAAA='::prom._agg_state;
 SELECT 'AQR/////AAAAAwAAAAA='::prom._agg_state;
 SELECT ''::prom._agg_state;

@@ -8,8 +8,8 @@ SELECT sig, prom._one_side(sig, labels, v) FROM r GROUP BY sig ORDER BY sig;
 SELECT prom._one_side(sig, labels, v) IS NULL AS nothing FROM r WHERE v IS NULL;
 
 -- the error names signature and series, these in order of their text
-SELECT prom._one_side('{}', l, '[_ 1]') FROM unnest('{"{__name__=\"dup_metric\", label=\"beta\"}","{__name__=\"dup_metric\", label=\"alpha\"}"}'::prom.labels[]) l;
-SELECT prom._one_side('{job="x"}', labels, v)
+SELECT prom._alone('[1 1]', ARRAY[prom._duplicate('{}', l, '[_ 1]')], 'right') FROM unnest('{"{__name__=\"dup_metric\", label=\"beta\"}","{__name__=\"dup_metric\", label=\"alpha\"}"}'::prom.labels[]) l;
+SELECT prom._alone('[1 1 1]', ARRAY[prom._duplicate('{job="x"}', labels, v)], 'right')
   FROM (VALUES ('{n="1"}'::prom.labels, '[1 _ _]'::prom.vals), ('{n="2"}', '[_ 1 _]'), ('{n="3"}', '[_ _ 1]'), ('{n="4"}', NULL), ('{n="5"}', '[_ 1 _]')) q(labels, v);
 SELECT prom._one_side('{}', '{}', x) FROM unnest('{[1],[_ 2]}'::prom.vals[]) x;
 SELECT prom._one_side(NULL, '{}', '[1]');

@@ -57,7 +57,9 @@ $$;
 SELECT e AS expression, c.* FROM (VALUES ('requests_total'), ('sum(rate(requests_total[1m])) by (job)'),
 	('requests_total > on (instance) requests_total{job="web"} - 100'), ('requests_total == ignoring (x) requests_total'),
 	('histogram_quantile(0.9, rate(latency_bucket[1m]))'), ('time() - 5'), ('-{__name__=~"requests_total"}'),
-	('avg without (instance) (requests_total offset 1m)'), ('requests_total{job="it''s \\ \"quoted\""}')) v(e), pg_temp.compare(e) c;
+	('avg without (instance) (requests_total offset 1m)'), ('topk by (job) (1, requests_total) or requests_total * 0'),
+	('requests_total - on (job) group_left sum by (job) (requests_total) unless requests_total > 100'), ('count_values("v", requests_total)'),
+	('requests_total * on (job) group_left (le) same'), ('requests_total{job="it''s \\ \"quoted\""}')) v(e), pg_temp.compare(e) c;
 SELECT count(*) FROM pg_temp.run(prom.to_sql('requests_total[1m]', to_timestamp(60), to_timestamp(60), '1 s'));
 SELECT prom.to_sql('sum by (job) (rate(requests_total{job!="x"}[5m])) > 0.5', to_timestamp(0), to_timestamp(60), '15 s');
 
@@ -74,8 +76,7 @@ SELECT v.*, pg_temp.try(expr, to_timestamp(a), to_timestamp(b), step) FROM (VALU
 	('up', 0, 60, interval '0'), ('up', 0, 60, interval '-1 s'), ('up', 60, 0, interval '1 s'), ('up', 0, 11001, interval '1 s'),
 	('up', 0, 11000, interval '1 s'), ('up', 0, 60, interval '1 month'), ('up', 0, 60, interval '0.1 ms'),
 	('up[5m]', 0, 60, interval '1 s'), ('"text"', 0, 60, interval '1 s'), ('', 0, 60, interval '1 s'), ('sum(', 0, 60, interval '1 s'),
-	('histogram_avg(up)', 0, 60, interval '1 s'), ('up and up', 0, 60, interval '1 s'),
-	('topk(1, up)', 0, 60, interval '1 s'), ('up * on (a) group_left up', 0, 60, interval '1 s'), ('nosuch(up)', 0, 60, interval '1 s'),
+	('histogram_avg(up)', 0, 60, interval '1 s'), ('topk(NaN, up)', 0, 60, interval '1 s'), ('limitk(1, up)', 0, 60, interval '1 s'), ('nosuch(up)', 0, 60, interval '1 s'),
 	('up{a=~"(a+)+$"}', 0, 60, interval '1 s'), ('up{a=~"(?=a)"}', 0, 60, interval '1 s'),
 	('requests_total - on () requests_total', 0, 60, interval '15 s'), ('requests_total - on (job) sum by (job) (requests_total)', 0, 60, interval '15 s'),
 	('rate({__name__=~"requests_total|same"}[1m])', 0, 60, interval '15 s')) v(expr, a, b, step);

@@ -1,0 +1,103 @@
+/*
+ * labeled.c
+ *	  Lists of series that an aggregate gathers and gives back as an array.
+ *
+ * An aggregate has one result, some operators have several series: they return prom.labeled_vals[],
+ * which the translated query unnests.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/lsyscache.h"
+#include "utils/typcache.h"
+
+#include "common/compat.h"
+#include "promql/labeled.h"
+
+MemoryContext
+promql_aggregate_context(FunctionCallInfo fcinfo)
+{
+	MemoryContext cxt;
+
+	if (!AggCheckCallContext(fcinfo, &cxt))
+		elog(ERROR, "aggregate's function called outside of an aggregate");
+	return cxt;
+}
+
+PromLabels *
+promql_copy_labels(const PromLabels *l)
+{
+	PromLabels *copy = palloc(VARSIZE_ANY(l));
+
+	memcpy(copy, l, VARSIZE_ANY(l));
+	return copy;
+}
+
+void
+promql_labeled_add(PromqlLabeledList *list, const PromLabels *labels, const PromVals *vals)
+{
+	if (list->n == list->size)
+	{
+		list->size = list->size == 0 ? 2 : list->size * 2;
+		list->rows = list->rows == NULL ? palloc(sizeof(PromqlLabeled) * list->size)
+			: repalloc_huge(list->rows, sizeof(PromqlLabeled) * list->size);
+	}
+	list->rows[list->n].labels = promql_copy_labels(labels);
+	list->rows[list->n].vals = prom_vals_copy(vals);
+	list->n++;
+}
+
+static int
+compare_rows(const void *a, const void *b)
+{
+	return prom_labels_cmp(((const PromqlLabeled *) a)->labels, ((const PromqlLabeled *) b)->labels);
+}
+
+void
+promql_labeled_merge(PromqlLabeledList *list)
+{
+	int			n = 0;
+
+	if (list->n > 1)
+		qsort(list->rows, list->n, sizeof(PromqlLabeled), compare_rows);
+	for (int k = 0; k < list->n; k++)
+	{
+		PromqlLabeled *row = &list->rows[k];
+
+		CHECK_FOR_INTERRUPTS();
+		if (n == 0 || prom_labels_cmp(list->rows[n - 1].labels, row->labels) != 0)
+		{
+			list->rows[n++] = *row;
+			continue;
+		}
+		for (int i = 0; i < row->vals->nsteps; i++)
+			if (prom_vals_has(row->vals, i))
+				prom_vals_set(list->rows[n - 1].vals, i, row->vals->v[i]);
+	}
+	list->n = n;
+}
+
+Datum
+promql_labeled_array(FunctionCallInfo fcinfo, const PromqlLabeledList *list)
+{
+	Oid			type = get_element_type(get_fn_expr_rettype(fcinfo->flinfo));
+	TupleDesc	desc;
+	Datum	   *elements;
+
+	if (list->n == 0)
+		PG_RETURN_NULL();
+	desc = lookup_rowtype_tupdesc(type, -1);
+	elements = palloc(sizeof(Datum) * list->n);
+	for (int k = 0; k < list->n; k++)
+	{
+		Datum		values[2] = {PointerGetDatum(list->rows[k].labels), PointerGetDatum(list->rows[k].vals)};
+		bool		nulls[2] = {false, false};
+
+		elements[k] = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+	}
+	ReleaseTupleDesc(desc);
+	PG_RETURN_ARRAYTYPE_P(construct_array(elements, list->n, type, -1, false, TYPALIGN_DOUBLE));
+}

@@ -1,0 +1,363 @@
+/*
+ * rows.c
+ *	  The state of aggregations that need all values of a group: quantile, topk, bottomk, count_values.
+ *
+ * Transition, combination and input and output are the same for all; topk.c, quantile.c and
+ * count_values.c have the final functions.  States of topk are pruned when they have doubled, so their
+ * size depends on what is chosen and not on how much there was to choose from.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "libpq/pqformat.h"
+#include "utils/builtins.h"
+#include "utils/memutils.h"
+
+#include "common/compat.h"
+#include "promql/rows.h"
+
+#define ROWS_VERSION	1
+#define FIRST_PRUNE		64		/* rows */
+
+PG_FUNCTION_INFO_V1(prom_agg_rows_in);
+PG_FUNCTION_INFO_V1(prom_agg_rows_out);
+PG_FUNCTION_INFO_V1(prom_agg_rows_recv);
+PG_FUNCTION_INFO_V1(prom_agg_rows_send);
+PG_FUNCTION_INFO_V1(prom_agg_quantile_add);
+PG_FUNCTION_INFO_V1(prom_agg_topk_add);
+PG_FUNCTION_INFO_V1(prom_agg_bottomk_add);
+PG_FUNCTION_INFO_V1(prom_agg_count_values_add);
+PG_FUNCTION_INFO_V1(prom_agg_rows_combine);
+
+/* ---- layout ---- */
+
+static bool
+has_labels(int kind)
+{
+	return kind == PROMQL_ROWS_TOPK || kind == PROMQL_ROWS_BOTTOMK;
+}
+
+static bool
+has_param(int kind)
+{
+	return kind != PROMQL_ROWS_COUNT_VALUES;
+}
+
+PromVals *
+promql_rows_param(PromqlRows *s)
+{
+	return has_param(s->kind) ? (PromVals *) s->data : NULL;
+}
+
+PromqlRow *
+promql_rows_list(PromqlRows *s)
+{
+	PromqlRow  *rows = palloc_extended(sizeof(PromqlRow) * Max(s->nrows, 1), MCXT_ALLOC_HUGE);
+	char	   *at = s->data;
+
+	if (has_param(s->kind))
+		at += MAXALIGN(VARSIZE(at));
+	for (int i = 0; i < s->nrows; i++)
+	{
+		rows[i].labels = NULL;
+		if (has_labels(s->kind))
+		{
+			rows[i].labels = (PromLabels *) at;
+			at += MAXALIGN(VARSIZE_ANY(at));
+		}
+		rows[i].vals = (PromVals *) at;
+		at += MAXALIGN(VARSIZE(at));
+	}
+	return rows;
+}
+
+/* The state, moved if it must be, with room for so many bytes more. */
+static PromqlRows *
+make_room(PromqlRows *s, size_t more)
+{
+	size_t		needed = offsetof(PromqlRows, data) + s->used + more;
+	size_t		size;
+	PromqlRows *moved;
+
+	if (needed <= VARSIZE(s))
+		return s;
+	if (needed > MaxAllocSize)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("aggregation has too many values in one group"),
+				 errdetail("The %d series seen so far have %d steps each.", s->nrows, s->nsteps),
+				 errhint("Ask for fewer steps, or select fewer series.")));
+	size = Min(needed * 2, MaxAllocSize);
+	moved = palloc(size);
+	memcpy(moved, s, offsetof(PromqlRows, data) + s->used);
+	SET_VARSIZE(moved, size);
+	return moved;
+}
+
+/* Into room that is there. */
+static void
+append_part(PromqlRows *s, const void *part)
+{
+	size_t		size = VARSIZE_ANY(part);
+
+	memcpy(s->data + s->used, part, size);
+	memset(s->data + s->used + size, 0, MAXALIGN(size) - size);
+	s->used += MAXALIGN(size);
+}
+
+static PromqlRows *
+new_rows(PromqlRowsKind kind, int nsteps, const PromVals *param)
+{
+	size_t		size = offsetof(PromqlRows, data) + (param ? MAXALIGN(VARSIZE(param)) : 0) +
+		MAXALIGN(PROM_VALS_SIZE(nsteps)) * 2;
+	PromqlRows *s;
+
+	prom_vals_check_steps(nsteps);
+	s = palloc(size);
+	memset(s, 0, offsetof(PromqlRows, data));
+	SET_VARSIZE(s, size);
+	s->version = ROWS_VERSION;
+	s->kind = kind;
+	s->nsteps = nsteps;
+	if (param)
+		append_part(s, param);
+	return s;
+}
+
+static PromqlRows *
+append_row(PromqlRows *s, const PromLabels *labels, const PromVals *vals)
+{
+	if (prom_vals_is_const(vals))
+		elog(ERROR, "input of an aggregate is a constant");
+	if (vals->nsteps != s->nsteps)
+		elog(ERROR, "input of an aggregate has %d steps, not %d", vals->nsteps, s->nsteps);
+	s = make_room(s, MAXALIGN(VARSIZE(vals)) + (labels ? MAXALIGN(VARSIZE_ANY(labels)) : 0));
+	if (labels)
+		append_part(s, labels);
+	append_part(s, vals);
+	s->nrows++;
+	if (has_labels(s->kind) && s->nrows >= FIRST_PRUNE && s->nrows / 2 >= s->pruned)
+	{
+		promql_topk_prune(s);
+		s->pruned = s->nrows;
+	}
+	return s;
+}
+
+/* ---- transition, combine ---- */
+
+/* Arguments: state, labels if rows have them, vals, parameter if there is one. */
+static Datum
+add_arguments(FunctionCallInfo fcinfo, PromqlRowsKind kind)
+{
+	int			n = has_labels(kind) ? 2 : 1;
+	PromqlRows *s = NULL;
+	PromVals   *vals;
+	PromVals   *param = NULL;
+
+	if (!AggCheckCallContext(fcinfo, NULL))
+		elog(ERROR, "aggregate's function called outside of an aggregate");
+	if (!PG_ARGISNULL(0))
+	{
+		s = PG_GETARG_PROMQL_ROWS_P(0);
+		if (s->kind != kind)
+			elog(ERROR, "state belongs to another aggregate");
+	}
+	if (PG_ARGISNULL(n) || (has_labels(kind) && PG_ARGISNULL(1)) || (has_param(kind) && PG_ARGISNULL(n + 1)))
+	{
+		if (s == NULL)
+			PG_RETURN_NULL();
+		PG_RETURN_POINTER(s);
+	}
+	vals = PG_GETARG_PROM_VALS_P(n);
+	if (s == NULL)
+	{
+		param = has_param(kind) ? PG_GETARG_PROM_VALS_P(n + 1) : NULL;
+		if (param && !prom_vals_is_const(param) && param->nsteps != vals->nsteps)
+			elog(ERROR, "parameter of an aggregate has %d steps, not %d", param->nsteps, vals->nsteps);
+		s = new_rows(kind, vals->nsteps, param);
+	}
+	s = append_row(s, has_labels(kind) ? PG_GETARG_PROM_LABELS_P(1) : NULL, vals);
+	PG_RETURN_POINTER(s);
+}
+
+Datum
+prom_agg_quantile_add(PG_FUNCTION_ARGS)
+{
+	return add_arguments(fcinfo, PROMQL_ROWS_QUANTILE);
+}
+
+Datum
+prom_agg_topk_add(PG_FUNCTION_ARGS)
+{
+	return add_arguments(fcinfo, PROMQL_ROWS_TOPK);
+}
+
+Datum
+prom_agg_bottomk_add(PG_FUNCTION_ARGS)
+{
+	return add_arguments(fcinfo, PROMQL_ROWS_BOTTOMK);
+}
+
+Datum
+prom_agg_count_values_add(PG_FUNCTION_ARGS)
+{
+	return add_arguments(fcinfo, PROMQL_ROWS_COUNT_VALUES);
+}
+
+Datum
+prom_agg_rows_combine(PG_FUNCTION_ARGS)
+{
+	PromqlRows *s;
+	PromqlRows *other;
+	PromqlRow  *rows;
+
+	if (!AggCheckCallContext(fcinfo, NULL))
+		elog(ERROR, "aggregate's function called outside of an aggregate");
+	if (PG_ARGISNULL(0))
+	{
+		if (PG_ARGISNULL(1))
+			PG_RETURN_NULL();
+		PG_RETURN_POINTER(PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(1)));
+	}
+	s = PG_GETARG_PROMQL_ROWS_P(0);
+	if (PG_ARGISNULL(1))
+		PG_RETURN_POINTER(s);
+	other = PG_GETARG_PROMQL_ROWS_P(1);
+	if (other->kind != s->kind || other->nsteps != s->nsteps)
+		elog(ERROR, "states of different aggregates cannot be combined");
+	rows = promql_rows_list(other);
+	for (int i = 0; i < other->nrows; i++)
+		s = append_row(s, rows[i].labels, rows[i].vals);
+	PG_RETURN_POINTER(s);
+}
+
+/* ---- input and output ---- */
+
+/* A part as the send function of its type writes it, its length ahead. */
+static void
+send_part(StringInfo buf, PGFunction send, const void *part)
+{
+	bytea	   *bytes = DatumGetByteaPP(DirectFunctionCall1(send, PointerGetDatum(part)));
+
+	pq_sendint32(buf, VARSIZE_ANY_EXHDR(bytes));
+	pq_sendbytes(buf, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+	pfree(bytes);
+}
+
+extern Datum prom_vals_send(PG_FUNCTION_ARGS);
+extern Datum prom_vals_recv(PG_FUNCTION_ARGS);
+extern Datum prom_labels_send(PG_FUNCTION_ARGS);
+extern Datum prom_labels_recv(PG_FUNCTION_ARGS);
+
+Datum
+prom_agg_rows_send(PG_FUNCTION_ARGS)
+{
+	PromqlRows *s = PG_GETARG_PROMQL_ROWS_P(0);
+	PromqlRow  *rows = promql_rows_list(s);
+	StringInfoData buf;
+
+	pq_begintypsend(&buf);
+	pq_sendbyte(&buf, s->version);
+	pq_sendbyte(&buf, s->kind);
+	pq_sendint32(&buf, s->nsteps);
+	pq_sendint32(&buf, s->nrows);
+	if (has_param(s->kind))
+		send_part(&buf, prom_vals_send, promql_rows_param(s));
+	for (int i = 0; i < s->nrows; i++)
+	{
+		if (rows[i].labels)
+			send_part(&buf, prom_labels_send, rows[i].labels);
+		send_part(&buf, prom_vals_send, rows[i].vals);
+	}
+	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
+}
+
+static void
+raise_invalid(void)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
+			 errmsg("invalid state of an aggregate")));
+}
+
+/* The next part, read and checked by the receive function of its type. */
+static void *
+receive_part(StringInfo buf, PGFunction receive)
+{
+	int			len = pq_getmsgint(buf, 4);
+	StringInfoData part;
+	void	   *result;
+
+	if (len < 0 || len > buf->len - buf->cursor)
+		raise_invalid();
+	initStringInfo(&part);
+	appendBinaryStringInfo(&part, pq_getmsgbytes(buf, len), len);
+	result = DatumGetPointer(DirectFunctionCall1(receive, PointerGetDatum(&part)));
+	if (part.cursor != part.len)
+		raise_invalid();
+	pfree(part.data);
+	return result;
+}
+
+static PromVals *
+receive_vals(StringInfo buf, int nsteps, bool may_be_const)
+{
+	PromVals   *vals = receive_part(buf, prom_vals_recv);
+
+	if (prom_vals_is_const(vals) ? !may_be_const : vals->nsteps != nsteps)
+		raise_invalid();
+	return vals;
+}
+
+static PromqlRows *
+receive_rows(StringInfo buf)
+{
+	int			version = pq_getmsgbyte(buf);
+	int			kind = pq_getmsgbyte(buf);
+	int			nsteps = pq_getmsgint(buf, 4);
+	int			nrows = pq_getmsgint(buf, 4);
+	PromqlRows *s;
+
+	if (version != ROWS_VERSION || kind >= PROMQL_ROWS_KINDS || nsteps < 1 || nsteps > PROM_VALS_MAX_STEPS || nrows < 0)
+		raise_invalid();
+	s = new_rows(kind, nsteps, has_param(kind) ? receive_vals(buf, nsteps, true) : NULL);
+	for (int i = 0; i < nrows; i++)
+	{
+		PromLabels *labels = has_labels(kind) ? receive_part(buf, prom_labels_recv) : NULL;
+
+		s = append_row(s, labels, receive_vals(buf, nsteps, false));
+	}
+	if (buf->cursor != buf->len)
+		raise_invalid();
+	return s;
+}
+
+Datum
+prom_agg_rows_recv(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_POINTER(receive_rows((StringInfo) PG_GETARG_POINTER(0)));
+}
+
+/* The binary form in base64. */
+Datum
+prom_agg_rows_out(PG_FUNCTION_ARGS)
+{
+	Datum		bytes = DirectFunctionCall1(prom_agg_rows_send, PG_GETARG_DATUM(0));
+
+	PG_RETURN_CSTRING(TextDatumGetCString(DirectFunctionCall2(binary_encode, bytes,
+															  CStringGetTextDatum("base64"))));
+}
+
+Datum
+prom_agg_rows_in(PG_FUNCTION_ARGS)
+{
+	bytea	   *bytes = DatumGetByteaPP(DirectFunctionCall2(binary_decode,
+															CStringGetTextDatum(PG_GETARG_CSTRING(0)),
+															CStringGetTextDatum("base64")));
+	StringInfoData buf;
+
+	initStringInfo(&buf);
+	appendBinaryStringInfo(&buf, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+	PG_RETURN_POINTER(receive_rows(&buf));
+}

@@ -1,0 +1,200 @@
+/*
+ * topk.c
+ *	  topk and bottomk: which series of a group are the k first at each step.
+ *
+ * NaN comes behind every number.  Of equal values those with the lesser label set come first, so the
+ * choice does not depend on the order of rows.  A series keeps its labels, and its values at the steps
+ * at which it is chosen.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "lib/binaryheap.h"
+#include "miscadmin.h"
+
+#include "common/compat.h"
+#include "promql/labeled.h"
+#include "promql/rows.h"
+
+PG_FUNCTION_INFO_V1(prom_topk_limit);
+PG_FUNCTION_INFO_V1(prom_agg_topk_final);
+
+/* One step, for the comparisons. */
+typedef struct TopkStep
+{
+	const PromqlRow *rows;
+	int			step;
+	bool		bottom;
+} TopkStep;
+
+/* Negative if row a comes before row b. */
+static int
+compare_at(const TopkStep *at, int a, int b)
+{
+	double		x = at->rows[a].vals->v[at->step];
+	double		y = at->rows[b].vals->v[at->step];
+
+	if (isnan(x) != isnan(y))
+		return isnan(x) ? 1 : -1;
+	if (x != y && !isnan(x))
+		return (x > y) != at->bottom ? -1 : 1;
+	return prom_labels_cmp(at->rows[a].labels, at->rows[b].labels);
+}
+
+/* For a heap with the last one on top. */
+static int
+compare_in_heap(Datum a, Datum b, void *arg)
+{
+	return compare_at(arg, DatumGetInt32(a), DatumGetInt32(b));
+}
+
+/* Takes this step from all rows that are not among the first k at it. */
+static void
+keep_first(const PromqlRow *rows, int nrows, int step, int k, bool bottom)
+{
+	TopkStep	at = {rows, step, bottom};
+	binaryheap *heap = binaryheap_allocate(k, compare_in_heap, &at);
+	int			n = 0;
+
+	for (int i = 0; i < nrows; i++)
+	{
+		PromVals   *vals = rows[i].vals;
+		int			loser = i;
+
+		if (!prom_vals_has(vals, step))
+			continue;
+		if (n < k)
+		{
+			binaryheap_add(heap, Int32GetDatum(i));
+			n++;
+			continue;
+		}
+		if (k > 0 && compare_at(&at, i, DatumGetInt32(binaryheap_first(heap))) < 0)
+		{
+			loser = DatumGetInt32(binaryheap_first(heap));
+			binaryheap_replace_first(heap, Int32GetDatum(i));
+		}
+		vals = rows[loser].vals;
+		PROM_VALS_BITS(vals)[step / 64] &= ~(UINT64CONST(1) << (step % 64));
+		vals->v[step] = 0;
+		vals->npresent--;
+	}
+	binaryheap_free(heap);
+}
+
+static int
+get_k(const PromVals *k, int step, int nrows)
+{
+	double		value = prom_vals_has(k, step) ? trunc(prom_vals_get(k, step)) : 0;
+
+	return value >= nrows ? nrows : value >= 1 ? (int) value : 0;
+}
+
+/* Leaves the chosen values. */
+static void
+choose(PromqlRows *s, const PromqlRow *rows)
+{
+	PromVals   *k = promql_rows_param(s);
+
+	for (int i = 0; i < s->nsteps; i++)
+	{
+		int			n = get_k(k, i, s->nrows);
+
+		CHECK_FOR_INTERRUPTS();
+		if (n < s->nrows)
+			keep_first(rows, s->nrows, i, n, s->kind == PROMQL_ROWS_BOTTOMK);
+	}
+}
+
+void
+promql_topk_prune(PromqlRows *s)
+{
+	PromqlRow  *rows = promql_rows_list(s);
+	char	   *end = s->data + MAXALIGN(VARSIZE(promql_rows_param(s)));
+	int			nrows = 0;
+
+	choose(s, rows);
+	for (int i = 0; i < s->nrows; i++)
+	{
+		/* labels and values of a row are beside each other */
+		char	   *row = (char *) rows[i].labels;
+		size_t		size = (char *) rows[i].vals + MAXALIGN(VARSIZE(rows[i].vals)) - row;
+
+		if (rows[i].vals->npresent == 0)
+			continue;
+		memmove(end, row, size);
+		end += size;
+		nrows++;
+	}
+	s->nrows = nrows;
+	s->used = end - s->data;
+	pfree(rows);
+}
+
+static int
+compare_rows(const void *a, const void *b, void *arg)
+{
+	return compare_at(arg, *(const int *) a, *(const int *) b);
+}
+
+/* The chosen series as prom.labeled_vals[]; in order if there is but one step. */
+Datum
+prom_agg_topk_final(PG_FUNCTION_ARGS)
+{
+	PromqlRows *s = (PromqlRows *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0));
+	PromqlRow  *rows;
+	int		   *order;
+	PromqlLabeledList list = {NULL, 0, 0};
+
+	promql_topk_prune(s);
+	rows = promql_rows_list(s);
+	order = palloc_extended(sizeof(int) * Max(s->nrows, 1), MCXT_ALLOC_HUGE);
+	for (int i = 0; i < s->nrows; i++)
+		order[i] = i;
+	if (s->nsteps == 1)
+		qsort_arg(order, s->nrows, sizeof(int), compare_rows,
+				  &(TopkStep) {rows, 0, s->kind == PROMQL_ROWS_BOTTOMK});
+	for (int i = 0; i < s->nrows; i++)
+		promql_labeled_add(&list, rows[order[i]].labels, rows[order[i]].vals);
+	return promql_labeled_array(fcinfo, &list);
+}
+
+/* ---- the parameter ---- */
+
+/* Go's text of a number in an error. */
+static const char *
+print_k(double k)
+{
+	return isinf(k) ? (k > 0 ? "+Inf" : "-Inf") : psprintf("%g", k);
+}
+
+/* prom._topk_limit(k): k; an error if it cannot be one; NULL if it never lets anything through. */
+Datum
+prom_topk_limit(PG_FUNCTION_ARGS)
+{
+	PromVals   *k = PG_GETARG_PROM_VALS_P(0);
+	bool		chooses = false;
+
+	for (int i = 0; i < k->nsteps; i++)
+		chooses |= isnan(k->v[i]) || k->v[i] >= 1;
+	for (int i = 0; i < k->nsteps; i++)
+	{
+		double		value = k->v[i];
+
+		if (isnan(value))
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("Parameter value is NaN")));
+		if (!chooses)
+			continue;
+		if (value >= 9223372036854775808.0 || value <= -9223372036854775808.0)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 value > 0 ? errmsg("Scalar value %s overflows int64", print_k(value)) :
+					 errmsg("Scalar value %s underflows int64", print_k(value))));
+	}
+	if (!chooses)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(k);
+}
