@@ -17,6 +17,7 @@
 #include "utils/builtins.h"
 #include "utils/hsearch.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/typcache.h"
 
 #include "common/compat.h"
@@ -80,6 +81,18 @@ value_text(double v)
 	return cstring_to_text_with_len(out.data, out.len);
 }
 
+/* Each value costs a result of all steps, even if one series has it once. */
+static void
+check_size(long nvalues, int nsteps)
+{
+	if (nvalues > (long) (MaxAllocSize / PROM_VALS_SIZE(nsteps)))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("count_values has too many different values"),
+				 errdetail("More than %ld values were found over %d steps.", nvalues - 1, nsteps),
+				 errhint("Ask for fewer steps, or round the values.")));
+}
+
 static HTAB *
 count_rows(PromqlRows *s)
 {
@@ -102,7 +115,10 @@ count_rows(PromqlRows *s)
 				key = (double) NAN;
 			entry = hash_search(table, &key, HASH_ENTER, &found);
 			if (!found)
+			{
+				check_size(hash_get_num_entries(table), s->nsteps);
 				entry->counts = prom_vals_new(s->nsteps);
+			}
 			prom_vals_set(entry->counts, i, entry->counts->v[i] + 1);
 		}
 	}

@@ -10,14 +10,21 @@
 
 #include "lib/stringinfo.h"
 #include "libpq/pqformat.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "common/compat.h"
 #include "promql/rows.h"
 
+extern Datum prom_vals_send(PG_FUNCTION_ARGS);
+extern Datum prom_vals_recv(PG_FUNCTION_ARGS);
+extern Datum prom_labels_send(PG_FUNCTION_ARGS);
+extern Datum prom_labels_recv(PG_FUNCTION_ARGS);
+
 #define ROWS_VERSION	1
 #define FIRST_PRUNE		64		/* rows */
+#define STATE_HEAD_BYTES 10		/* version, kind, nsteps, nrows */
 
 PG_FUNCTION_INFO_V1(prom_agg_rows_in);
 PG_FUNCTION_INFO_V1(prom_agg_rows_out);
@@ -228,7 +235,10 @@ prom_agg_rows_combine(PG_FUNCTION_ARGS)
 		elog(ERROR, "states of different aggregates cannot be combined");
 	rows = promql_rows_list(other);
 	for (int i = 0; i < other->nrows; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		s = append_row(s, rows[i].labels, rows[i].vals);
+	}
 	PG_RETURN_POINTER(s);
 }
 
@@ -244,11 +254,6 @@ send_part(StringInfo buf, PGFunction send, const void *part)
 	pq_sendbytes(buf, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
 	pfree(bytes);
 }
-
-extern Datum prom_vals_send(PG_FUNCTION_ARGS);
-extern Datum prom_vals_recv(PG_FUNCTION_ARGS);
-extern Datum prom_labels_send(PG_FUNCTION_ARGS);
-extern Datum prom_labels_recv(PG_FUNCTION_ARGS);
 
 Datum
 prom_agg_rows_send(PG_FUNCTION_ARGS)
@@ -285,10 +290,12 @@ raise_invalid(void)
 static void *
 receive_part(StringInfo buf, PGFunction receive)
 {
-	int			len = pq_getmsgint(buf, 4);
+	int			len = -1;
 	StringInfoData part;
 	void	   *result;
 
+	if (buf->len - buf->cursor >= 4)
+		len = pq_getmsgint(buf, 4);
 	if (len < 0 || len > buf->len - buf->cursor)
 		raise_invalid();
 	initStringInfo(&part);
@@ -313,18 +320,28 @@ receive_vals(StringInfo buf, int nsteps, bool may_be_const)
 static PromqlRows *
 receive_rows(StringInfo buf)
 {
-	int			version = pq_getmsgbyte(buf);
-	int			kind = pq_getmsgbyte(buf);
-	int			nsteps = pq_getmsgint(buf, 4);
-	int			nrows = pq_getmsgint(buf, 4);
+	int			version = 0;
+	int			kind = 0;
+	int			nsteps = 0;
+	int			nrows = 0;
 	PromqlRows *s;
 
+	if (buf->len - buf->cursor >= STATE_HEAD_BYTES)
+	{
+		version = pq_getmsgbyte(buf);
+		kind = pq_getmsgbyte(buf);
+		nsteps = pq_getmsgint(buf, 4);
+		nrows = pq_getmsgint(buf, 4);
+	}
 	if (version != ROWS_VERSION || kind >= PROMQL_ROWS_KINDS || nsteps < 1 || nsteps > PROM_VALS_MAX_STEPS || nrows < 0)
 		raise_invalid();
 	s = new_rows(kind, nsteps, has_param(kind) ? receive_vals(buf, nsteps, true) : NULL);
 	for (int i = 0; i < nrows; i++)
 	{
-		PromLabels *labels = has_labels(kind) ? receive_part(buf, prom_labels_recv) : NULL;
+		PromLabels *labels;
+
+		CHECK_FOR_INTERRUPTS();
+		labels = has_labels(kind) ? receive_part(buf, prom_labels_recv) : NULL;
 
 		s = append_row(s, labels, receive_vals(buf, nsteps, false));
 	}

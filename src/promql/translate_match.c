@@ -96,6 +96,7 @@ promql_pair_sql(const PromqlNode *node, const char *prefix)
 /*
  * Both sides joined by signature: columns sig, labels and vals of "m" and "o".  Of "o" there is one row
  * per signature, or with labels to include one for each series; labels are there in that case only.
+ * "OFFSET 0" keeps the join from sparing the check rows that have no partner.
  */
 PromqlJoin
 promql_join_sql(PromqlContext *cx, PromqlNode *node)
@@ -125,7 +126,7 @@ promql_join_sql(PromqlContext *cx, PromqlNode *node)
 			one_rows = "SELECT one.sig, u.labels, u.vals\n"
 				"FROM one\n"
 				"CROSS JOIN LATERAL pg_catalog.unnest(one.found) AS u(labels, vals)";
-		many_rows = psprintf("%s\nWHERE prom._alone(x.vals, (SELECT pg_catalog.array_agg(one.duplicate) FROM one WHERE one.duplicate IS NOT NULL), '%s')",
+		many_rows = psprintf("%s\nWHERE prom._alone(x.vals, (SELECT pg_catalog.array_agg(one.duplicate) FROM one WHERE one.duplicate IS NOT NULL), '%s')\nOFFSET 0",
 							 many_rows, right_is_many ? "left" : "right");
 	}
 	join.from = psprintf("FROM (\n%s) AS m\n"

@@ -72,3 +72,6 @@ SELECT step, abs(var_pop(c.value) - s.value) < 1e-6 AS variance FROM chosen c JO
   (SELECT extract('epoch' FROM "time")::int AS step, value FROM prom._points((SELECT prom._agg_stdvar(x) FROM promql_topk_many), 0, 1000, 3)) s USING (step)
   WHERE step < 2 GROUP BY step, s.value ORDER BY step;
 DROP TABLE promql_topk_many;
+
+-- too much is an error, not the end of memory
+SELECT prom._agg_count_values(x) FROM (SELECT ('[' || string_agg((i + 20000 * r)::text, ' ') || ']')::prom.vals AS x FROM generate_series(1, 11000) i, generate_series(1, 2) r GROUP BY r) q;
