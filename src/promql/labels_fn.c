@@ -160,28 +160,9 @@ get_label(const PromLabels *l, Bytes name)
 static PromLabels *
 set_label(const PromLabels *l, Bytes name, Bytes value)
 {
-	int			n;
-	PromLabel  *old = prom_labels_unpack(l, &n);
-	PromLabel  *pairs = palloc((n + 1) * sizeof(PromLabel));
-	PromLabel	label = {name.at, value.at, name.len, value.len};
-	PromLabels *result;
-	char	   *reason;
-	int			kept = 0;
+	PromLabel	pair = {name.at, value.at, name.len, value.len};
 
-	for (int i = 0; i < n; i++)
-	{
-		if (old[i].name_len != name.len || memcmp(old[i].name, name.at, name.len) != 0)
-			pairs[kept++] = old[i];
-	}
-	pairs[kept++] = label;
-	result = prom_labels_build(pairs, kept, &reason);
-	if (result == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-				 errmsg("invalid label set: %s", reason)));
-	pfree(pairs);
-	pfree(old);
-	return result;
+	return promql_labels_set(l, pair);
 }
 
 static void

@@ -3,9 +3,10 @@
  *	  Functions of one number, step by step: prom._math.
  *
  * A table tells which C function computes what.  Some have one or two scalars beside the vector, which
- * have a value at every step.  Arithmetic is IEEE double and the C library's, with Go's rules where the
- * two differ: the greater of two numbers, one of them NaN, is NaN unless the other is +Inf.  A step at
- * which the function has no result is absent; no present step: NULL.
+ * have a value at every step.  Arithmetic is IEEE double and the C library's, so transcendental functions
+ * may differ from Prometheus in the last digit; rules that are Go's are kept: the greater of two numbers,
+ * one of them NaN, is NaN unless the other is +Inf.  A step at which the function has no result is absent;
+ * no present step: NULL.
  */
 #include "postgres.h"
 
@@ -28,6 +29,8 @@ typedef struct MathFunction
 static double sign(double x);
 static double degrees(double x);
 static double radians(double x);
+static double binary_log(double x);
+static double decimal_log(double x);
 static double round_to_integer(double x);
 static double round_to(double x, double to);
 static double clamp_max(double x, double max);
@@ -54,8 +57,8 @@ static const MathFunction functions[] =
 	{"exp", exp},
 	{"floor", floor},
 	{"ln", log},
-	{"log10", log10},
-	{"log2", log2},
+	{"log10", decimal_log},
+	{"log2", binary_log},
 	{"rad", radians},
 	{"round", round_to_integer},
 	{"round", .with_one = round_to},
@@ -155,7 +158,7 @@ compute(const MathFunction *f, PromVals *const *operands, int n, int step, doubl
 	return true;
 }
 
-/* ---- what the C library does not have ---- */
+/* ---- what the C library does not have, or computes otherwise ---- */
 
 /* Zeros keep their sign, NaN stays. */
 static double
@@ -174,6 +177,24 @@ static double
 radians(double x)
 {
 	return x * M_PI / 180;
+}
+
+/* By way of ln, as Prometheus does it: the last digit shows what way was taken. */
+static double
+binary_log(double x)
+{
+	int			exponent;
+	double		fraction = frexp(x, &exponent);
+
+	if (!isfinite(x) || x <= 0)
+		return log(x);
+	return fraction == 0.5 ? exponent - 1 : log(fraction) * M_LOG2E + exponent;
+}
+
+static double
+decimal_log(double x)
+{
+	return log(x) * M_LOG10E;
 }
 
 static double

@@ -70,6 +70,11 @@ extern bool promql_keeps_name(const PromqlNode *node);
 extern PromqlVector promql_call_sql(PromqlContext *cx, PromqlNode *node);
 extern char *promql_scalar_call_sql(PromqlContext *cx, PromqlNode *node);
 
+/* ---- labels_set.c ---- */
+
+/* The set with that pair in place of one of its name, or without one if the value is empty; raises. */
+extern PromLabels *promql_labels_set(const PromLabels *labels, PromLabel pair);
+
 /* ---- labels_fn.c ---- */
 
 /* The arguments of label_replace and label_join; sources: char *.  They raise. */

@@ -347,7 +347,9 @@ prom_order(PG_FUNCTION_ARGS)
 	PromVals   *x = PG_GETARG_PROM_VALS_P(0);
 
 	if (x->nsteps != 1)
-		elog(ERROR, "operand has %d steps, not 1", x->nsteps);
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("values of %d steps have no order", x->nsteps)));
 	PG_RETURN_FLOAT8(PG_GETARG_BOOL(1) ? -x->v[0] : x->v[0]);
 }
 

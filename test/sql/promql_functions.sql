@@ -4,8 +4,9 @@
 SELECT f, prom._math(f, '[-2 -0 0 0.5 _ 1 NaN +Inf -Inf]') FROM unnest('{abs,ceil,floor,round,sgn,sqrt,deg,rad}'::text[]) f;
 SELECT f, prom._math(f, '[-2 -0 0 _ 1 NaN +Inf -Inf]') FROM unnest('{ln,log2,log10,acosh,atanh}'::text[]) f;
 SELECT f, prom._math(f, '[0 _ NaN]') FROM unnest('{exp,sin,cos,tan,asin,acos,atan,sinh,cosh,tanh,asinh}'::text[]) f;
+SELECT prom._math('log2', '[8 0.125 1e308 5e-324]'), prom._math('log10', '[1 10 100 1000]');
 SELECT count(*) FILTER (WHERE prom._math(f, prom._vals(x))::text = format('const(%s)', y)) AS same, count(*) AS of FROM unnest('{0.1,0.5,0.7,0.99}'::float8[]) x,
-	LATERAL (VALUES ('exp', exp(x)), ('ln', ln(x)), ('log10', log(x)), ('sqrt', sqrt(x)), ('deg', degrees(x)), ('rad', radians(x)), ('sin', sin(x)), ('cos', cos(x)), ('tan', tan(x)), ('asin', asin(x)),
+	LATERAL (VALUES ('exp', exp(x)), ('ln', ln(x)), ('sqrt', sqrt(x)), ('deg', degrees(x)), ('rad', radians(x)), ('sin', sin(x)), ('cos', cos(x)), ('tan', tan(x)), ('asin', asin(x)),
 		('acos', acos(x)), ('atan', atan(x)), ('sinh', sinh(x)), ('cosh', cosh(x)), ('tanh', tanh(x)), ('asinh', asinh(x)), ('atanh', atanh(x))) v(f, y);
 SELECT f, prom._math(f, '[-2 -0 0 0.5 _ 1 NaN +Inf -Inf]', a) FROM unnest('{clamp_min,clamp_max}'::text[]) f, unnest('{const(0),const(-0),const(NaN),const(+Inf),const(-Inf)}'::prom.vals[]) a;
 SELECT a, prom._math('round', '[0.15 -2.5 2.5 17 _ NaN +Inf]', a) FROM unnest('{const(1),const(0.1),const(5),const(0),const(-1),const(NaN)}'::prom.vals[]) a;
