@@ -254,6 +254,8 @@ COMMENT ON FUNCTION prom._series_removed() IS 'tell every backend that series we
 CREATE FUNCTION prom._remove_series(shards int2[], sids int4[]) RETURNS int8
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
+	-- Whoever does not see all series cannot know which labels are left over: that is an error, then.
+	SET row_security = off
 AS $$
 DECLARE
 	removed int8;
@@ -264,6 +266,9 @@ BEGIN
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
 		RAISE feature_not_supported USING MESSAGE = 'series cannot be removed in a transaction that is REPEATABLE READ or SERIALIZABLE',
 			HINT = 'Use READ COMMITTED.';
+	END IF;
+	IF cardinality(sids) = 0 THEN
+		RETURN 0;
 	END IF;
 	-- Whoever ingests holds a lock that conflicts with this one until its samples are committed.
 	LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;

@@ -84,9 +84,10 @@ typedef struct Target
 	PromMerge	merge;
 } Target;
 
-/* What is known of the block that find_targets looks at. */
+/* A block of the pieces of one day, and what prom.warm holds of it. */
 typedef struct BlockState
 {
+	int32		block;
 	int64		bytes;			/* of the pieces and of the rows that go with them */
 	bool		full;			/* one of the pieces is */
 	bool		rows;			/* it has small rows */
@@ -105,6 +106,7 @@ static void finish_piece(Filling *f, Pieces *out);
 static int	compare_pieces(const void *a, const void *b);
 static void raise_generations(int16 shard, Piece *first, int n, Pieces *out);
 static int	find_targets(int16 shard, const Piece *first, int n, Target *targets);
+static int	survey_blocks(int16 shard, const Piece *first, int n, BlockState *states);
 static void take_warm(int16 shard, int64 day_ms, Target *targets, int n);
 static void write_warm(int16 shard, const Pieces *pieces);
 static void execute(const char *sql, int nargs, const Oid *types, const Datum *args, int expected);
@@ -384,45 +386,10 @@ raise_generations(int16 shard, Piece *first, int n, Pieces *out)
 static int
 find_targets(int16 shard, const Piece *first, int n, Target *targets)
 {
-	int			ntargets = 0;
-	int			nblocks = 0;
-	Datum	   *blocks = palloc(sizeof(Datum) * n);
 	BlockState *states = palloc0(sizeof(BlockState) * n);
-	Oid			types[] = {INT2OID, INT4ARRAYOID, INT8OID, INT8OID};
-	Datum		args[] = {Int16GetDatum(shard), 0, Int64GetDatum(first->day_ms),
-	Int64GetDatum(first->day_ms + PROM_DAY_MS)};
+	int			nblocks = survey_blocks(shard, first, n, states);
+	int			ntargets = 0;
 
-	for (int i = 0; i < n; i++)
-	{
-		if (nblocks == 0 || DatumGetInt32(blocks[nblocks - 1]) != first[i].block)
-			blocks[nblocks++] = Int32GetDatum(first[i].block);
-		states[nblocks - 1].bytes += VARSIZE(first[i].data);
-		states[nblocks - 1].full |= first[i].gen == GEN_FULL;
-	}
-	args[1] = PointerGetDatum(construct_array(blocks, nblocks, INT4OID, 4, true, TYPALIGN_INT));
-
-	execute("SELECT x.nr::pg_catalog.int4, w.gen, pg_catalog.count(*)::pg_catalog.int4, pg_catalog.sum(pg_catalog.pg_column_size(w.data)) "
-			"FROM pg_catalog.unnest($2) WITH ORDINALITY AS x(block, nr) JOIN prom.warm w ON w.block = x.block "
-			"WHERE w.shard = $1 AND w.t_min >= $3 AND w.t_min < $4 AND w.gen < 127 "
-			"GROUP BY 1, 2 ORDER BY 1, 2", 4, types, args, SPI_OK_SELECT);
-	for (uint64 i = 0; i < SPI_processed; i++)
-	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
-		BlockState *state = &states[DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull)) - 1];
-		int16		gen = DatumGetInt16(SPI_getbinval(row, desc, 2, &isnull));
-		int32		rows = DatumGetInt32(SPI_getbinval(row, desc, 3, &isnull));
-		int64		bytes = DatumGetInt64(SPI_getbinval(row, desc, 4, &isnull));
-
-		/* One row more comes from below: the piece itself, or what the lower generations make. */
-		state->rows = true;
-		state->bytes += bytes;
-		if (gen == state->below && rows + 1 >= FAN_IN)
-			state->below = gen + 1;
-		else
-			state->left = true;
-	}
 	for (int b = 0; b < nblocks; b++)
 	{
 		BlockState *state = &states[b];
@@ -434,11 +401,61 @@ find_targets(int16 shard, const Piece *first, int n, Target *targets)
 		}
 		if (state->below == 0)
 			continue;
-		targets[ntargets].block = DatumGetInt32(blocks[b]);
+		targets[ntargets].block = state->block;
 		targets[ntargets].below = state->below;
 		targets[ntargets++].whole = !state->left;
 	}
 	return ntargets;
+}
+
+/* The blocks of these pieces, ascending, and which generations of theirs come to eight rows. */
+static int
+survey_blocks(int16 shard, const Piece *first, int n, BlockState *states)
+{
+	int			nblocks = 0;
+	BlockState *state = states;
+	Datum	   *blocks = palloc(sizeof(Datum) * n);
+	Oid			types[] = {INT2OID, INT4ARRAYOID, INT8OID, INT8OID};
+	Datum		args[] = {Int16GetDatum(shard), 0, Int64GetDatum(first->day_ms),
+	Int64GetDatum(first->day_ms + PROM_DAY_MS)};
+
+	for (int i = 0; i < n; i++)
+	{
+		if (nblocks == 0 || states[nblocks - 1].block != first[i].block)
+		{
+			states[nblocks].block = first[i].block;
+			blocks[nblocks++] = Int32GetDatum(first[i].block);
+		}
+		states[nblocks - 1].bytes += VARSIZE(first[i].data);
+		states[nblocks - 1].full |= first[i].gen == GEN_FULL;
+	}
+	args[1] = PointerGetDatum(construct_array(blocks, nblocks, INT4OID, 4, true, TYPALIGN_INT));
+
+	execute("SELECT w.block, w.gen, pg_catalog.count(*)::pg_catalog.int4, pg_catalog.sum(pg_catalog.pg_column_size(w.data)) "
+			"FROM prom.warm w "
+			"WHERE w.shard = $1 AND w.block = ANY ($2) AND w.t_min >= $3 AND w.t_min < $4 AND w.gen < 127 "
+			"GROUP BY 1, 2 ORDER BY 1, 2", 4, types, args, SPI_OK_SELECT);
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple	row = SPI_tuptable->vals[i];
+		TupleDesc	desc = SPI_tuptable->tupdesc;
+		bool		isnull;
+		int32		block = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
+		int16		gen = DatumGetInt16(SPI_getbinval(row, desc, 2, &isnull));
+		int32		rows = DatumGetInt32(SPI_getbinval(row, desc, 3, &isnull));
+		int64		bytes = DatumGetInt64(SPI_getbinval(row, desc, 4, &isnull));
+
+		while (state->block < block)
+			state++;
+		/* One row more comes from below: the piece itself, or what the lower generations make. */
+		state->rows = true;
+		state->bytes += bytes;
+		if (gen == state->below && rows + 1 >= FAN_IN)
+			state->below = gen + 1;
+		else
+			state->left = true;
+	}
+	return nblocks;
 }
 
 /* Delete the small rows of the targets, with their chunks as input of the targets' merges. */
