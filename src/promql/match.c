@@ -8,7 +8,8 @@
  * signature, has nothing at that step; on the left only if the right has a partner for it, and before a
  * comparison is looked at.  States are "internal" and live
  * in the aggregate's context; results do not depend on the order of rows, only the choice of the two
- * series that an error names does.
+ * series that an error names does.  The rows that one state keeps count as samples of the
+ * query, for their number has no other limit.
  */
 #include "postgres.h"
 
@@ -22,6 +23,7 @@
 #include "common/compat.h"
 #include "promql/vals.h"
 #include "series/series.h"
+#include "store/store.h"
 
 PG_FUNCTION_INFO_V1(prom_one_side_add);
 PG_FUNCTION_INFO_V1(prom_one_side_final);
@@ -285,6 +287,7 @@ keep_row(MatchState *s, const PromLabels *labels, const PromVals *vals)
 		s->rows = s->rows == NULL ? palloc(sizeof(MatchRow) * s->size)
 			: repalloc(s->rows, sizeof(MatchRow) * s->size);
 	}
+	prom_store_count_samples(vals->nsteps);
 	s->rows[s->nrows].labels = copy_labels(labels);
 	s->rows[s->nrows].vals = prom_vals_copy(vals);
 	s->nrows++;
