@@ -171,6 +171,7 @@ typedef struct PromRequest
 	bool		retry_later;	/* Retry-After */
 	bool		close;			/* no further request on this connection */
 	StringInfoData answer;
+	size_t		answer_room;	/* what of it is counted with the answers of all requests */
 } PromRequest;
 
 extern struct MHD_Daemon *prom_request_daemon(void);

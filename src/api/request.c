@@ -25,12 +25,15 @@
 #define PROM_BODY_FIRST_ROOM	16384
 /* bodies of all requests together, in units of promgres.max_body_size */
 #define PROM_BODIES_MAX			8
+/* answers of all queries together, in units of promgres.max_response_size */
+#define PROM_ANSWERS_MAX		4
 #define BODY_TOO_LARGE			"the body is larger than promgres.max_body_size, %d kB\n"
 #define PROM_ENVELOPE			"{\"status\":\"success\",\"data\":"
 
 static dlist_head clients = DLIST_STATIC_INIT(clients);
 static int	nclients = 0;
 static size_t bodies_size = 0;
+static size_t answers_size = 0;
 
 static void *on_uri(void *arg, const char *uri, struct MHD_Connection *connection);
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
@@ -154,6 +157,7 @@ on_completed(void *arg, struct MHD_Connection *connection, void **con_cls,
 	if (r == NULL)
 		return;
 	bodies_size -= r->body_room;
+	answers_size -= r->answer_room;
 	if (r->client != NULL)
 	{
 		r->client->request = NULL;
@@ -505,22 +509,29 @@ client_ready(void *owner, uint32 events)
 		prom_pool_cancel(&r->job);
 }
 
+/* Clients that read slowly must not make all answers together take more than their share. */
 static void
 receive_rows(PromJob *job, PGresult *rows)
 {
 	PromRequest *r = job->owner;
+	size_t		max = (size_t) prom_gateway_max_response_kb * 1024;
 	int			len = PQgetlength(rows, 0, 0);
 
 	if (r->answer.data == NULL)
 		return;
-	if ((size_t) r->answer.len + len > (size_t) prom_gateway_max_response_kb * 1024)
+	r->retry_later = answers_size + len > max * PROM_ANSWERS_MAX;
+	if ((size_t) r->answer.len + len > max || r->retry_later)
 	{
 		pfree(r->answer.data);
 		r->answer.data = NULL;
+		answers_size -= r->answer_room;
+		r->answer_room = 0;
 		prom_pool_cancel(job);
 		return;
 	}
 	appendBinaryStringInfo(&r->answer, PQgetvalue(rows, 0, 0), len);
+	answers_size += r->answer.maxlen - r->answer_room;
+	r->answer_room = r->answer.maxlen;
 }
 
 /* Warnings and infos of a query come as notices with an SQLSTATE of their own; see query.c. */
@@ -564,7 +575,9 @@ receive_end(PromJob *job)
 	PromRequest *r = job->owner;
 	MemoryContext old = MemoryContextSwitchTo(r->context);
 
-	if (r->answer.data == NULL)
+	if (r->answer.data == NULL && r->retry_later)
+		prom_answer_error(r, 503, "unavailable", "too many answers wait for their clients to read them");
+	else if (r->answer.data == NULL)
 		prom_answer_error(r, 422, "execution", "the answer is larger than promgres.max_response_size, %d kB",
 						  prom_gateway_max_response_kb);
 	else if (!job->outcome.ok)

@@ -5,7 +5,8 @@
  * A bucket is a series with the label le, its upper bound; its value counts all observations up to
  * there.  The state keeps the buckets sorted by bound, those with equal bounds added up, so the order
  * of rows does not matter.  Each step is computed over the buckets that are present at it.  A series
- * whose le is missing or not a number is passed over.
+ * whose le is missing or not a number is passed over.  The buckets of one state count as samples of the
+ * query, for their number has no other limit.
  */
 #include "postgres.h"
 
@@ -17,6 +18,7 @@
 #include "common/compat.h"
 #include "promql/vals.h"
 #include "series/series.h"
+#include "store/store.h"
 
 typedef struct Bucket
 {
@@ -98,6 +100,7 @@ add_bucket(HistogramState *s, double bound, const PromVals *counts)
 		s->buckets = repalloc(s->buckets, sizeof(Bucket) * s->size);
 	}
 	memmove(&s->buckets[at + 1], &s->buckets[at], sizeof(Bucket) * (s->n - at));
+	prom_store_count_samples(counts->nsteps);
 	s->buckets[at].bound = bound;
 	s->buckets[at].counts = prom_vals_copy(counts);
 	s->n++;

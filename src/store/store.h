@@ -47,7 +47,7 @@ extern void prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanR
 extern void prom_active_sql(StringInfo out, const char *alias, PromScanRange range);
 
 /*
- * Count samples that the current statement reads; raises CONFIGURATION_LIMIT_EXCEEDED when they are
+ * Count samples that the current statement reads, or values that it holds for a single group; raises CONFIGURATION_LIMIT_EXCEEDED when they are
  * more than promgres.query_max_samples.
  */
 extern void prom_store_count_samples(int64 n);

@@ -29,3 +29,7 @@ SELECT pg_temp.q('const(0.5)', '{1,2,+Inf}', '{[NaN 1 +Inf],[1 NaN +Inf],[2 2 +I
 -- mismatched steps
 SELECT pg_temp.q('const(0.5)', '{1,+Inf}', '{[1],[1 2]}');
 SELECT pg_temp.q('[0.5 0.5]', '{1,+Inf}', '{[1],[2]}');
+-- many buckets
+SET promgres.query_max_samples = 5;
+SELECT pg_temp.q('const(0.5)', '{1,2,+Inf}', '{[1 1 1],[2 2 2],[3 3 3]}');
+RESET promgres.query_max_samples;

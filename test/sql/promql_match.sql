@@ -38,3 +38,7 @@ SELECT prom._match_filter('>', l, '[1]', '[2]') FROM unnest('{"{a=\"1\"}","{a=\"
 -- grouped
 SELECT g, prom._match_filter('<', labels, v, '[2]')
   FROM (SELECT i AS g, prom.labels(jsonb_build_object('i', i::text)) AS labels, ('[' || i || ']')::prom.vals AS v FROM generate_series(0, 3) i) q GROUP BY g ORDER BY g;
+-- many rows of one signature
+SET promgres.query_max_samples = 5;
+SELECT prom._match_filter('<', '{}', v, '[2 2 2]') FROM unnest('{[1 _ _],[_ 1 _],[_ _ 1]}'::prom.vals[]) v;
+RESET promgres.query_max_samples;

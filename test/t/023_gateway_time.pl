@@ -8,6 +8,7 @@ use JSON::PP;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Promgres;
+use Socket qw(SO_RCVBUF inet_aton);
 use Test::More;
 use Time::HiRes qw(sleep time);
 
@@ -116,6 +117,29 @@ ok(wait_for(sub { http_get($node, "/api/v1/query_range?query=m&start=$t&end=@{[$
 		'a large answer fails'),
 	'an answer beyond promgres.max_response_size fails');
 is(http_get($node, "/api/v1/query?query=m&time=$t")->{status}, 200, 'the next query works');
+
+# Clients that ask for much and read none of it.
+remote_write($node, map { [ { __name__ => 'many', i => $_ }, [ $t * 1000, 1 ] ] } 1 .. 40);
+$node->append_conf('postgresql.conf', "promgres.request_timeout = '20s'\npromgres.max_response_size = '12MB'");
+$node->reload;
+my $much = "/api/v1/query_range?query=many&start=$t&end=@{[$t + 297]}&step=27ms";
+ok(wait_for(sub { http_get($node, $much)->{status} == 200 }, 'the settings are read'), 'an answer of many megabytes');
+my @greedy = map {
+	my $socket = IO::Socket::INET->new(Proto => 'tcp') // die "socket: $!";
+	$socket->sockopt(SO_RCVBUF, 4096);
+	$socket->connect($node->{gateway_port}, inet_aton('127.0.0.1')) or die "connect: $!";
+	syswrite($socket, "GET $much HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+	$socket
+} 1 .. 8;
+my $refused;
+ok(wait_for(sub { ($refused = http_get($node, $much))->{status} == 503 }, 'an answer is refused', 15),
+	'answers that nobody reads have a limit together');
+like($refused->{content}, qr/too many answers/, 'with the reason');
+is($refused->{headers}{'retry-after'}, 1, 'and when to come again');
+close $_ foreach @greedy;
+ok(wait_for(sub { http_get($node, $much)->{status} == 200 }, 'an answer is given', 15), 'and when their clients have gone, all is well');
+$node->append_conf('postgresql.conf', "promgres.request_timeout = '1s'");
+$node->reload;
 
 $in .= "\\q\n";
 IPC::Run::finish($holder);
