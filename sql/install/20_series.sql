@@ -243,7 +243,8 @@ CREATE FUNCTION prom._series_where(ops text[], names text[], vals text[]) RETURN
 COMMENT ON FUNCTION prom._series_where(text[], text[], text[]) IS 'SQL condition on a row s of prom.series for the series that satisfy all matchers';
 
 CREATE FUNCTION prom.series_id(labels prom.labels, OUT shard int2, OUT sid int4) RETURNS record
-	AS 'MODULE_PATHNAME', 'prom_series_id' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+	AS 'MODULE_PATHNAME', 'prom_series_id' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION prom.series_id(prom.labels) IS 'id of a series, which is created if it is not there';
 
 CREATE FUNCTION prom._series_removed() RETURNS void
@@ -260,6 +261,10 @@ DECLARE
 	gone_names text[];
 	gone_values text[];
 BEGIN
+	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		RAISE feature_not_supported USING MESSAGE = 'series cannot be removed in a transaction that is REPEATABLE READ or SERIALIZABLE',
+			HINT = 'Use READ COMMITTED.';
+	END IF;
 	-- Whoever ingests holds a lock that conflicts with this one until its samples are committed.
 	LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
 	WITH gone AS (

@@ -54,6 +54,7 @@ SELECT pg_catalog.pg_extension_config_dump('prom.metadata', '');
 CREATE FUNCTION prom.ingest(bodies bytea[])
 RETURNS TABLE (body int4, samples int8, skipped int8, error text)
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 10
+SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'prom_ingest';
 COMMENT ON FUNCTION prom.ingest(bytea[]) IS
 'Stores remote_write 1.0 bodies (snappy-compressed prometheus.WriteRequest). One row per body: its position from 1, the samples stored, the exemplars skipped, and NULL or what was refused and why. A body whose bytes are malformed is refused whole; of a well-formed body only the bad series or samples are.';
@@ -66,11 +67,27 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	first	int8 := floor(t_ms / 86400000.0) * 86400000;
-	part	text := 'warm_' || to_char(timestamp '1970-01-01' + first / 86400000 * interval '1 day', 'YYYYMMDD');
+	part	text;
 BEGIN
-	IF to_regclass('prom.' || quote_ident(part)) IS NOT NULL THEN
+	IF t_ms < 0 OR t_ms >= 253402300800000 THEN
+		RAISE datetime_field_overflow USING MESSAGE = 'day out of range',
+			DETAIL = format('%s ms is before 1970 or after 9999.', t_ms);
+	END IF;
+	part := 'warm_' || to_char(timestamp '1970-01-01' + first / 86400000 * interval '1 day', 'YYYYMMDD');
+	IF (SELECT c.relispartition FROM pg_class c WHERE c.oid = to_regclass('prom.' || part)) THEN
 		RETURN false;
 	END IF;
+	-- What ATTACH takes anyway; whoever makes the same day now has made it after this.
+	LOCK TABLE prom.warm IN SHARE UPDATE EXCLUSIVE MODE;
+	-- A day that was detached keeps its name; the new one gets another.
+	IF EXISTS (SELECT FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+			WHERE i.inhparent = 'prom.warm'::regclass AND c.relname ~ ('^' || part || '(_[0-9]+)?$')) THEN
+		RETURN false;
+	END IF;
+	FOR i IN 2..1000 LOOP
+		EXIT WHEN to_regclass('prom.' || part) IS NULL;
+		part := substr(part, 1, 13) || '_' || i;
+	END LOOP;
 	-- Attached rather than created in place: this takes no lock that a reader would wait for.
 	EXECUTE format('CREATE TABLE prom.%I (LIKE prom.warm INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (t_min >= %s AND t_min < %s)) '
 		'WITH (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05)', part, first, first + 86400000);
@@ -87,28 +104,42 @@ COMMENT ON FUNCTION prom._make_day(int8) IS
 
 CREATE FUNCTION prom._merge_step(shard int2, max_rows int4) RETURNS int4
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'prom_merge_step';
 COMMENT ON FUNCTION prom._merge_step(int2, int4) IS
-'Merges the oldest fresh rows of a shard, about max_rows of them, into warm rows within the calling transaction; returns how many it took. 0: none there, or another merge of this shard is under way.';
+'Merges the oldest fresh rows of a shard, about max_rows of them, into warm rows within the calling transaction; returns how many it took. What falls on more than 64 days stays fresh for the next step. 0: none there, or another merge of this shard is under way.';
+
+CREATE FUNCTION prom._lock_merge(shard int2) RETURNS void
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'prom_lock_merge';
+COMMENT ON FUNCTION prom._lock_merge(int2) IS
+'Waits for a merge of the shard to end and keeps others from beginning until the end of the transaction.';
 
 CREATE PROCEDURE prom.merge()
 LANGUAGE plpgsql
 AS $$
 DECLARE
 	one		int2;
+	last	int8;
 	taken	int4;
 BEGIN
+	COMMIT;
+	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 	FOR one IN SELECT h.shard FROM prom.shard h ORDER BY 1 LOOP
+		-- What comes in meanwhile waits for the next call: this one has an end, and merges no crumbs.
+		last := (SELECT pg_catalog.max(f.seq) FROM prom.fresh f WHERE f.shard OPERATOR(pg_catalog.=) one);
 		LOOP
 			taken := prom._merge_step(one, 2000);
 			COMMIT;
-			EXIT WHEN taken = 0;
+			SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+			EXIT WHEN taken OPERATOR(pg_catalog.=) 0 OR NOT EXISTS (
+				SELECT FROM prom.fresh f WHERE f.shard OPERATOR(pg_catalog.=) one AND f.seq OPERATOR(pg_catalog.<=) last);
 		END LOOP;
 	END LOOP;
 END
 $$;
 COMMENT ON PROCEDURE prom.merge() IS
-'Merges all fresh rows into warm rows, one transaction per step. The maintenance worker does so by itself; call it to force a merge.';
+'Merges the fresh rows that are there into warm rows, one transaction per step. The maintenance worker does so by itself; call it to force a merge.';
 
 CREATE FUNCTION prom._merge_due(max_rows int4, max_age_s int4) RETURNS bool
 LANGUAGE sql STABLE STRICT PARALLEL SAFE

@@ -64,6 +64,11 @@ DECLARE
 	hit		int4[];
 	touched	int8 := 0;
 BEGIN
+	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		RAISE feature_not_supported USING MESSAGE = 'series cannot be deleted in a transaction that is REPEATABLE READ or SERIALIZABLE',
+			DETAIL = 'It would not see samples that were written since it began, and remove their series.',
+			HINT = 'Use READ COMMITTED.';
+	END IF;
 	IF from_ms > to_ms THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'end must not be before start';
 	END IF;
@@ -71,7 +76,7 @@ BEGIN
 		'SELECT s.shard, array_agg(s.sid ORDER BY s.sid) FROM prom.series s WHERE ' || prom._selector_sql(selector, 's') || ' GROUP BY 1 ORDER BY 1'
 	LOOP
 		-- No merge may move samples while they are looked for.
-		PERFORM pg_advisory_xact_lock(1886547821, one);
+		PERFORM prom._lock_merge(one);
 		SELECT array_agg(DISTINCT h) INTO hit FROM (
 			SELECT unnest(prom._hits(f.data, wanted, from_ms, to_ms)) FROM prom.fresh f
 			WHERE f.shard = one AND f.t_max >= from_ms AND f.t_min <= to_ms
@@ -79,6 +84,7 @@ BEGIN
 			UNION ALL
 			SELECT unnest(prom._hits(w.data, wanted, from_ms, to_ms)) FROM prom.warm w
 			WHERE w.shard = one AND w.t_max >= from_ms AND w.t_min <= to_ms
+				AND w.t_min > greatest(from_ms, 0) - 86400000
 				AND w.block IN (SELECT DISTINCT u >> 6 FROM unnest(wanted) u)) x(h);
 		hit := coalesce(hit, '{}');
 		PERFORM prom._cut(one, hit, from_ms, to_ms);
@@ -120,7 +126,7 @@ BEGIN
 	WITH hit AS MATERIALIZED (
 		SELECT w.block, w.t_min, w.seq, prom._without(w.data, sids, from_ms, to_ms) AS rest FROM prom.warm w
 		WHERE w.shard = one AND w.block IN (SELECT DISTINCT u >> 6 FROM unnest(sids) u)
-			AND w.t_max >= from_ms AND w.t_min <= to_ms
+			AND w.t_max >= from_ms AND w.t_min <= to_ms AND w.t_min > greatest(from_ms, 0) - 86400000
 			AND prom._hits(w.data, sids, from_ms, to_ms) <> '{}'
 	), gone AS (
 		DELETE FROM prom.warm w USING hit h

@@ -217,7 +217,7 @@ parse_time(const char *text, int64 *t_ms)
 
 		if (!isfinite(seconds))
 			return false;
-		*t_ms = clamp_ms(whole * 1000 + rint(fraction * 1000));
+		*t_ms = clamp_ms(whole * 1000 + round(fraction * 1000));
 		return true;
 	}
 	if (strcmp(text, PROM_TIME_LEAST) == 0)
@@ -229,12 +229,14 @@ parse_time(const char *text, int64 *t_ms)
 	return true;
 }
 
+/* A float as Go reads it, who wants the exponent of a hexadecimal one. */
 static bool
 parse_number(const char *text, double *v)
 {
 	char	   *end;
 
-	if (text[0] == '\0' || isspace((unsigned char) text[0]))
+	if (text[0] == '\0' || isspace((unsigned char) text[0]) ||
+		(strpbrk(text, "xX") != NULL && strpbrk(text, "pP") == NULL))
 		return false;
 	*v = strtod(text, &end);
 	return *end == '\0';

@@ -22,6 +22,7 @@
 
 #include "api/gateway.h"
 #include "common/remote.h"
+#include "common/worker.h"
 
 #define PROM_POOL_MAX_SIZE		100
 #define PROM_POOL_RETRY_MS		1000
@@ -75,6 +76,8 @@ static char unreachable[512];
 static char incomplete[512];
 
 static PromPool *make_pool(const char *application_name, int size, int queue_max);
+static void retire_conns(PromPool *pool);
+static void drain(PromPool *pool);
 static bool has_work(PromPool *pool);
 static PromJob *next_job(PromPool *pool);
 static void connect_start(PromConn *conn);
@@ -178,6 +181,11 @@ prom_pool_tick(void)
 	PromPool   *pools[] = {prom_pool_ingest, prom_pool_query, prom_pool_control};
 	TimestampTz now = GetCurrentTimestamp();
 
+	if (prom_worker_server_drains())
+	{
+		for (int p = 0; p < lengthof(pools); p++)
+			drain(pools[p]);
+	}
 	for (int p = 0; p < lengthof(pools); p++)
 	{
 		dlist_mutable_iter iter;
@@ -223,15 +231,7 @@ prom_pool_reload(void)
 	for (int p = 0; settings != NULL && p < lengthof(pools); p++)
 	{
 		pools[p]->retry_at = 0;
-		for (int i = 0; i < PROM_POOL_MAX_SIZE; i++)
-		{
-			PromConn   *conn = &pools[p]->conns[i];
-
-			if (conn->state == CONN_IDLE || conn->state == CONN_CONNECTING)
-				conn_close(conn);
-			else if (conn->state != CONN_CLOSED)
-				conn->stale = true;
-		}
+		retire_conns(pools[p]);
 		prom_pool_dispatch(pools[p]);
 	}
 	if (settings != NULL)
@@ -269,6 +269,31 @@ prom_job_param(PromJob *job, Oid type, const char *value)
 	job->types[job->nparams] = type;
 	job->values[job->nparams] = value;
 	job->nparams++;
+}
+
+/* Close the connections, those with a job when it is done. */
+static void
+retire_conns(PromPool *pool)
+{
+	for (int i = 0; i < PROM_POOL_MAX_SIZE; i++)
+	{
+		PromConn   *conn = &pool->conns[i];
+
+		if (conn->state == CONN_IDLE || conn->state == CONN_CONNECTING)
+			conn_close(conn);
+		else if (conn->state != CONN_CLOSED)
+			conn->stale = true;
+	}
+}
+
+/* The server lets what runs come to its end, but nothing new begin. */
+static void
+drain(PromPool *pool)
+{
+	pool->retry_at = DT_NOEND;
+	strlcpy(pool->failure, "the server is shutting down", sizeof(pool->failure));
+	retire_conns(pool);
+	fail_queue(pool, "57P01", pool->failure);
 }
 
 static PromPool *

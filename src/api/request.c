@@ -309,12 +309,16 @@ begin(PromRequest *r, const char *method)
 typedef struct HeaderWalk
 {
 	PromBodyHeaders *body;
+	const char *end;			/* of the value before */
 	bool		folded;
+	bool		torn;
 } HeaderWalk;
 
 /*
- * A header continued on a second line (obs-fold) has been joined by libmicrohttpd, which moves the
- * value to other memory; a value in one line follows its name and blanks.
+ * libmicrohttpd gives strings that lie in the buffer as they were received, which tells two things more.
+ * A header continued on a second line (obs-fold) has been joined, and its value moved to other memory;
+ * a value in one line follows its name and blanks.  And a name follows the value before it and one end
+ * of line, LF or CR LF: otherwise that value had a zero byte in it, or a line between was passed over.
  */
 static enum MHD_Result
 see_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *value)
@@ -323,6 +327,9 @@ see_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *val
 	const char *p;
 
 	prom_body_header(walk->body, name, value ? value : "");
+	if (walk->end != NULL && name != walk->end + 1 && name != walk->end + 2)
+		walk->torn = true;
+	walk->end = NULL;
 	if (value != NULL)
 	{
 		p = name + strlen(name) + 1;
@@ -330,6 +337,10 @@ see_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *val
 			walk->folded = true;
 		else if (strspn(p, " \t") < (size_t) (value - p))
 			walk->folded = true;
+		/* a CR alone ends a line for some readers */
+		if (strchr(value, '\r') != NULL)
+			walk->torn = true;
+		walk->end = value + strlen(value);
 	}
 	return MHD_YES;
 }
@@ -338,10 +349,15 @@ see_header(void *arg, enum MHD_ValueKind kind, const char *name, const char *val
 static const char *
 check_headers(PromRequest *r, PromBodyHeaders *h)
 {
-	HeaderWalk	walk = {h, false};
+	HeaderWalk	walk = {h, NULL, false, false};
 
 	MHD_get_connection_values(r->connection, MHD_HEADER_KIND, see_header, &walk);
-	return walk.folded ? "folded header" : prom_body_check(h);
+	if (walk.folded)
+		return "folded header";
+	/* behind the last one comes an empty line, of which nothing but zero bytes is left */
+	if (walk.end != NULL && walk.end[1] != '\0')
+		walk.torn = true;
+	return walk.torn ? "malformed header line" : prom_body_check(h);
 }
 
 /*

@@ -104,9 +104,6 @@ extern void prom_chunk_read(PromChunkReader *r, int column, int64 *t_ms, double 
 extern const int64 *prom_chunk_times(PromChunkReader *r, int column);
 extern void prom_chunk_values(PromChunkReader *r, int column, double *values);
 
-/* True if the chunk has any series s with sids[0..n-1] containing s (sids ascending). */
-extern bool prom_chunk_has_any(const PromChunkReader *r, const int32 *sids, int n);
-
 /*
  * Full check of foreign bytes: every column is decoded.  Returns NULL or a static reason.  Plain chunks
  * are foreign nowhere, so they do not pass.

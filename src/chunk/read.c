@@ -321,32 +321,6 @@ prom_chunk_read(PromChunkReader *r, int column, int64 *t_ms, double *values)
 	prom_chunk_values(r, column, values);
 }
 
-bool
-prom_chunk_has_any(const PromChunkReader *r, const int32 *sids, int n)
-{
-	int			low = 0;
-
-	if (r->nseries == 0 || n == 0 || sids[0] > r->sids[r->nseries - 1] || sids[n - 1] < r->sids[0])
-		return false;
-	if (n <= 8)
-	{
-		for (int i = 0; i < n; i++)
-			if (prom_chunk_find(r, sids[i]) >= 0)
-				return true;
-		return false;
-	}
-	for (int i = 0; i < n && low < r->nseries;)
-	{
-		if (sids[i] == r->sids[low])
-			return true;
-		if (sids[i] < r->sids[low])
-			i++;
-		else
-			low++;
-	}
-	return false;
-}
-
 const char *
 prom_chunk_verify(const uint8 *bytes, size_t len)
 {

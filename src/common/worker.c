@@ -14,15 +14,19 @@
 #include "miscadmin.h"
 #include "pgstat.h"
 #include "postmaster/interrupt.h"
+#include "storage/fd.h"
 #include "storage/ipc.h"
 #include "storage/sinval.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/pidfile.h"
+#include "utils/timestamp.h"
 
 #include "common/compat.h"
 #include "common/worker.h"
 
 #define PROM_WORKER_RESTART_S 5
+#define PROM_WORKER_LOOK_MS 500
 
 static MemoryContext turn_context = NULL;
 
@@ -76,6 +80,34 @@ prom_worker_turn(bool *reloaded)
 		*reloaded = true;
 	}
 	return ShutdownRequestPending;
+}
+
+/*
+ * In a smart shutdown the postmaster waits for all clients to leave before it stops its workers, and
+ * tells nobody.  But it writes so into its lock file, for pg_ctl to see.
+ */
+bool
+prom_worker_server_drains(void)
+{
+	static TimestampTz last = 0;
+	static bool drains = false;
+	TimestampTz now = GetCurrentTimestamp();
+	char		line[MAXPGPATH];
+	FILE	   *file;
+
+	if (drains || (last != 0 && !TimestampDifferenceExceeds(last, now, PROM_WORKER_LOOK_MS)))
+		return drains;
+	last = now;
+	file = AllocateFile("postmaster.pid", "r");
+	if (file == NULL)
+		return false;
+	for (int i = 1; fgets(line, sizeof(line), file) != NULL; i++)
+	{
+		if (i == LOCK_FILE_LINE_PM_STATUS)
+			drains = strncmp(line, PM_STATUS_STOPPING, strlen(PM_STATUS_STOPPING)) == 0;
+	}
+	FreeFile(file);
+	return drains;
 }
 
 void

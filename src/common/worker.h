@@ -24,6 +24,12 @@ extern bool prom_worker_turn(bool *reloaded);
 extern void prom_worker_wait(long timeout_ms);
 
 /*
+ * Does the server only wait until its clients have left?  Then connections to it must be given up, for
+ * they count as clients, and no new one is let in.
+ */
+extern bool prom_worker_server_drains(void);
+
+/*
  * Last call of a worker's entry function, once prom_worker_turn has said true: the postmaster starts the
  * worker again unless it stops itself.  (It would not after a plain return.)
  */

@@ -22,6 +22,7 @@
 #define FETCH_ROWS 500
 
 int			promql_lookback_ms = 300000;
+int			promql_subquery_step_ms = 60000;
 
 static PromqlContext plan_context(const PromqlQuery *q);
 static Portal open_cursor(const char *sql);
@@ -236,4 +237,8 @@ promql_init(void)
 							"How far an instant selector looks back for the newest sample.",
 							"Prometheus' flag --query.lookback-delta.",
 							&promql_lookback_ms, 300000, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("promgres.subquery_step",
+							"Distance of the steps of a subquery that does not say it.",
+							"Prometheus takes its global evaluation interval.",
+							&promql_subquery_step_ms, 60000, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 }

@@ -11,7 +11,7 @@
 #include "utils/builtins.h"
 
 #include "common/compat.h"
-#include "series/series.h"
+#include "promql/sqlgen.h"
 
 PG_FUNCTION_INFO_V1(prom_labels_set);
 PG_FUNCTION_INFO_V1(prom_labels_take);
@@ -55,6 +55,19 @@ unpack_with_room(const PromLabels *labels, int *n, int more)
 	return out;
 }
 
+PromLabels *
+promql_labels_set(const PromLabels *labels, PromLabel pair)
+{
+	int			n;
+	PromLabel  *pairs = unpack_with_room(labels, &n, 1);
+	PromLabels *result;
+
+	set_pair(pairs, &n, pair);
+	result = build_or_raise(pairs, n);
+	pfree(pairs);
+	return result;
+}
+
 /* prom._labels_set(labels, name, value) */
 Datum
 prom_labels_set(PG_FUNCTION_ARGS)
@@ -62,11 +75,8 @@ prom_labels_set(PG_FUNCTION_ARGS)
 	text	   *name = PG_GETARG_TEXT_PP(1);
 	text	   *value = PG_GETARG_TEXT_PP(2);
 	PromLabel	pair = {VARDATA_ANY(name), VARDATA_ANY(value), VARSIZE_ANY_EXHDR(name), VARSIZE_ANY_EXHDR(value)};
-	int			n;
-	PromLabel  *pairs = unpack_with_room(PG_GETARG_PROM_LABELS_P(0), &n, 1);
 
-	set_pair(pairs, &n, pair);
-	PG_RETURN_POINTER(build_or_raise(pairs, n));
+	PG_RETURN_POINTER(promql_labels_set(PG_GETARG_PROM_LABELS_P(0), pair));
 }
 
 /* prom._labels_take(labels, names, source): labels, those of these names as source has them */

@@ -45,7 +45,9 @@ typedef struct PromqlContext
 /* ---- translate.c ---- */
 extern PromqlVector promql_vector_sql(PromqlContext *cx, PromqlNode *node);
 extern char *promql_scalar_sql(PromqlContext *cx, PromqlNode *node);
-extern char *promql_matrix_sql(PromqlContext *cx, PromqlNode *node);
+
+/* A constant as prom.vals. */
+extern char *promql_number_sql(double number);
 
 /* ARRAY['a', 'b']::text[] of a list of char *, with "extra" (or NULL) added */
 extern char *promql_text_array(List *names, const char *extra);
@@ -56,10 +58,48 @@ extern char *promql_text_array(List *names, const char *extra);
  */
 extern PromqlVector promql_check_names(PromqlVector x, bool per_step);
 
+/* Apply an expression over x.vals to each series; rows that come out empty vanish. */
+extern PromqlVector promql_map_sql(PromqlVector x, const char *vals, bool keep_name);
+
 extern bool promql_op_is_comparison(PromqlOp op);
 
 /* A comparison that filters leaves __name__ alone, other operators drop it. */
 extern bool promql_keeps_name(const PromqlNode *node);
+
+/* ---- translate_call.c ---- */
+extern PromqlVector promql_call_sql(PromqlContext *cx, PromqlNode *node);
+extern char *promql_scalar_call_sql(PromqlContext *cx, PromqlNode *node);
+
+/* ---- labels_set.c ---- */
+
+/* The set with that pair in place of one of its name, or without one if the value is empty; raises. */
+extern PromLabels *promql_labels_set(const PromLabels *labels, PromLabel pair);
+
+/* ---- labels_fn.c ---- */
+
+/* The arguments of label_replace and label_join; sources: char *.  They raise. */
+extern void promql_check_label_replace(const char *dst, const char *pattern);
+extern void promql_check_label_join(const char *dst, List *sources);
+
+/* ---- translate_window.c ---- */
+
+/* An instant selector: its newest samples by the leaf aggregate prom._NAME. */
+extern PromqlVector promql_selector_sql(PromqlContext *cx, PromqlNode *node, const char *name);
+
+/* A call of a function over a range. */
+extern PromqlVector promql_window_sql(PromqlContext *cx, PromqlNode *node);
+
+/*
+ * The window function "name" over a range, which is a selector or a subquery; "scalar" is its parameter,
+ * or NULL.  Without keep_name label sets lose their names, which is not checked yet.
+ */
+extern PromqlVector promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, PromqlNode *scalar,
+									 bool keep_name);
+
+extern PromqlNode *promql_without_parens(PromqlNode *node);
+
+/* A range vector as the whole query: its samples. */
+extern char *promql_matrix_sql(PromqlContext *cx, PromqlNode *node);
 
 /* ---- translate_agg.c ---- */
 extern PromqlVector promql_aggregate_sql(PromqlContext *cx, PromqlNode *node);

@@ -32,6 +32,8 @@ PG_FUNCTION_INFO_V1(prom_vals);
 PG_FUNCTION_INFO_V1(prom_time);
 PG_FUNCTION_INFO_V1(prom_vector);
 PG_FUNCTION_INFO_V1(prom_scalar);
+PG_FUNCTION_INFO_V1(prom_absent);
+PG_FUNCTION_INFO_V1(prom_order);
 PG_FUNCTION_INFO_V1(prom_points);
 
 void
@@ -313,6 +315,42 @@ prom_scalar(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(spread(x, PG_GETARG_INT32(1), &missing));
+}
+
+/* prom._absent(v, nsteps): 1 where v has no value, or everywhere if v is NULL. */
+Datum
+prom_absent(PG_FUNCTION_ARGS)
+{
+	PromVals   *x = PG_ARGISNULL(0) ? NULL : PG_GETARG_PROM_VALS_P(0);
+	PromVals   *out;
+
+	if (PG_ARGISNULL(1))
+		PG_RETURN_NULL();
+	out = prom_vals_new(PG_GETARG_INT32(1));
+	if (x != NULL && !prom_vals_is_const(x) && x->nsteps != out->nsteps)
+		elog(ERROR, "operand has %d steps, not %d", x->nsteps, out->nsteps);
+	for (int i = 0; i < out->nsteps; i++)
+		if (x == NULL || !prom_vals_has(x, i))
+			prom_vals_set(out, i, 1);
+	if (out->npresent == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(out);
+}
+
+/*
+ * prom._order(v, descending): what the only step of an instant query is to be sorted by, ascending.
+ * NaN, greater than all for SQL, comes last both ways.
+ */
+Datum
+prom_order(PG_FUNCTION_ARGS)
+{
+	PromVals   *x = PG_GETARG_PROM_VALS_P(0);
+
+	if (x->nsteps != 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("values of %d steps have no order", x->nsteps)));
+	PG_RETURN_FLOAT8(PG_GETARG_BOOL(1) ? -x->v[0] : x->v[0]);
 }
 
 /* ---- values as rows ---- */

@@ -22,6 +22,8 @@ typedef struct LeafState
 	PromGather	gather;
 	PromSteps	steps;
 	int64		range_ms;
+	bool		has_scalar;
+	PromqlWindowScalar scalar;
 	int64		from_ms;		/* samples wanted: (from, to] */
 	int64		to_ms;
 	int32		sid;
@@ -61,24 +63,56 @@ get_state(FunctionCallInfo fcinfo, bool *is_new)
 	return s;
 }
 
-/* Steps and range of a new state; no time that a window touches may overflow. */
-static void
-set_windows(LeafState *s, int64 start_ms, int64 step_ms, int nsteps, int64 range_ms)
+void
+promql_window_bounds(const PromSteps *steps, int64 range_ms, int64 *from_ms, int64 *to_ms)
 {
 	int64		length_ms;
 
-	prom_vals_check_steps(nsteps);
-	if (step_ms < 0 || range_ms < 0 ||
-		pg_mul_s64_overflow(step_ms, nsteps - 1, &length_ms) ||
-		pg_add_s64_overflow(start_ms, length_ms, &s->to_ms) ||
-		pg_sub_s64_overflow(start_ms, range_ms, &s->from_ms))
+	prom_vals_check_steps(steps->n);
+	if (steps->step_ms < 0 || range_ms < 0 ||
+		pg_mul_s64_overflow(steps->step_ms, steps->n - 1, &length_ms) ||
+		pg_add_s64_overflow(steps->start_ms, length_ms, to_ms) ||
+		pg_sub_s64_overflow(steps->start_ms, range_ms, from_ms))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("steps or range out of range")));
-	s->steps.start_ms = start_ms;
-	s->steps.step_ms = step_ms;
-	s->steps.n = nsteps;
-	s->range_ms = range_ms;
+}
+
+PromqlWindowScalar
+promql_window_scalar(FunctionCallInfo fcinfo, int arg, int nsteps)
+{
+	PromqlWindowScalar s = {PG_GETARG_PROM_VALS_P(arg), PG_GETARG_INT64(arg + 1), PG_GETARG_INT64(arg + 2)};
+	PromSteps	now = {s.now_ms, s.now_step_ms, nsteps};
+	int64		from_ms;
+	int64		to_ms;
+
+	promql_window_bounds(&now, 0, &from_ms, &to_ms);
+	if (!prom_vals_is_const(s.vals) && s.vals->nsteps != nsteps)
+		elog(ERROR, "operand has %d steps, not %d", s.vals->nsteps, nsteps);
+	return s;
+}
+
+/* Where the windows of a new state are, and the function's parameter if there is one. */
+static void
+set_windows(FunctionCallInfo fcinfo, LeafState *s)
+{
+	MemoryContext cxt;
+	MemoryContext old;
+
+	s->sid = PG_GETARG_INT32(3);
+	s->steps.start_ms = PG_GETARG_INT64(4);
+	s->steps.step_ms = PG_GETARG_INT64(5);
+	s->steps.n = PG_GETARG_INT32(6);
+	s->range_ms = PG_GETARG_INT64(7);
+	promql_window_bounds(&s->steps, s->range_ms, &s->from_ms, &s->to_ms);
+	s->has_scalar = PG_NARGS() > 8;
+	if (!s->has_scalar)
+		return;
+	s->scalar = promql_window_scalar(fcinfo, 8, s->steps.n);
+	(void) AggCheckCallContext(fcinfo, &cxt);
+	old = MemoryContextSwitchTo(cxt);
+	s->scalar.vals = prom_vals_copy(s->scalar.vals);
+	MemoryContextSwitchTo(old);
 }
 
 /* Adds the wanted samples of the row's chunk. */
@@ -107,7 +141,7 @@ add_row(FunctionCallInfo fcinfo, LeafState *s)
 		prom_store_count_samples(s->gather.n - before);
 }
 
-/* (state, data, ord, sid, start_ms, step_ms, nsteps, range_ms) */
+/* (state, data, ord, sid, start_ms, step_ms, nsteps, range_ms [, scalar, now_ms, now_step_ms]) */
 Datum
 prom_window_add(PG_FUNCTION_ARGS)
 {
@@ -123,11 +157,7 @@ prom_window_add(PG_FUNCTION_ARGS)
 	check_arguments(fcinfo);
 	s = get_state(fcinfo, &is_new);
 	if (is_new)
-	{
-		s->sid = PG_GETARG_INT32(3);
-		set_windows(s, PG_GETARG_INT64(4), PG_GETARG_INT64(5), PG_GETARG_INT32(6),
-					PG_GETARG_INT64(7));
-	}
+		set_windows(fcinfo, s);
 	add_row(fcinfo, s);
 	PG_RETURN_POINTER(s);
 }
@@ -162,7 +192,8 @@ finish_window(FunctionCallInfo fcinfo, PromqlWindowFn fn, bool keep_stale)
 	prom_gather_finish(&s->gather);
 	if (!keep_stale)
 		remove_stale(&s->gather);
-	out = promql_window_eval(s->gather.n, s->gather.t_ms, s->gather.values, &s->steps, s->range_ms, fn);
+	out = promql_window_eval(s->gather.n, s->gather.t_ms, s->gather.values, &s->steps, s->range_ms, fn,
+							 s->has_scalar ? &s->scalar : NULL);
 	if (out == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(out);
@@ -179,16 +210,25 @@ finish_window(FunctionCallInfo fcinfo, PromqlWindowFn fn, bool keep_stale)
 	PG_FUNCTION_INFO_V1(prom_window_##name)
 
 WINDOW_FINAL(instant, true);
+WINDOW_FINAL(timestamp, true);
 WINDOW_FINAL(rate, false);
 WINDOW_FINAL(increase, false);
 WINDOW_FINAL(delta, false);
 WINDOW_FINAL(irate, false);
 WINDOW_FINAL(idelta, false);
+WINDOW_FINAL(changes, false);
+WINDOW_FINAL(resets, false);
+WINDOW_FINAL(deriv, false);
+WINDOW_FINAL(predict_linear, false);
 WINDOW_FINAL(sum, false);
 WINDOW_FINAL(avg, false);
 WINDOW_FINAL(min, false);
 WINDOW_FINAL(max, false);
 WINDOW_FINAL(count, false);
+WINDOW_FINAL(stddev, false);
+WINDOW_FINAL(stdvar, false);
+WINDOW_FINAL(quantile, false);
+WINDOW_FINAL(first, false);
 WINDOW_FINAL(last, false);
 WINDOW_FINAL(present, false);
 

@@ -3,7 +3,7 @@
  *	  What range functions compute: from the samples of one series to its values at all steps.
  *
  * Knows neither chunks nor SQL.  The order of the arithmetic is Prometheus's, so results agree in
- * the last bit.  rate and increase note the counter resets, min and max the samples that can still
+ * the last bit.  rate, increase and the like note the counter resets, min and max the samples that can still
  * win, so that their windows cost nothing per sample they share; sum and avg must add each window
  * anew, as rounding depends on where a sum begins.
  */
@@ -24,18 +24,28 @@ seconds(int64 ms)
 	return (double) (ms / 1000) + (double) (ms % 1000 * 1000000) / 1e9;
 }
 
+/* Steps that all look at one time have one value, which the first step found or not. */
+static void
+spread_first(PromVals *out)
+{
+	if (prom_vals_has(out, 0))
+		for (int i = 1; i < out->nsteps; i++)
+			prom_vals_set(out, i, out->v[0]);
+}
+
 PromVals *
 promql_window_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps, int64 range_ms,
-				   PromqlWindowFn fn)
+				   PromqlWindowFn fn, const PromqlWindowScalar *scalar)
 {
-	PromqlWindow w = {t_ms, v, range_ms, seconds(range_ms)};
+	PromqlWindow w = {t_ms, v, n, range_ms, seconds(range_ms)};
+	bool		once = steps->step_ms == 0 && scalar == NULL;
 	PromVals   *out;
 
 	if (n == 0)
 		return NULL;
 	out = prom_vals_new(steps->n);
 	w.noted = palloc(sizeof(int) * n);
-	for (int i = 0; i < steps->n; i++)
+	for (int i = 0; i < (once ? 1 : steps->n); i++)
 	{
 		double		result;
 
@@ -45,10 +55,19 @@ promql_window_eval(int n, const int64 *t_ms, const double *v, const PromSteps *s
 			w.end++;
 		while (w.first < w.end && t_ms[w.first] <= w.ref_ms - range_ms)
 			w.first++;
+		if (scalar)
+		{
+			w.scalar = prom_vals_get(scalar->vals, i);
+			w.now_ms = scalar->now_ms + scalar->now_step_ms * i;
+		}
 		if (w.first < w.end && fn(&w, &result))
 			prom_vals_set(out, i, result);
 	}
+	if (once)
+		spread_first(out);
 	pfree(w.noted);
+	if (w.scratch)
+		pfree(w.scratch);
 	if (out->npresent == 0)
 	{
 		pfree(out);
@@ -59,17 +78,45 @@ promql_window_eval(int n, const int64 *t_ms, const double *v, const PromSteps *s
 
 /* ---- counters and gauges ---- */
 
-/* Notes the samples that are smaller than the one before them, and forgets those out of the window. */
-static void
-note_resets(PromqlWindow *w)
+static inline bool
+is_reset(double before, double v)
+{
+	return v < before;
+}
+
+static inline bool
+is_change(double before, double v)
+{
+	return v != before && !(isnan(v) && isnan(before));
+}
+
+/* Notes the samples that are so after the one before them, and forgets those out of the window. */
+static inline void
+note(PromqlWindow *w, bool (*is_so) (double before, double v))
 {
 	if (w->seen == 0)
 		w->seen = 1;
 	for (; w->seen < w->end; w->seen++)
-		if (w->v[w->seen] < w->v[w->seen - 1])
+		if (is_so(w->v[w->seen - 1], w->v[w->seen]))
 			w->noted[w->noted_end++] = w->seen;
 	while (w->noted_first < w->noted_end && w->noted[w->noted_first] <= w->first)
 		w->noted_first++;
+}
+
+bool
+promql_window_changes(PromqlWindow *w, double *result)
+{
+	note(w, is_change);
+	*result = w->noted_end - w->noted_first;
+	return true;
+}
+
+bool
+promql_window_resets(PromqlWindow *w, double *result)
+{
+	note(w, is_reset);
+	*result = w->noted_end - w->noted_first;
+	return true;
 }
 
 /*
@@ -113,7 +160,7 @@ extrapolate(PromqlWindow *w, bool counter, bool per_second, double *result)
 	increase = w->v[w->end - 1] - w->v[w->first];
 	if (counter)
 	{
-		note_resets(w);
+		note(w, is_reset);
 		for (int i = w->noted_first; i < w->noted_end; i++)
 			increase += w->v[w->noted[i] - 1];
 	}
@@ -245,6 +292,13 @@ promql_window_count(PromqlWindow *w, double *result)
 }
 
 bool
+promql_window_first(PromqlWindow *w, double *result)
+{
+	*result = w->v[w->first];
+	return true;
+}
+
+bool
 promql_window_last(PromqlWindow *w, double *result)
 {
 	*result = w->v[w->end - 1];
@@ -264,4 +318,12 @@ promql_window_instant(PromqlWindow *w, double *result)
 {
 	*result = w->v[w->end - 1];
 	return !prom_is_stale(*result);
+}
+
+/* The time of what promql_window_instant takes, in seconds */
+bool
+promql_window_timestamp(PromqlWindow *w, double *result)
+{
+	*result = (double) w->t_ms[w->end - 1] / 1000;
+	return !prom_is_stale(w->v[w->end - 1]);
 }

@@ -15,7 +15,9 @@
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_class.h"
+#include "miscadmin.h"
 #include "nodes/makefuncs.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/inval.h"
 #include "utils/memutils.h"
@@ -48,6 +50,7 @@ static uint64 nlearnt;
 static uint64 learnt_room;
 
 static void empty_cache(void);
+static void check_right(const RangeVar *table, Oid relid, Oid old_relid, void *arg);
 static CacheBasis read_basis(Oid table);
 static void note_invalidation(Datum arg, Oid relid);
 static void end_transaction(XactEvent event, void *arg);
@@ -69,10 +72,24 @@ prom_series_cache_init(void)
 	RegisterSubXactCallback(end_subtransaction, NULL);
 }
 
+/* As LOCK TABLE asks. */
+static void
+check_right(const RangeVar *table, Oid relid, Oid old_relid, void *arg)
+{
+	AclResult	acl;
+
+	if (!OidIsValid(relid))
+		return;
+	acl = pg_class_aclcheck(relid, GetUserId(), ACL_INSERT | ACL_UPDATE | ACL_DELETE);
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_TABLE, table->relname);
+}
+
 Oid
 prom_series_lock(void)
 {
-	return RangeVarGetRelid(makeRangeVar("prom", "series", -1), RowExclusiveLock, false);
+	return RangeVarGetRelidExtended(makeRangeVar("prom", "series", -1), RowExclusiveLock, 0,
+									check_right, NULL);
 }
 
 void
@@ -92,7 +109,11 @@ prom_series_begin(void)
 		basis_uncommitted = true;
 		now = read_basis(table);
 		if (now.table != basis.table || now.file != basis.file || now.removals != basis.removals)
+		{
+			/* This transaction may have removed what it has learnt. */
+			nlearnt = 0;
 			empty_cache();
+		}
 		basis = now;
 	}
 	if (cache.n >= cache_limit)

@@ -10,7 +10,7 @@
 /* Remember an id once the current transaction commits. */
 extern void prom_series_learn(PromSeriesHash raw, PromSeriesId id);
 
-/* The oid of prom.series, locked against removal of series. */
+/* The oid of prom.series, locked against removal of series; raises if the user may not write to it. */
 extern Oid	prom_series_lock(void);
 
 extern void prom_series_cache_init(void);

@@ -1,6 +1,6 @@
 /*
  * regex.cc
- *	  RE2 behind two C functions; the only C++ file.
+ *	  RE2 behind three C functions; the only C++ file.
  *
  * PromQL's regexes are RE2's, matched against the whole text, and the dot matches a newline as well.
  * RE2 allocates with new: compiled patterns live in a cache of the last PROM_REGEX_CACHED used ones,
@@ -30,11 +30,13 @@ extern "C"
 #undef ngettext
 #undef dngettext
 
+#include <algorithm>
 #include <exception>
 #include <list>
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include <re2/re2.h>
 
@@ -171,14 +173,96 @@ match(PromRegex *re, const char *text, int len) noexcept
 	}
 }
 
-extern "C" bool
-prom_regex_match(PromRegex *re, const char *text, int len)
+static bool
+was_found(int found)
 {
-	int			found = match(re, text, len);
-
 	if (found < 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY),
 				 errmsg("out of memory while matching a regular expression")));
 	return found != 0;
+}
+
+extern "C" bool
+prom_regex_match(PromRegex *re, const char *text, int len)
+{
+	return was_found(match(re, text, len));
+}
+
+/* The group that a name in a template stands for: a number without leading zeros, or a name; -1: none. */
+static int
+find_group(const RE2 &compiled, const re2::StringPiece &name)
+{
+	int			number = 0;
+
+	for (size_t i = 0; i < name.size(); i++)
+	{
+		if (name[i] < '0' || name[i] > '9' || number >= 100000000 || (name[0] == '0' && i > 0))
+		{
+			auto		found = compiled.NamedCapturingGroups().find(std::string(name));
+
+			return found == compiled.NamedCapturingGroups().end() ? -1 : found->second;
+		}
+		number = number * 10 + (name[i] - '0');
+	}
+	return number <= compiled.NumberOfCapturingGroups() ? number : -1;
+}
+
+/* Appends to a buffer of "size" bytes as much as fits; *len tells if something did not. */
+static void
+append(char *out, int size, int *len, const char *at, size_t n)
+{
+	size_t		fits = std::min(n, (size_t) (size - std::min(*len, size)));
+
+	if (fits > 0)
+		memcpy(out + *len, at, fits);
+	*len = n > fits ? size + 1 : *len + (int) fits;
+}
+
+/* 1: it matches, 0: it does not, -1: memory ran out. */
+static int
+expand(PromRegex *re, const re2::StringPiece &subject, const re2::StringPiece &form, char *out,
+	   int size, int *out_len) noexcept
+{
+	try
+	{
+		static const RE2 reference("\\$(?:\\$|([\\pL\\p{Nd}_]+)|\\{([\\pL\\p{Nd}_]+)\\})");
+		std::vector<re2::StringPiece> groups(re->compiled->NumberOfCapturingGroups() + 1);
+		re2::StringPiece part[3];
+		size_t		at = 0;
+
+		if (!reference.ok())
+			return -1;
+		if (!re->compiled->Match(subject, 0, subject.size(), RE2::ANCHOR_BOTH, groups.data(), groups.size()))
+			return 0;
+		*out_len = 0;
+		while (reference.Match(form, at, form.size(), RE2::UNANCHORED, part, 3))
+		{
+			append(out, size, out_len, form.data() + at, part[0].data() - (form.data() + at));
+			at = part[0].data() + part[0].size() - form.data();
+			if (part[1].empty() && part[2].empty())
+				append(out, size, out_len, "$", 1);
+			else
+			{
+				int			group = find_group(*re->compiled, part[1].empty() ? part[2] : part[1]);
+
+				if (group >= 0)
+					append(out, size, out_len, groups[group].data(), groups[group].size());
+			}
+		}
+		append(out, size, out_len, form.data() + at, form.size() - at);
+		return 1;
+	}
+	catch (...)
+	{
+		return -1;
+	}
+}
+
+extern "C" bool
+prom_regex_expand(PromRegex *re, const char *text, int len, const char *template_text,
+				  int template_len, char *out, int size, int *out_len)
+{
+	return was_found(expand(re, re2::StringPiece(text, len), re2::StringPiece(template_text, template_len),
+							out, size, out_len));
 }

@@ -90,6 +90,14 @@ typedef struct PromRegex PromRegex;
 extern PromRegex *prom_regex_get(const char *pattern, int len, char **reason);
 extern bool prom_regex_match(PromRegex *re, const char *text, int len);
 
+/*
+ * If it matches: the template with $1, ${1}, $name and ${name} replaced by what the groups matched,
+ * $$ by $, and any other $ left alone, as Go's Regexp.Expand does it.  A result longer than "size" is
+ * cut, *out_len says size + 1 then.
+ */
+extern bool prom_regex_expand(PromRegex *re, const char *text, int len, const char *template_text,
+							  int template_len, char *out, int size, int *out_len);
+
 /* ---- series.c ---- */
 
 typedef struct PromSeriesHash

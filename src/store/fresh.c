@@ -20,8 +20,8 @@
 #include "common/compat.h"
 #include "store/private.h"
 
-static Oid
-store_relid(const char *name)
+Oid
+prom_store_relid(const char *name)
 {
 	Oid			relid = get_relname_relid(name, get_namespace_oid("prom", false));
 
@@ -49,7 +49,7 @@ prom_store_chunk_array_type(void)
 Relation
 prom_store_open_for_insert(const char *name)
 {
-	Oid			relid = store_relid(name);
+	Oid			relid = prom_store_relid(name);
 	AclResult	acl = pg_class_aclcheck(relid, GetUserId(), ACL_INSERT);
 
 	if (acl != ACLCHECK_OK)
@@ -61,7 +61,7 @@ prom_store_open_for_insert(const char *name)
 int64
 prom_store_next_seq(void)
 {
-	return nextval_internal(store_relid("store_seq"), false);
+	return nextval_internal(prom_store_relid("store_seq"), false);
 }
 
 void

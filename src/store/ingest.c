@@ -3,7 +3,7 @@
  *	  prom.ingest: remote_write bodies become fresh rows, all in one transaction.
  *
  * The samples of all bodies of a call are collected, sorted by series and time, and written as rows
- * of prom.fresh that stay below a page, so that nothing is toasted.  Rows are cut at fixed stripes of
+ * of prom.fresh that stay below a page, so that they are not toasted.  Rows are cut at fixed stripes of
  * series ids: a reader can skip rows by their id range however senders mix their series.
  *
  * A body with malformed bytes leaves nothing behind.  In a well-formed body the bad series and samples
@@ -37,8 +37,12 @@
 #include "wire/wire.h"
 
 #define BODY_CAP		(32 * 1024 * 1024)	/* bytes, after snappy */
+#define METADATA_MAX	50000	/* of one body: each takes much more memory than its bytes */
 #define STRIPE_BITS		12
-#define ROW_BYTES		7400	/* of a chunk: with its row header it stays in the page */
+#define ROW_BYTES		7400	/* a row is cut at this size: with its header it stays in the page */
+#define ROW_MAX_BYTES	7800	/* and before this, should the next series take the most it can */
+#define MOST_BYTES(n)	(160 + 18 * (n))	/* which is this much for n samples */
+#define SEQ_ROWS		500		/* that share a number: the merge takes all rows of a number at once */
 #define NOTE_INTERVAL_MS 600000
 
 typedef struct Sample
@@ -79,10 +83,10 @@ static void decode_body(Batch *batch, const bytea *body, Outcome *out);
 static void add_series(Batch *batch, const PromWriteSeries *s, Outcome *out);
 static bool find_series(Batch *batch, const PromWriteSeries *s, int32 *sid, Outcome *out);
 static PromLabels *series_labels(const PromWriteSeries *s, char **reason);
-static void add_metadata(Batch *batch, const PromWriteMetadata *m);
+static void add_metadata(Batch *batch, const PromWriteMetadata *m, int before, Outcome *out);
 static void resolve_series(Batch *batch);
 static size_t sort_samples(Batch *batch);
-static void write_fresh(const Sample *samples, size_t n);
+static void write_fresh(Relation rel, const Sample *samples, size_t n);
 static void insert_row(Relation rel, PromChunkBuilder *b, const PromFreshRow *row);
 static void write_metadata(Batch *batch);
 static void refuse(Outcome *out, char *reason);
@@ -101,6 +105,7 @@ prom_ingest(PG_FUNCTION_ARGS)
 	int			nbodies;
 	Batch		batch = {0};
 	Outcome    *outcomes;
+	Relation	fresh;
 	size_t		kept;
 
 	PreventCommandIfReadOnly("prom.ingest()");
@@ -111,6 +116,8 @@ prom_ingest(PG_FUNCTION_ARGS)
 	deconstruct_array(bodies, BYTEAOID, -1, false, TYPALIGN_INT, &elems, &nulls, &nbodies);
 	outcomes = palloc0(sizeof(Outcome) * Max(nbodies, 1));
 
+	/* The right to insert comes before any lock that others would feel. */
+	fresh = prom_store_open_for_insert("fresh");
 	prom_series_begin();
 	batch.t_latest = prom_clock_to_ms(GetCurrentTimestamp()) + (int64) prom_store_max_ahead_s * 1000;
 	initStringInfo(&batch.metadata);
@@ -129,7 +136,8 @@ prom_ingest(PG_FUNCTION_ARGS)
 	resolve_series(&batch);
 	kept = sort_samples(&batch);
 	if (kept > 0)
-		write_fresh(batch.samples, kept);
+		write_fresh(fresh, batch.samples, kept);
+	table_close(fresh, NoLock);
 	if (batch.nmetadata > 0)
 		write_metadata(&batch);
 
@@ -180,10 +188,11 @@ decode_body(Batch *batch, const bytea *body, Outcome *out)
 	prom_write_begin(&walk, message, len);
 	while ((item = prom_write_next(&walk, &series, &metadata, &err)) != PROM_WRITE_END)
 	{
+		CHECK_FOR_INTERRUPTS();
 		if (item == PROM_WRITE_SERIES)
 			add_series(batch, &series, out);
 		else if (item == PROM_WRITE_METADATA)
-			add_metadata(batch, &metadata);
+			add_metadata(batch, &metadata, metadata_before, out);
 		else
 		{
 			batch->n = samples_before;
@@ -310,11 +319,17 @@ series_labels(const PromWriteSeries *s, char **reason)
 	return labels;
 }
 
+/* "before": how many there were before this body. */
 static void
-add_metadata(Batch *batch, const PromWriteMetadata *m)
+add_metadata(Batch *batch, const PromWriteMetadata *m, int before, Outcome *out)
 {
 	PromWriteMetadata copy = *m;
 
+	if (batch->nmetadata - before >= METADATA_MAX)
+	{
+		refuse(out, psprintf("more than %d metadata entries in one body", METADATA_MAX));
+		return;
+	}
 	if (m->family_len == 0 || !pg_verify_mbstr(PG_UTF8, m->family, m->family_len, true) ||
 		!pg_verify_mbstr(PG_UTF8, m->help, m->help_len, true) ||
 		!pg_verify_mbstr(PG_UTF8, m->unit, m->unit_len, true))
@@ -377,13 +392,13 @@ sort_samples(Batch *batch)
 
 /* Rows of prom.fresh: cut where the stripe of ids changes and before a page is full. */
 static void
-write_fresh(const Sample *samples, size_t n)
+write_fresh(Relation rel, const Sample *samples, size_t n)
 {
-	Relation	rel = prom_store_open_for_insert("fresh");
 	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_FRESH, 0);
 	int64		t_ms[256];
 	double		values[256];
 	PromFreshRow row = {.seq = prom_store_next_seq()};
+	int			nrows = 0;
 
 	for (size_t i = 0; i < n;)
 	{
@@ -397,8 +412,13 @@ write_fresh(const Sample *samples, size_t n)
 		}
 		if (prom_chunk_series(b) > 0 &&
 			(sid >> STRIPE_BITS != row.sid_min >> STRIPE_BITS || sid == row.sid_max ||
-			 prom_chunk_series(b) == PROM_CHUNK_MAX_SERIES || prom_chunk_bytes(b) > ROW_BYTES))
+			 prom_chunk_series(b) == PROM_CHUNK_MAX_SERIES || prom_chunk_bytes(b) > ROW_BYTES ||
+			 prom_chunk_bytes(b) + MOST_BYTES(k) > ROW_MAX_BYTES))
+		{
 			insert_row(rel, b, &row);
+			if (++nrows % SEQ_ROWS == 0)
+				row.seq = prom_store_next_seq();
+		}
 		if (prom_chunk_series(b) == 0)
 		{
 			row.sid_min = sid;
@@ -414,7 +434,6 @@ write_fresh(const Sample *samples, size_t n)
 		CHECK_FOR_INTERRUPTS();
 	}
 	insert_row(rel, b, &row);
-	table_close(rel, NoLock);
 }
 
 static void

@@ -47,14 +47,15 @@ prom_maintain_main(Datum arg)
 	prom_worker_begin("promgres maintenance");
 	while (!prom_worker_turn(&reloaded))
 	{
+		bool		drains = prom_worker_server_drains();
 		bool		ok;
 
-		if (conn && (reloaded || PQstatus(conn) != CONNECTION_OK))
+		if (conn && (reloaded || drains || PQstatus(conn) != CONNECTION_OK))
 		{
 			PQfinish(conn);
 			conn = NULL;
 		}
-		if (conn == NULL)
+		if (conn == NULL && !drains)
 			conn = prom_remote_connect("promgres maintenance");
 		ok = conn && PQstatus(conn) == CONNECTION_OK && turn(conn);
 		if (ok)

@@ -4,30 +4,39 @@
  *
  * A step takes the oldest fresh rows of a shard and regroups their samples into pieces: one block of
  * 64 series on one day each, generation 0.  Where a block and day thereby comes to eight rows of one
- * generation, these and all of lower generations are taken in as well and make rows of the next,
- * until a row is full.  Then the pieces are written as rows of prom.warm.
+ * generation, these and all of lower generations are taken in as well and make rows of the next.
+ * A row that is full is never taken again; so that it cannot stand between an older small row and a
+ * later merge of that, rows become full only where all small rows of the block and day are taken in.
+ * Then the pieces are written as rows of prom.warm.  A step makes rows of so many days at most; what
+ * belongs to others goes back to prom.fresh, for the next step: each new day is a partition, and a
+ * transaction that made thousands would run out of locks, again and again.
  *
  * Invariants.  A sample is visible at every moment through exactly one row: taking and writing are
  * one transaction.  Of two samples with one timestamp the later commit wins: a step takes fresh rows
- * in the order of their seq, so what it leaves is later than what it takes; and of a block it takes
- * all rows of a generation and below, so what it leaves there is older than what it takes.
+ * in the order of their seq, so what it leaves is later than what it takes; and of a block and day it
+ * takes all rows of a generation and below, so what it leaves there is older than what it takes.
  *
- * Locking: an advisory lock per shard, held to the end of the transaction; a second merge of the
- * shard does nothing.  Readers are never blocked.
+ * Locking: a lock per shard, held to the end of the transaction; a second merge of the shard does
+ * nothing, a deletion waits.  Readers are never blocked.
  */
 #include "postgres.h"
 
+#include "access/table.h"
+#include "access/xact.h"
+#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "storage/lock.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
 #include "common/compat.h"
 #include "store/private.h"
 
+#define STEP_DAYS		64		/* days that get rows in one step */
 #define FAN_IN			8		/* rows of one generation that make one of the next */
 #define GEN_FULL		127		/* never merged again */
 #define ROW_BYTES		7600	/* a row is cut at this size: it stays in the page */
@@ -61,6 +70,8 @@ typedef struct Pieces
 	int			n;
 	int			size;
 	MemoryContext cxt;
+	int16		gen;			/* of the pieces being made */
+	bool		may_be_full;	/* may they? */
 	Filling		filling[MAX_FILLING];	/* builders are large: kept from block to block */
 } Pieces;
 
@@ -68,16 +79,29 @@ typedef struct Pieces
 typedef struct Target
 {
 	int32		block;
-	int16		below;
+	int16		below;			/* GEN_FULL: all small rows */
+	bool		whole;			/* no small row is left */
 	PromMerge	merge;
 } Target;
 
-static bool lock_merge(int16 shard);
-static int	take_fresh(int16 shard, int max_rows, PromMerge *merge);
-static void make_pieces(int16 shard, PromMerge *merge, int16 gen, Pieces *out);
+/* What is known of the block that find_targets looks at. */
+typedef struct BlockState
+{
+	int64		bytes;			/* of the pieces and of the rows that go with them */
+	bool		full;			/* one of the pieces is */
+	bool		rows;			/* it has small rows */
+	bool		left;			/* some of them stay */
+	int16		below;
+} BlockState;
+
+static bool lock_merge(int16 shard, bool wait);
+static int	take_fresh(int16 shard, int max_rows, PromMerge *merge, int64 *last_seq);
+static void merge_days(int16 shard, int64 last_seq, Pieces *pieces);
+static void put_back(int16 shard, int64 seq, Piece *first, int n);
+static void make_pieces(int16 shard, PromMerge *merge, Pieces *out);
 static void add_run(Filling *f, int16 shard, int32 sid, int n, const int64 *t_ms,
-					const double *values, int16 gen, Pieces *out);
-static void finish_piece(Filling *f, int16 gen, Pieces *out);
+					const double *values, Pieces *out);
+static void finish_piece(Filling *f, Pieces *out);
 static int	compare_pieces(const void *a, const void *b);
 static void raise_generations(int16 shard, Piece *first, int n, Pieces *out);
 static int	find_targets(int16 shard, const Piece *first, int n, Target *targets);
@@ -86,6 +110,7 @@ static void write_warm(int16 shard, const Pieces *pieces);
 static void execute(const char *sql, int nargs, const Oid *types, const Datum *args, int expected);
 
 PG_FUNCTION_INFO_V1(prom_merge_step);
+PG_FUNCTION_INFO_V1(prom_lock_merge);
 
 Datum
 prom_merge_step(PG_FUNCTION_ARGS)
@@ -93,51 +118,61 @@ prom_merge_step(PG_FUNCTION_ARGS)
 	int16		shard = PG_GETARG_INT16(0);
 	int			max_rows = PG_GETARG_INT32(1);
 	int			taken;
+	int64		last_seq;
 	PromMerge	merge;
 	Pieces		pieces = {0};
-	int			fresh_pieces;
 
-	if (!lock_merge(shard))
+	if (IsolationUsesXactSnapshot())
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("a merge cannot run in a transaction that is REPEATABLE READ or SERIALIZABLE"),
+				 errdetail("It must see what the merge before it has committed."),
+				 errhint("Use READ COMMITTED.")));
+	if (!lock_merge(shard, false))
 		PG_RETURN_INT32(0);
 	SPI_connect();
 	prom_merge_init(&merge, CurrentMemoryContext);
-	taken = take_fresh(shard, max_rows, &merge);
+	taken = take_fresh(shard, max_rows, &merge, &last_seq);
 	if (taken > 0)
 	{
 		pieces.cxt = CurrentMemoryContext;
-		make_pieces(shard, &merge, 0, &pieces);
+		pieces.may_be_full = true;
+		make_pieces(shard, &merge, &pieces);
 		qsort(pieces.piece, pieces.n, sizeof(Piece), compare_pieces);
-
-		/* Day by day: partitions first, then what there is to be merged further. */
-		fresh_pieces = pieces.n;
-		for (int first = 0, next; first < fresh_pieces; first = next)
-		{
-			int64		day_ms = pieces.piece[first].day_ms;
-			Oid			type = INT8OID;
-			Datum		arg = Int64GetDatum(day_ms);
-
-			for (next = first; next < fresh_pieces && pieces.piece[next].day_ms == day_ms;)
-				next++;
-			execute("SELECT prom._make_day($1)", 1, &type, &arg, SPI_OK_SELECT);
-			raise_generations(shard, &pieces.piece[first], next - first, &pieces);
-		}
+		merge_days(shard, last_seq, &pieces);
 		write_warm(shard, &pieces);
 	}
 	SPI_finish();
 	PG_RETURN_INT32(taken);
 }
 
-/* Advisory lock of the database: 'prom' and the shard. */
-static bool
-lock_merge(int16 shard)
+Datum
+prom_lock_merge(PG_FUNCTION_ARGS)
 {
-	return DatumGetBool(DirectFunctionCall2(pg_try_advisory_xact_lock_int4,
-											Int32GetDatum(PROM_MERGE_LOCK), Int32GetDatum(shard)));
+	(void) lock_merge(PG_GETARG_INT16(0), true);
+	PG_RETURN_VOID();
+}
+
+/*
+ * A lock on prom.warm and the shard.  Not an advisory one: anybody could take that, and merging would
+ * stop without a word.
+ */
+static bool
+lock_merge(int16 shard, bool wait)
+{
+	Oid			warm = prom_store_relid("warm");
+	AclResult	acl = pg_class_aclcheck(warm, GetUserId(), ACL_INSERT | ACL_DELETE);
+	LOCKTAG		tag;
+
+	if (acl != ACLCHECK_OK)
+		aclcheck_error(acl, OBJECT_TABLE, "warm");
+	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, warm, (uint16) (shard - PG_INT16_MIN));
+	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
 /* Delete the oldest fresh rows, with their chunks as input of the merge; returns how many. */
 static int
-take_fresh(int16 shard, int max_rows, PromMerge *merge)
+take_fresh(int16 shard, int max_rows, PromMerge *merge, int64 *last_seq)
 {
 	Oid			types[] = {INT2OID, INT4OID};
 	Datum		args[] = {Int16GetDatum(shard), Int32GetDatum(max_rows)};
@@ -145,6 +180,7 @@ take_fresh(int16 shard, int max_rows, PromMerge *merge)
 	execute("DELETE FROM prom.fresh f WHERE f.shard = $1 AND f.seq <= ("
 			"SELECT pg_catalog.max(o.seq) FROM (SELECT seq FROM prom.fresh WHERE shard = $1 ORDER BY seq LIMIT $2) o"
 			") RETURNING f.seq, f.data", 2, types, args, SPI_OK_DELETE_RETURNING);
+	*last_seq = 0;
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
@@ -153,13 +189,61 @@ take_fresh(int16 shard, int max_rows, PromMerge *merge)
 		Datum		data = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull);
 
 		prom_merge_add(merge, DatumGetPromChunkP(data), seq);
+		*last_seq = Max(*last_seq, seq);
 	}
 	return (int) SPI_processed;
 }
 
+/* Day by day: the partition, then what there is to be merged further. */
+static void
+merge_days(int16 shard, int64 last_seq, Pieces *pieces)
+{
+	int			n = pieces->n;
+	int			days = 0;
+
+	for (int first = 0, next; first < n; first = next)
+	{
+		int64		day_ms = pieces->piece[first].day_ms;
+		Oid			type = INT8OID;
+		Datum		arg = Int64GetDatum(day_ms);
+
+		if (days++ == STEP_DAYS)
+		{
+			put_back(shard, last_seq, &pieces->piece[first], n - first);
+			break;
+		}
+		for (next = first; next < n && pieces->piece[next].day_ms == day_ms;)
+			next++;
+		execute("SELECT prom._make_day($1)", 1, &type, &arg, SPI_OK_SELECT);
+		raise_generations(shard, &pieces->piece[first], next - first, pieces);
+	}
+}
+
+/* Pieces become fresh rows again; with the last seq that was taken they are still the oldest. */
+static void
+put_back(int16 shard, int64 seq, Piece *first, int n)
+{
+	Relation	rel = prom_store_open_for_insert("fresh");
+
+	for (int i = 0; i < n; i++)
+	{
+		Piece	   *p = &first[i];
+		PromFreshRow row = {.t_min = p->t_min, .t_max = p->t_max, .samples = p->samples, .seq = seq};
+		PromChunkReader r = {0};
+
+		CHECK_FOR_INTERRUPTS();
+		prom_chunk_open(&r, p->data);
+		row.sid_min = r.sids[0];
+		row.sid_max = r.sids[r.nseries - 1];
+		prom_store_insert_fresh(rel, shard, &row, p->data);
+		p->data = NULL;
+	}
+	table_close(rel, NoLock);
+}
+
 /* Cut what a merge yields into pieces: by block, by day, by size. */
 static void
-make_pieces(int16 shard, PromMerge *merge, int16 gen, Pieces *out)
+make_pieces(int16 shard, PromMerge *merge, Pieces *out)
 {
 	Filling    *filling = out->filling;
 	int			nfilling = 0;
@@ -174,7 +258,7 @@ make_pieces(int16 shard, PromMerge *merge, int16 gen, Pieces *out)
 		if (sid >> PROM_BLOCK_BITS != block)
 		{
 			for (int i = 0; i < nfilling; i++)
-				finish_piece(&filling[i], gen, out);
+				finish_piece(&filling[i], out);
 			nfilling = 0;
 			block = sid >> PROM_BLOCK_BITS;
 		}
@@ -191,7 +275,7 @@ make_pieces(int16 shard, PromMerge *merge, int16 gen, Pieces *out)
 			if (f == MAX_FILLING)
 			{
 				for (int i = 0; i < nfilling; i++)
-					finish_piece(&filling[i], gen, out);
+					finish_piece(&filling[i], out);
 				f = nfilling = 0;
 			}
 			if (f == nfilling)
@@ -199,23 +283,23 @@ make_pieces(int16 shard, PromMerge *merge, int16 gen, Pieces *out)
 				nfilling++;
 				filling[f].piece.day_ms = day_ms;
 			}
-			add_run(&filling[f], shard, sid, next - first, g->t_ms + first, g->values + first, gen, out);
+			add_run(&filling[f], shard, sid, next - first, g->t_ms + first, g->values + first, out);
 		}
 	}
 	for (int i = 0; i < nfilling; i++)
-		finish_piece(&filling[i], gen, out);
+		finish_piece(&filling[i], out);
 }
 
 /* Samples of one series within one day go into the row of that day, after it if they do not fit. */
 static void
 add_run(Filling *f, int16 shard, int32 sid, int n, const int64 *t_ms, const double *values,
-		int16 gen, Pieces *out)
+		Pieces *out)
 {
 	if (f->builder == NULL)
 		f->builder = prom_chunk_begin(PROM_CHUNK_WARM, shard);
 	if (prom_chunk_series(f->builder) > 0 &&
 		(sid == f->last_sid || prom_chunk_bytes(f->builder) >= ROW_BYTES))
-		finish_piece(f, gen, out);
+		finish_piece(f, out);
 	if (prom_chunk_series(f->builder) == 0)
 	{
 		f->piece.block = sid >> PROM_BLOCK_BITS;
@@ -231,7 +315,7 @@ add_run(Filling *f, int16 shard, int32 sid, int n, const int64 *t_ms, const doub
 }
 
 static void
-finish_piece(Filling *f, int16 gen, Pieces *out)
+finish_piece(Filling *f, Pieces *out)
 {
 	MemoryContext old;
 
@@ -245,7 +329,7 @@ finish_piece(Filling *f, int16 gen, Pieces *out)
 			: palloc(out->size * sizeof(Piece));
 	}
 	f->piece.data = prom_chunk_finish(f->builder);
-	f->piece.gen = VARSIZE(f->piece.data) >= FULL_BYTES ? GEN_FULL : gen;
+	f->piece.gen = out->may_be_full && VARSIZE(f->piece.data) >= FULL_BYTES ? GEN_FULL : out->gen;
 	out->piece[out->n++] = f->piece;
 	MemoryContextSwitchTo(old);
 }
@@ -264,8 +348,9 @@ compare_pieces(const void *a, const void *b)
 }
 
 /*
- * The pieces of one day, sorted by block: where rows of the day have piled up, pieces and rows are
- * replaced by pieces of a higher generation, appended to "out".  ("first" may move with it.)
+ * The pieces of one day, sorted by block: where rows of the day have piled up, or a piece is full,
+ * pieces and rows are replaced by pieces of a higher generation, appended to "out".  ("first" may move
+ * with it.)
  */
 static void
 raise_generations(int16 shard, Piece *first, int n, Pieces *out)
@@ -286,52 +371,72 @@ raise_generations(int16 shard, Piece *first, int n, Pieces *out)
 			p++;
 		for (; p < at + n && out->piece[p].block == targets[t].block; p++)
 		{
-			if (out->piece[p].gen == GEN_FULL)
-				continue;
 			prom_merge_add(&targets[t].merge, out->piece[p].data, PROM_FRESH_ORDER);
 			out->piece[p].data = NULL;
 		}
-		make_pieces(shard, &targets[t].merge, targets[t].below, out);
+		out->gen = targets[t].below == GEN_FULL ? 0 : targets[t].below;
+		out->may_be_full = targets[t].whole;
+		make_pieces(shard, &targets[t].merge, out);
 	}
 }
 
-/* Blocks of these pieces that come to eight rows of a generation; ascending. */
+/* Blocks of these pieces whose rows are to be taken in; ascending. */
 static int
 find_targets(int16 shard, const Piece *first, int n, Target *targets)
 {
 	int			ntargets = 0;
 	int			nblocks = 0;
 	Datum	   *blocks = palloc(sizeof(Datum) * n);
+	BlockState *states = palloc0(sizeof(BlockState) * n);
 	Oid			types[] = {INT2OID, INT4ARRAYOID, INT8OID, INT8OID};
 	Datum		args[] = {Int16GetDatum(shard), 0, Int64GetDatum(first->day_ms),
 	Int64GetDatum(first->day_ms + PROM_DAY_MS)};
 
 	for (int i = 0; i < n; i++)
 	{
-		if (first[i].gen != GEN_FULL && (nblocks == 0 || DatumGetInt32(blocks[nblocks - 1]) != first[i].block))
+		if (nblocks == 0 || DatumGetInt32(blocks[nblocks - 1]) != first[i].block)
 			blocks[nblocks++] = Int32GetDatum(first[i].block);
+		states[nblocks - 1].bytes += VARSIZE(first[i].data);
+		states[nblocks - 1].full |= first[i].gen == GEN_FULL;
 	}
 	args[1] = PointerGetDatum(construct_array(blocks, nblocks, INT4OID, 4, true, TYPALIGN_INT));
 
-	execute("SELECT w.block, w.gen, pg_catalog.count(*)::pg_catalog.int4 FROM prom.warm w "
-			"WHERE w.shard = $1 AND w.block = ANY ($2) AND w.t_min >= $3 AND w.t_min < $4 AND w.gen < 127 "
+	execute("SELECT x.nr::pg_catalog.int4, w.gen, pg_catalog.count(*)::pg_catalog.int4, pg_catalog.sum(pg_catalog.pg_column_size(w.data)) "
+			"FROM pg_catalog.unnest($2) WITH ORDINALITY AS x(block, nr) JOIN prom.warm w ON w.block = x.block "
+			"WHERE w.shard = $1 AND w.t_min >= $3 AND w.t_min < $4 AND w.gen < 127 "
 			"GROUP BY 1, 2 ORDER BY 1, 2", 4, types, args, SPI_OK_SELECT);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		HeapTuple	row = SPI_tuptable->vals[i];
 		TupleDesc	desc = SPI_tuptable->tupdesc;
 		bool		isnull;
-		int32		block = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
+		BlockState *state = &states[DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull)) - 1];
 		int16		gen = DatumGetInt16(SPI_getbinval(row, desc, 2, &isnull));
 		int32		rows = DatumGetInt32(SPI_getbinval(row, desc, 3, &isnull));
-		bool		same = ntargets > 0 && targets[ntargets - 1].block == block;
+		int64		bytes = DatumGetInt64(SPI_getbinval(row, desc, 4, &isnull));
 
 		/* One row more comes from below: the piece itself, or what the lower generations make. */
-		if (gen != (same ? targets[ntargets - 1].below : 0) || rows + 1 < FAN_IN)
+		state->rows = true;
+		state->bytes += bytes;
+		if (gen == state->below && rows + 1 >= FAN_IN)
+			state->below = gen + 1;
+		else
+			state->left = true;
+	}
+	for (int b = 0; b < nblocks; b++)
+	{
+		BlockState *state = &states[b];
+
+		if (state->rows && (state->full || (state->below > 0 && state->bytes >= FULL_BYTES)))
+		{
+			state->below = GEN_FULL;
+			state->left = false;
+		}
+		if (state->below == 0)
 			continue;
-		if (!same)
-			targets[ntargets++].block = block;
-		targets[ntargets - 1].below = gen + 1;
+		targets[ntargets].block = DatumGetInt32(blocks[b]);
+		targets[ntargets].below = state->below;
+		targets[ntargets++].whole = !state->left;
 	}
 	return ntargets;
 }

@@ -12,9 +12,6 @@
 
 #define PROM_DAY_MS INT64CONST(86400000)
 
-/* First key of the advisory lock that a merge holds; the second is the shard.  "prom" in ASCII. */
-#define PROM_MERGE_LOCK 0x70726f6d
-
 /* The UTC day of a time, in ms since 1970; times so early that their day would overflow stay. */
 static inline int64
 prom_day_start(int64 t_ms)
@@ -33,6 +30,9 @@ extern int	prom_store_max_ahead_s;
 extern int	prom_store_max_samples;
 
 /* ---- fresh.c ---- */
+
+/* The oid of a table or sequence of ours. */
+extern Oid	prom_store_relid(const char *name);
 
 /* The types prom.chunk and prom.chunk[]. */
 extern Oid	prom_store_chunk_type(void);

@@ -8,7 +8,8 @@
  *	- f: the fresh samples of all matched series, gathered once per shard into one plain chunk;
  *	- l: per series, an aggregate over its warm rows (an index scan) and over f.
  *
- * Time bounds are constants, so partitions of other days are not even locked.
+ * Time bounds are constants, so partitions of other days are not even locked.  Operators are qualified
+ * as all names are: the text means the same under any search_path.
  */
 #include "postgres.h"
 
@@ -73,17 +74,19 @@ prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, 
 					 range.from_ms, range.to_ms);
 	prom_matchers_sql(out, "i", m, n);
 	appendStringInfo(out, "\nGROUP BY i.shard) AS m\n"
-					 "JOIN prom.fresh AS f ON f.shard = m.shard AND f.t_max > " INT64_FORMAT " AND f.t_min <= " INT64_FORMAT "\n"
-					 "AND f.sid_max >= m.low AND f.sid_min <= m.high\n"
-					 "GROUP BY f.shard) AS f ON f.shard = s.shard\n",
+					 "JOIN prom.fresh AS f ON f.shard OPERATOR(pg_catalog.=) m.shard\n"
+					 "AND f.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT " AND f.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT "\n"
+					 "AND f.sid_max OPERATOR(pg_catalog.>=) m.low AND f.sid_min OPERATOR(pg_catalog.<=) m.high\n"
+					 "GROUP BY f.shard) AS f ON f.shard OPERATOR(pg_catalog.=) s.shard\n",
 					 range.from_ms, range.to_ms);
 	appendStringInfo(out, "CROSS JOIN LATERAL (\n"
 					 "SELECT %s AS out\n"
 					 "FROM (\n"
 					 "SELECT w.data, w.seq AS ord\n"
 					 "FROM prom.warm AS w\n"
-					 "WHERE w.shard = s.shard AND w.block = s.sid >> %d\n"
-					 "AND w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max > " INT64_FORMAT "\n"
+					 "WHERE w.shard OPERATOR(pg_catalog.=) s.shard AND w.block OPERATOR(pg_catalog.=) (s.sid OPERATOR(pg_catalog.>>) %d)\n"
+					 "AND w.t_min OPERATOR(pg_catalog.>=) " INT64_FORMAT " AND w.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT
+					 " AND w.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT "\n"
 					 "UNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l\n"
 					 "WHERE l.out IS NOT NULL AND ",
 					 leaf, PROM_BLOCK_BITS, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms,
@@ -139,6 +142,7 @@ prom_fresh_step(PG_FUNCTION_ARGS)
 {
 	MemoryContext cxt;
 	MemoryContext old;
+	const PromChunk *chunk;
 	Fresh	   *f;
 	int64		seq;
 	int64		from_ms;
@@ -156,8 +160,10 @@ prom_fresh_step(PG_FUNCTION_ARGS)
 	from_ms = PG_GETARG_INT64(4);
 	to_ms = PG_GETARG_INT64(5);
 
+	chunk = PG_GETARG_PROM_CHUNK_P(1);
+
 	old = MemoryContextSwitchTo(cxt);
-	prom_chunk_open(&f->column.reader, PG_GETARG_PROM_CHUNK_P(1));
+	prom_chunk_open(&f->column.reader, chunk);
 	r = &f->column.reader;
 	f->shard = r->shard;
 	if (f->nsids < r->nseries / 8)

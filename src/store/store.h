@@ -8,7 +8,7 @@
  * Order of samples with one timestamp: any fresh row is later than any warm row; fresh rows by seq
  * (drawn when they are written), warm rows by seq (drawn when they are merged).
  *
- * Lock order: the merge lock (advisory, one per shard), then prom.series (row exclusive: ingest; share
+ * Lock order: the merge lock (one per shard), then prom.series (row exclusive: ingest; share
  * row exclusive: removal of series), then the shard's row in prom.shard, then rows of samples.
  */
 #ifndef PROM_STORE_H

@@ -57,6 +57,8 @@ prom_body_header(PromBodyHeaders *h, const char *name, const char *value)
 {
 	if (!is_token(name))
 		h->bad_name = true;
+	else if (same_name(name, "host"))
+		h->hosts++;
 	else if (same_name(name, "content-length"))
 	{
 		const char *p = value;
@@ -80,6 +82,8 @@ prom_body_check(const PromBodyHeaders *h)
 {
 	if (h->bad_name)
 		return "malformed header name";
+	if (h->hosts > 1)
+		return "more than one Host";
 	if (h->content_lengths > 1)
 		return "more than one Content-Length";
 	if (h->transfer_encodings > 1)

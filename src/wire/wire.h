@@ -92,9 +92,10 @@ extern bool prom_write_sample(const PromWriteSeries *s, size_t *pos, int64 *t_ms
 extern int	prom_form_next(char *buf, size_t len, size_t *pos, char **name, char **value,
 						   PromWireError *err);
 
-/* What an HTTP request says of its body's length, header by header, against request smuggling. */
+/* What an HTTP request says of its host and its body's length, header by header, against request smuggling. */
 typedef struct PromBodyHeaders
 {
+	int			hosts;
 	int			content_lengths;
 	int			transfer_encodings;
 	bool		chunked;		/* the only Transfer-Encoding is exactly "chunked" */

@@ -779,7 +779,7 @@ def main():
     if not files:
         p.error("no test files")
     for path in files:
-        row = rows[os.path.basename(path)] = {"passed": 0, "failed": 0, "skipped": 0}
+        row = rows[path] = {"passed": 0, "failed": 0, "skipped": 0}
         try:
             for rec in run_file(path, runner, args):
                 records.append(rec)

@@ -76,8 +76,7 @@ SELECT v.*, pg_temp.try(expr, to_timestamp(a), to_timestamp(b), step) FROM (VALU
 	('up', 0, 60, interval '0'), ('up', 0, 60, interval '-1 s'), ('up', 60, 0, interval '1 s'), ('up', 0, 11001, interval '1 s'),
 	('up', 0, 11000, interval '1 s'), ('up', 0, 60, interval '1 month'), ('up', 0, 60, interval '0.1 ms'),
 	('up[5m]', 0, 60, interval '1 s'), ('"text"', 0, 60, interval '1 s'), ('', 0, 60, interval '1 s'), ('sum(', 0, 60, interval '1 s'),
-	('abs(up)', 0, 60, interval '1 s'), ('up @ 5', 0, 60, interval '1 s'), ('max_over_time(up[5m:1m])', 0, 60, interval '1 s'),
-	('topk(NaN, up)', 0, 60, interval '1 s'), ('limitk(1, up)', 0, 60, interval '1 s'), ('nosuch(up)', 0, 60, interval '1 s'),
+	('histogram_avg(up)', 0, 60, interval '1 s'), ('topk(NaN, up)', 0, 60, interval '1 s'), ('limitk(1, up)', 0, 60, interval '1 s'), ('nosuch(up)', 0, 60, interval '1 s'),
 	('up{a=~"(a+)+$"}', 0, 60, interval '1 s'), ('up{a=~"(?=a)"}', 0, 60, interval '1 s'),
 	('requests_total - on () requests_total', 0, 60, interval '15 s'), ('requests_total - on (job) sum by (job) (requests_total)', 0, 60, interval '15 s'),
 	('rate({__name__=~"requests_total|same"}[1m])', 0, 60, interval '15 s')) v(expr, a, b, step);

@@ -37,6 +37,23 @@ SELECT prom.delete_series('sum(d)');
 SELECT prom.delete_series('d[5m]');
 SELECT prom.delete_series('d{k=~"("}');
 
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT prom.delete_series('d');
+ROLLBACK;
+BEGIN ISOLATION LEVEL SERIALIZABLE;
+SELECT prom._remove_series('{0}', '{0}');
+ROLLBACK;
+
+-- made, deleted and forgotten in one transaction: the id is not used again
+BEGIN;
+SELECT sum(samples) FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,gone}', '{1000}', '{1}'))]);
+SELECT prom.delete_series('gone');
+SELECT sum(samples) FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,stays}', '{1000}', '{1}'))]);
+COMMIT;
+SELECT sum(samples) FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,gone}', '{2000}', '{2}'))]);
+SELECT labels, t_ms, value FROM prom.samples_of('{__name__=~"gone|stays"}') ORDER BY 1;
+SELECT prom.delete_series('{__name__=~"gone|stays"}');
+
 -- undone with its transaction
 BEGIN;
 SELECT prom.delete_series('{__name__=~".+"}');

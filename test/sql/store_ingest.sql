@@ -96,3 +96,32 @@ SELECT prom.delete_series('{__name__=~".+"}');
 SELECT (SELECT count(*) FROM prom.series) AS series, (SELECT count(*) FROM prom.fresh) AS fresh, (SELECT count(*) FROM prom.warm) AS warm,
 	(SELECT count(*) FROM prom.label_value) AS label_values;
 TRUNCATE prom.metadata;
+
+-- fresh rows are not toasted, however badly their samples compress
+SELECT setseed(0.5) IS NOT NULL;
+SELECT samples, error FROM prom.ingest(ARRAY[(SELECT pg_temp.body(VARIADIC array_agg(s)) FROM (
+	SELECT pg_temp.series(ARRAY['__name__', 'noise', 'n', n::text], array_agg(t ORDER BY t), array_agg(v ORDER BY t)) AS s
+	FROM (SELECT n, (random() * 1e12)::int8 AS t, random() * 10 ^ (random() * 300) AS v FROM generate_series(1, 20) n, generate_series(1, 128) i) x
+	GROUP BY n ORDER BY n) y)]);
+SELECT pg_relation_size(reltoastrelid) AS toasted, reltoastrelid <> 0 AS possible FROM pg_class WHERE oid = 'prom.fresh'::regclass;
+
+-- metadata is bounded: an entry of five bytes takes some hundred times that
+SELECT * FROM prom.ingest(ARRAY[pg_temp.snappy(decode(repeat('1a03120161', 50002), 'hex'))]);
+SELECT family, type, help, unit FROM prom.metadata;
+TRUNCATE prom.metadata;
+
+-- who may not insert may not lock either
+CREATE ROLE regress_prom_nobody;
+SET ROLE regress_prom_nobody;
+BEGIN;
+SELECT * FROM prom.ingest('{}');
+ROLLBACK;
+BEGIN;
+SELECT prom._series_removed();
+ROLLBACK;
+BEGIN;
+SELECT prom._lock_merge(0::int2);
+ROLLBACK;
+RESET ROLE;
+DROP ROLE regress_prom_nobody;
+SELECT prom.delete_series('noise');

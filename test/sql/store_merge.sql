@@ -48,6 +48,76 @@ CALL prom.merge();
 SELECT t_ms, value FROM prom.samples_of('g{n="1"}') WHERE t_ms IN (1001, 2001, 100001, 200001) ORDER BY 1;
 SELECT count(*) FROM prom.samples_of('g');
 
+-- ... and so it does where an older small row is merged again after a full one was written
+CREATE PROCEDURE pg_temp.full_row(value float8) LANGUAGE plpgsql AS $$
+BEGIN
+	PERFORM prom.ingest(ARRAY[pg_temp.body(pg_temp.series(ARRAY['__name__', 'order'],
+		(SELECT array_agg(i * 1000 ORDER BY i) FROM generate_series(1, 2000) i),
+		(SELECT array_agg(CASE WHEN i IN (1, 2000) THEN value ELSE sqrt(i) END ORDER BY i) FROM generate_series(1, 2000) i)))]);
+	PERFORM prom._merge_step(0::int2, 1000);
+END $$;
+CREATE PROCEDURE pg_temp.small_rows(first int, last int, t_ms int8, value float8) LANGUAGE plpgsql AS $$
+BEGIN
+	FOR i IN first..last LOOP
+		PERFORM prom.ingest(ARRAY[pg_temp.body(pg_temp.series(ARRAY['__name__', 'order'], ARRAY[t_ms, 5000000 + i], ARRAY[value, i]))]);
+		PERFORM prom._merge_step(0::int2, 1000);
+	END LOOP;
+END $$;
+CALL pg_temp.small_rows(1, 3, 1000, -1);
+CALL pg_temp.full_row(-2);
+SELECT t_ms, value FROM prom.samples_of('order') WHERE t_ms IN (1000, 2000000) ORDER BY 1;
+CALL pg_temp.small_rows(4, 12, 4000000, -3);
+SELECT t_ms, value FROM prom.samples_of('order') WHERE t_ms IN (1000, 2000000) ORDER BY 1;
+CALL pg_temp.small_rows(13, 16, 2000000, -4);
+CALL pg_temp.small_rows(17, 19, 4000000, -5);
+CALL pg_temp.full_row(-6);
+SELECT t_ms, value FROM prom.samples_of('order') WHERE t_ms IN (1000, 2000000) ORDER BY 1;
+CALL pg_temp.small_rows(20, 100, 4000000, -7);
+SELECT t_ms, value FROM prom.samples_of('order') WHERE t_ms IN (1000, 2000000, 4000000) ORDER BY 1;
+
+-- one body with samples of 150 days: a step makes partitions for 64 of them and leaves the rest for the next
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,spread}',
+	(SELECT array_agg(d * 86400000 ORDER BY d) FROM generate_series(1000, 1149::int8) d), (SELECT array_agg(d ORDER BY d) FROM generate_series(1000, 1149::int8) d)),
+	pg_temp.series('{__name__,spread,b,x}', (SELECT array_agg(d * 86400000 ORDER BY d) FROM generate_series(1000, 1149::int8) d), (SELECT array_agg(d ORDER BY d) FROM generate_series(1000, 1149::int8) d)))]);
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,spread}', '{99273600000}', '{-1}'))]);
+SELECT prom._merge_step(0::int2, 1);
+SELECT count(*) FROM pg_inherits WHERE inhparent = 'prom.warm'::regclass AND inhrelid::regclass::text ~ 'warm_197[23]';
+SELECT count(*), count(DISTINCT (labels, t_ms)), count(*) FILTER (WHERE value = t_ms / 86400000) FROM prom.samples_of('spread');
+CALL prom.merge();
+SELECT count(*) AS fresh FROM prom.fresh;
+SELECT count(*) FROM pg_inherits WHERE inhparent = 'prom.warm'::regclass AND inhrelid::regclass::text ~ 'warm_197[23]';
+SELECT count(*), count(DISTINCT (labels, t_ms)), count(*) FILTER (WHERE value = t_ms / 86400000) FROM prom.samples_of('spread');
+DO $$ DECLARE r regclass; BEGIN
+	FOR r IN SELECT inhrelid::regclass FROM pg_inherits WHERE inhparent = 'prom.warm'::regclass AND inhrelid::regclass::text ~ 'warm_197[23]' LOOP
+		EXECUTE format('DROP TABLE %s', r);
+	END LOOP;
+END $$;
+
+-- a merge sees what is committed now: it insists on that itself, whatever the default is
+BEGIN ISOLATION LEVEL REPEATABLE READ;
+SELECT prom._merge_step(0::int2, 1000);
+ROLLBACK;
+SET default_transaction_isolation = 'serializable';
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,g,n,1}', '{1}', '{1}'))]);
+CALL prom.merge();
+RESET default_transaction_isolation;
+SELECT count(*) AS fresh FROM prom.fresh;
+
+-- a day that was detached does not stop the merge when late samples of it come
+SELECT prom._make_day(86400000000);
+ALTER TABLE prom.warm DETACH PARTITION prom.warm_19720927;
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,late}', '{86400000001}', '{1}'))]);
+SELECT prom._merge_step(0::int2, 1000);
+SELECT tableoid::regclass, samples FROM prom.warm WHERE t_min = 86400000001;
+SELECT prom._make_day(86400000000);
+SELECT t_ms, value FROM prom.samples_of('late');
+DROP TABLE prom.warm_19720927, prom.warm_19720927_2;
+
+-- days that have no name
+SELECT prom._make_day(-1);
+SELECT prom._make_day(253402300800000);
+SELECT prom._make_day(NULL);
+
 -- a second merge of a shard does nothing while the first is under way; no shard, no work
 SELECT prom._merge_step(0::int2, 1000), prom._merge_step(7::int2, 1000);
 

@@ -64,6 +64,12 @@ refused("${post}Transfer-Encoding: xchunked\r\n\r\n0\r\n\r\n$smuggled", 400, 'an
 refused("${post}Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n$smuggled", 400, 'a folded Transfer-Encoding');
 refused("${get}X-Folded: a\r\n b\r\n\r\n", 400, 'a folded header');
 refused("${post}Content-Length : 5\r\n\r\n$smuggled", 400, 'a blank before the colon');
+refused("${post}X: a\rContent-Length: 5\r\n\r\n$smuggled", 400, 'a CR alone in a header');
+refused("${post}X: a\r\r\nContent-Length: 5\r\n\r\n$smuggled", 400, 'two CRs at the end of a header');
+refused("${post}Transfer-Encoding: chunked\0x\r\nX: a\r\n\r\n0\r\n\r\n$smuggled", 400, 'a zero byte in a header');
+refused("${post}Transfer-Encoding: chunked\0x\r\n\r\n0\r\n\r\n$smuggled", 400, 'a zero byte in the last header');
+refused("${post}: x\r\nX: a\r\n\r\n$smuggled", 400, 'a header without a name');
+refused("${get}Host: b\r\n\r\n$smuggled", 400, 'two hosts');
 refused("${get}Two words: 1\r\n\r\n", 400, 'a blank in a header name');
 refused("${get}nonsense\r\n\r\n", 400, 'a header without a colon');
 refused("${post}Content-Length: $_\r\n\r\n$smuggled", 400, "Content-Length: $_")
@@ -87,6 +93,14 @@ like(talk("${post}Expect: 100-continue\r\nContent-Length: 100000\r\n\r\n"), qr{^
 like(talk("POST /api/v1/labels HTTP/1.1\r\nHost: a\r\nConnection: close\r\nExpect: 100-continue\r\n"
 		. "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 8\r\n\r\nlimit=-1"),
 	qr{^HTTP/1.1 100 .*HTTP/1.1 400 .*non-negative}s, 'Expect: 100-continue works');
+
+# Many and long headers, up to the limit, are no reason to refuse a request.
+foreach my $lines (1, 2, 7, 80)
+{
+	my $headers = join '', map { "X-$_: " . 'a' x int(8_000 / $lines - 9) . "\r\n" } 1 .. $lines;
+	like(talk("${get}Cookie: a=b; c=d\r\n${headers}Connection: close\r\n\r\n"), qr{^HTTP/1.1 200 }, "$lines headers in 8 kB");
+}
+like(talk("GET /-/healthy HTTP/1.1\nHost: a\nX: b\nConnection: close\n\n"), qr{^HTTP/1.1 200 }, 'lines may end with LF alone');
 
 # Requests that come at once are answered one after the other.
 my @answers = talk($get . "\r\n" . "GET /api/v1/labels HTTP/1.1\r\nHost: a\r\n\r\n" x 3

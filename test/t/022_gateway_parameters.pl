@@ -35,7 +35,7 @@ bad('query?query=m&limit=x', 'invalid parameter "limit": strconv.Atoi: parsing "
 bad('query?query=m&limit=x&time=y', 'invalid parameter "limit": strconv.Atoi: parsing "x": invalid syntax');
 bad("query?query=m&time=$_",
 	qq{invalid parameter "time": invalid time value for 'time': cannot parse "$_" to a valid timestamp})
-  foreach ('NaN', 'Inf', 'soon', '2023-02-30T00:00:00Z', '2023-01-01');
+  foreach ('NaN', 'Inf', 'soon', '2023-02-30T00:00:00Z', '2023-01-01', '0x10', '1_0');
 bad('query?query=m&timeout=x', 'invalid parameter "timeout": cannot parse "x" to a valid duration');
 bad('query?query=m&lookback_delta=x', 'error parsing lookback delta duration: cannot parse "x" to a valid duration');
 bad('query?query=%ff', 'invalid parameter "query": invalid UTF-8');
@@ -51,7 +51,7 @@ bad("$range&start=1&end=2&step=$_",
 	'invalid parameter "step": zero or negative query resolution step widths are not accepted. Try a positive integer')
   foreach (0, -1, '0s', '0.0001');
 bad("$range&start=1&end=2&step=" . s/ /%20/r, qq{invalid parameter "step": cannot parse "$_" to a valid duration})
-  foreach ('', 'NaN', '1m1h', '1h1h', '-1h', '1 h', 'h', '1x');
+  foreach ('', 'NaN', '1m1h', '1h1h', '-1h', '0x10', '1 h', 'h', '1x');
 bad("$range&start=1&end=2&step=1e10", 'invalid parameter "step": cannot parse "1e10" to a valid duration. It overflows int64');
 my $points = 'exceeded maximum resolution of 11,000 points per timeseries. Try decreasing the query resolution (?step=XX)';
 bad("$range&start=0&end=11001&step=1", $points);
@@ -102,6 +102,8 @@ foreach ([ '1e-7', '1e-07' ], [ '1e-6', '0.000001' ], [ '1e20', '100000000000000
 	(undef, $json) = get("query?time=1&query=$expr");
 	is($json->{data}{result}[1], $value, "$expr is written $value");
 }
+(undef, $json) = get('query?query=time()&time=0.0005');
+is($json->{data}{result}[1], '0.001', 'times are rounded to milliseconds, halves away from zero');
 (undef, $json) = get('query?query=time()&time=1e30');
 is($json->{status}, 'success', 'a time beyond all times is clamped');
 (undef, $json) = get('query?query=time()&time=-292273086-05-16T16:47:06Z');

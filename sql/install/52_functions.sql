@@ -1,0 +1,51 @@
+-- 52_functions: PromQL's functions of single values and of labels.
+
+-- Of values.
+
+CREATE FUNCTION prom._math(fn text, vals prom.vals) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_math' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 40;
+COMMENT ON FUNCTION prom._math(text, prom.vals) IS 'the PromQL function of that name (abs, ln, sin, ...) of each value; NULL if no step has one';
+
+CREATE FUNCTION prom._math(fn text, vals prom.vals, a prom.vals) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_math' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 40;
+COMMENT ON FUNCTION prom._math(text, prom.vals, prom.vals) IS 'likewise, with a scalar: clamp_max, clamp_min, round, timestamp';
+
+CREATE FUNCTION prom._math(fn text, vals prom.vals, a prom.vals, b prom.vals) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_math' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 40;
+COMMENT ON FUNCTION prom._math(text, prom.vals, prom.vals, prom.vals) IS 'likewise, with two scalars: clamp';
+
+CREATE FUNCTION prom._date(field text, vals prom.vals) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_date' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 40;
+COMMENT ON FUNCTION prom._date(text, prom.vals) IS 'minute, hour, day_of_week, day_of_month, day_of_year, days_in_month, month or year of each value, seconds since 1970';
+
+CREATE FUNCTION prom._absent(vals prom.vals, nsteps int4) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_absent' LANGUAGE C IMMUTABLE PARALLEL SAFE;
+COMMENT ON FUNCTION prom._absent(prom.vals, int4) IS '1 at the steps that have no value, all of them if vals is NULL; NULL if there is no such step';
+
+CREATE FUNCTION prom._order(vals prom.vals, descending bool) RETURNS float8
+	AS 'MODULE_PATHNAME', 'prom_order' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._order(prom.vals, bool) IS 'sort key of the value of the only step; NaN comes last both ways';
+
+CREATE FUNCTION prom._window_timestamp(internal) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_window_timestamp' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION prom._window_timestamp(internal) IS 'final function of prom._timestamp';
+
+CREATE AGGREGATE prom._timestamp(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, lookback_ms int8) (
+	SFUNC = prom._window_add,
+	STYPE = internal,
+	SSPACE = 4096,
+	FINALFUNC = prom._window_timestamp,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._timestamp(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'time of the sample that prom._instant takes, in seconds since 1970';
+
+-- Of labels.
+
+CREATE FUNCTION prom._label_replace(labels prom.labels, dst text, replacement text, src text, regex text) RETURNS prom.labels
+	AS 'MODULE_PATHNAME', 'prom_label_replace' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._label_replace(prom.labels, text, text, text, text) IS 'if the value of src matches, dst becomes the replacement with its $1 and the like expanded';
+
+CREATE FUNCTION prom._label_join(labels prom.labels, dst text, separator text, sources text[]) RETURNS prom.labels
+	AS 'MODULE_PATHNAME', 'prom_label_join' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION prom._label_join(prom.labels, text, text, text[]) IS 'dst becomes the values of the sources, joined';

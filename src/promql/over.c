@@ -1,0 +1,135 @@
+/*
+ * over.c
+ *	  Window functions over the values of an expression: what subqueries are made of.
+ *
+ * The present values of prom.vals, at the steps of the expression, are the samples of a series; the
+ * windows over them are computed as the leaf aggregates do it (window_fn.c, window_stat.c).  Such samples
+ * count as read by the query, too: a short step over a long range makes many of few.
+ */
+#include "postgres.h"
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+
+#include "chunk/chunk.h"
+#include "promql/window.h"
+#include "store/store.h"
+
+typedef struct WindowFunction
+{
+	const char *name;			/* as prom._NAME is called that does it over chunks */
+	PromqlWindowFn fn;
+	bool		has_scalar;
+} WindowFunction;
+
+static const WindowFunction functions[] = {
+	{"avg_over_time", promql_window_avg, false},
+	{"changes", promql_window_changes, false},
+	{"count_over_time", promql_window_count, false},
+	{"delta", promql_window_delta, false},
+	{"deriv", promql_window_deriv, false},
+	{"first_over_time", promql_window_first, false},
+	{"idelta", promql_window_idelta, false},
+	{"increase", promql_window_increase, false},
+	{"irate", promql_window_irate, false},
+	{"last_over_time", promql_window_last, false},
+	{"max_over_time", promql_window_max, false},
+	{"min_over_time", promql_window_min, false},
+	{"predict_linear", promql_window_predict_linear, true},
+	{"present_over_time", promql_window_present, false},
+	{"quantile_over_time", promql_window_quantile, true},
+	{"rate", promql_window_rate, false},
+	{"resets", promql_window_resets, false},
+	{"stddev_over_time", promql_window_stddev, false},
+	{"stdvar_over_time", promql_window_stdvar, false},
+	{"sum_over_time", promql_window_sum, false},
+};
+
+PG_FUNCTION_INFO_V1(prom_over);
+PG_FUNCTION_INFO_V1(prom_steps_chunk);
+
+static PromqlWindowFn
+find_function(const text *name, bool has_scalar)
+{
+	for (int i = 0; i < lengthof(functions); i++)
+		if (strlen(functions[i].name) == VARSIZE_ANY_EXHDR(name) &&
+			memcmp(functions[i].name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) == 0 &&
+			functions[i].has_scalar == has_scalar)
+			return functions[i].fn;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg(has_scalar ? "unknown window function with a parameter: \"%s\"" : "unknown window function: \"%s\"",
+					text_to_cstring(name))));
+}
+
+/* The present values as samples; t_ms and v have room for them.  Raises if the steps make no sense. */
+static void
+read_samples(const PromVals *x, int64 start_ms, int64 step_ms, int64 *t_ms, double *v)
+{
+	PromSteps	steps = {start_ms, step_ms, x->nsteps};
+	int64		from_ms;
+	int64		to_ms;
+	int			n = 0;
+
+	promql_window_bounds(&steps, 0, &from_ms, &to_ms);
+	if (step_ms == 0 || prom_vals_is_const(x))
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("values of one time are no samples")));
+	for (int i = 0; i < x->nsteps; i++)
+	{
+		if (!prom_vals_has(x, i))
+			continue;
+		t_ms[n] = start_ms + step_ms * i;
+		v[n++] = x->v[i];
+	}
+}
+
+/*
+ * _over(function, vals, inner_start_ms, inner_step_ms, start_ms, step_ms, nsteps, range_ms
+ * [, scalar, now_ms, now_step_ms])
+ */
+Datum
+prom_over(PG_FUNCTION_ARGS)
+{
+	bool		has_scalar = PG_NARGS() > 8;
+	PromqlWindowFn fn = find_function(PG_GETARG_TEXT_PP(0), has_scalar);
+	PromVals   *x = PG_GETARG_PROM_VALS_P(1);
+	PromSteps	steps = {PG_GETARG_INT64(4), PG_GETARG_INT64(5), PG_GETARG_INT32(6)};
+	int64		range_ms = PG_GETARG_INT64(7);
+	int64	   *t_ms = palloc(sizeof(int64) * x->nsteps);
+	double	   *v = palloc(sizeof(double) * x->nsteps);
+	PromqlWindowScalar scalar = {NULL};
+	PromVals   *out;
+	int64		from_ms;
+	int64		to_ms;
+
+	promql_window_bounds(&steps, range_ms, &from_ms, &to_ms);
+	if (has_scalar)
+		scalar = promql_window_scalar(fcinfo, 8, steps.n);
+	read_samples(x, PG_GETARG_INT64(2), PG_GETARG_INT64(3), t_ms, v);
+	prom_store_count_samples(x->npresent);
+	out = promql_window_eval(x->npresent, t_ms, v, &steps, range_ms, fn, has_scalar ? &scalar : NULL);
+	pfree(t_ms);
+	pfree(v);
+	if (out == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(out);
+}
+
+/* _steps_chunk(vals, start_ms, step_ms) */
+Datum
+prom_steps_chunk(PG_FUNCTION_ARGS)
+{
+	PromVals   *x = PG_GETARG_PROM_VALS_P(0);
+	int64	   *t_ms = palloc(sizeof(int64) * x->nsteps);
+	double	   *v = palloc(sizeof(double) * x->nsteps);
+	PromChunkBuilder *b;
+
+	read_samples(x, PG_GETARG_INT64(1), PG_GETARG_INT64(2), t_ms, v);
+	if (x->npresent == 0)
+		PG_RETURN_NULL();
+	b = prom_chunk_begin(PROM_CHUNK_PLAIN, 0);
+	prom_chunk_add(b, 0, x->npresent, t_ms, v);
+	PG_RETURN_POINTER(prom_chunk_finish(b));
+}

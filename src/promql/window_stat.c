@@ -1,0 +1,215 @@
+/*
+ * window_stat.c
+ *	  Window functions that are statistics: least squares, deviation, quantiles.
+ *
+ * Like those of window_fn.c they know neither chunks nor SQL, and do their arithmetic in Prometheus'
+ * order.  Each looks at all samples of each window.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/float.h"
+
+#include "promql/sum.h"
+#include "promql/window.h"
+
+/*
+ * The line through the samples that has the least squares, time in seconds since origin_ms: its slope and
+ * its value at the origin.  Equal values need no fit, which would only add rounding.
+ */
+static void
+fit_line(const PromqlWindow *w, int64 origin_ms, double *slope, double *intercept)
+{
+	double		n = w->end - w->first;
+	double		initial = w->v[w->first];
+	bool		constant = true;
+	double		x = 0,
+				x_c = 0;
+	double		y = 0,
+				y_c = 0;
+	double		xy = 0,
+				xy_c = 0;
+	double		xx = 0,
+				xx_c = 0;
+
+	for (int i = w->first; i < w->end; i++)
+	{
+		double		at = (double) (w->t_ms[i] - origin_ms) / 1e3;
+
+		constant = constant && (i == w->first || w->v[i] == initial);
+		promql_sum_add(&x, &x_c, at);
+		promql_sum_add(&y, &y_c, w->v[i]);
+		promql_sum_add(&xy, &xy_c, at * w->v[i]);
+		promql_sum_add(&xx, &xx_c, at * at);
+	}
+	if (constant)
+	{
+		*slope = isinf(initial) ? (double) NAN : 0;
+		*intercept = isinf(initial) ? (double) NAN : initial;
+		return;
+	}
+	x += x_c;
+	y += y_c;
+	xy += xy_c;
+	xx += xx_c;
+	*slope = (xy - x * y / n) / (xx - x * x / n);
+	*intercept = y / n - *slope * x / n;
+}
+
+bool
+promql_window_deriv(PromqlWindow *w, double *result)
+{
+	double		intercept;
+
+	if (w->end - w->first < 2)
+		return false;
+	fit_line(w, w->t_ms[w->first], result, &intercept);
+	return true;
+}
+
+/* The line's value so many seconds after the step, wherever the window is. */
+bool
+promql_window_predict_linear(PromqlWindow *w, double *result)
+{
+	double		slope;
+	double		intercept;
+
+	if (w->end - w->first < 2)
+		return false;
+	fit_line(w, w->now_ms, &slope, &intercept);
+	*result = slope * w->scalar + intercept;
+	return true;
+}
+
+/* Variance of the whole population, by Welford's recurrence with compensated sums. */
+bool
+promql_window_stdvar(PromqlWindow *w, double *result)
+{
+	double		mean = 0;
+	double		mean_c = 0;
+	double		squares = 0;
+	double		squares_c = 0;
+	double		n = 0;
+
+	for (int i = w->first; i < w->end; i++)
+	{
+		double		delta = w->v[i] - (mean + mean_c);
+
+		n++;
+		promql_sum_add(&mean, &mean_c, delta / n);
+		promql_sum_add(&squares, &squares_c, delta * (w->v[i] - (mean + mean_c)));
+	}
+	*result = (squares + squares_c) / n;
+	return true;
+}
+
+bool
+promql_window_stddev(PromqlWindow *w, double *result)
+{
+	promql_window_stdvar(w, result);
+	*result = sqrt(*result);
+	return true;
+}
+
+/* ---- quantiles ---- */
+
+static inline void
+swap(double *a, double *b)
+{
+	double		x = *a;
+
+	*a = *b;
+	*b = x;
+}
+
+/*
+ * Moves the value of that rank (0 is the least) to its place in v, no greater ones before and no lesser
+ * ones behind it.  Hoare's selection; none of the values is NaN.
+ */
+static void
+select_rank(double *v, int n, int rank)
+{
+	int			low = 0;
+	int			high = n - 1;
+
+	while (low < high)
+	{
+		double		pivot = v[low + (high - low) / 2];
+		int			i = low;
+		int			j = high;
+
+		CHECK_FOR_INTERRUPTS();
+		while (i <= j)
+		{
+			while (v[i] < pivot)
+				i++;
+			while (v[j] > pivot)
+				j--;
+			if (i <= j)
+				swap(&v[i++], &v[j--]);
+		}
+		if (rank <= j)
+			high = j;
+		else if (rank >= i)
+			low = i;
+		else
+			return;
+	}
+}
+
+/* The value of that rank, and the one of the next or the same if it is the last; NaN is less than all. */
+static void
+two_ranks(double *v, int n, int rank, double *at, double *next)
+{
+	int			nans = 0;
+
+	for (int i = 0; i < n; i++)
+		if (isnan(v[i]))
+			swap(&v[i], &v[nans++]);
+	v += nans;
+	n -= nans;
+	rank -= nans;
+	if (rank >= 0)
+	{
+		select_rank(v, n, rank);
+		*at = v[rank];
+	}
+	else
+		*at = (double) NAN;
+	if (rank + 1 < 0)
+		*next = (double) NAN;
+	else
+	{
+		*next = rank + 1 < n ? v[rank + 1] : *at;
+		for (int i = rank + 2; i < n; i++)
+			*next = Min(*next, v[i]);
+	}
+}
+
+bool
+promql_window_quantile(PromqlWindow *w, double *result)
+{
+	int			n = w->end - w->first;
+	double		rank = w->scalar * (n - 1);
+	double		weight = rank - floor(rank);
+	double		at;
+	double		next;
+
+	if (isnan(w->scalar))
+		*result = (double) NAN;
+	else if (w->scalar < 0)
+		*result = -get_float8_infinity();
+	else if (w->scalar > 1)
+		*result = get_float8_infinity();
+	else
+	{
+		if (w->scratch == NULL)
+			w->scratch = palloc(sizeof(double) * w->n);
+		memcpy(w->scratch, w->v + w->first, sizeof(double) * n);
+		two_ranks(w->scratch, n, (int) floor(rank), &at, &next);
+		*result = at * (1 - weight) + next * weight;
+	}
+	return true;
+}
