@@ -205,9 +205,9 @@ raise_duplicate(HeapTupleHeader duplicate, const char *side)
 static bool
 share_step(const PromVals *a, const PromVals *b)
 {
-	if (a->nsteps != b->nsteps)
-		elog(ERROR, "operands have %d and %d steps", a->nsteps, b->nsteps);
-	for (int i = 0; i < a->nsteps; i++)
+	int			nsteps = promql_binary_steps(a, b);
+
+	for (int i = 0; i < nsteps; i++)
 		if (prom_vals_has(a, i) && prom_vals_has(b, i))
 			return true;
 	return false;

@@ -20,14 +20,12 @@ PG_FUNCTION_INFO_V1(prom_or_final);
 static PromVals *
 mask_steps(const PromVals *x, const PromVals *mask, bool present)
 {
-	PromVals   *out;
+	PromVals   *out = prom_vals_new(promql_binary_steps(x, mask));
 
-	if (x->nsteps != mask->nsteps)
-		elog(ERROR, "operands have %d and %d steps", x->nsteps, mask->nsteps);
-	out = prom_vals_new(x->nsteps);
-	for (int i = 0; i < x->nsteps; i++)
+	out->flags = x->flags & mask->flags;
+	for (int i = 0; i < out->nsteps; i++)
 		if (prom_vals_has(x, i) && prom_vals_has(mask, i) == present)
-			prom_vals_set(out, i, x->v[i]);
+			prom_vals_set(out, i, prom_vals_get(x, i));
 	return out;
 }
 
