@@ -42,8 +42,8 @@ promql_binary_steps(const PromVals *l, const PromVals *r)
 {
 	if (prom_vals_is_const(l))
 		return r->nsteps;
-	if (!prom_vals_is_const(r) && l->nsteps != r->nsteps)
-		elog(ERROR, "operands have %d and %d steps", l->nsteps, r->nsteps);
+	if (!prom_vals_is_const(r))
+		prom_vals_check_equal(l->nsteps, r->nsteps);
 	return l->nsteps;
 }
 

@@ -16,6 +16,7 @@
 
 #include "common/compat.h"
 #include "promql/labeled.h"
+#include "store/store.h"
 
 MemoryContext
 promql_aggregate_context(FunctionCallInfo fcinfo)
@@ -45,6 +46,7 @@ promql_labeled_add(PromqlLabeledList *list, const PromLabels *labels, const Prom
 		list->rows = list->rows == NULL ? palloc(sizeof(PromqlLabeled) * list->size)
 			: repalloc_huge(list->rows, sizeof(PromqlLabeled) * list->size);
 	}
+	prom_store_count_samples(vals->nsteps);
 	list->rows[list->n].labels = promql_copy_labels(labels);
 	list->rows[list->n].vals = prom_vals_copy(vals);
 	list->n++;

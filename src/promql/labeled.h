@@ -24,7 +24,10 @@ typedef struct PromqlLabeledList
 
 extern PromLabels *promql_copy_labels(const PromLabels *l);
 
-/* Adds a row of copies; all is allocated in the current context. */
+/*
+ * Adds a row of copies, allocated in the current context.  Rows count as samples of the query, for their
+ * number has no other limit.
+ */
 extern void promql_labeled_add(PromqlLabeledList *list, const PromLabels *labels, const PromVals *vals);
 
 /* Sorts by labels and makes one row of those with equal ones, which must not share a step. */

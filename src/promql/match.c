@@ -40,8 +40,7 @@ get_match(FunctionCallInfo fcinfo, int nsteps)
 	if (!PG_ARGISNULL(0))
 	{
 		s = (MatchState *) PG_GETARG_POINTER(0);
-		if (s->nsteps != nsteps)
-			elog(ERROR, "operands have %d and %d steps", s->nsteps, nsteps);
+		prom_vals_check_equal(s->nsteps, nsteps);
 		return s;
 	}
 	old = MemoryContextSwitchTo(promql_aggregate_context(fcinfo));

@@ -133,8 +133,8 @@ count_steps(PromVals *const *operands, int n)
 	{
 		if (prom_vals_is_const(operands[i]))
 			continue;
-		if (nsteps != 0 && operands[i]->nsteps != nsteps)
-			elog(ERROR, "operands have %d and %d steps", nsteps, operands[i]->nsteps);
+		if (nsteps != 0)
+			prom_vals_check_equal(operands[i]->nsteps, nsteps);
 		nsteps = operands[i]->nsteps;
 	}
 	return Max(nsteps, 1);

@@ -65,8 +65,7 @@ note_duplicate(OneSide *s, const PromLabels *sig, PromLabels *one, PromLabels *o
 static void
 add_row(OneSide *s, const PromLabels *sig, const PromLabels *labels, const PromVals *v)
 {
-	if (v->nsteps != s->merged->nsteps)
-		elog(ERROR, "operands have %d and %d steps", s->merged->nsteps, v->nsteps);
+	prom_vals_check_equal(v->nsteps, s->merged->nsteps);
 	if (s->owner == NULL)
 		s->owner = palloc0(sizeof(int) * v->nsteps);
 	if (s->nrows == s->size)

@@ -69,8 +69,7 @@ add_mask(OrState *s, const PromVals *vals)
 {
 	if (s->mask == NULL)
 		s->mask = prom_vals_new(vals->nsteps);
-	if (s->mask->nsteps != vals->nsteps)
-		elog(ERROR, "operands have %d and %d steps", s->mask->nsteps, vals->nsteps);
+	prom_vals_check_equal(s->mask->nsteps, vals->nsteps);
 	for (int i = 0; i < vals->nsteps; i++)
 		if (prom_vals_has(vals, i))
 			prom_vals_set(s->mask, i, 1);

@@ -46,6 +46,15 @@ prom_vals_check_steps(int nsteps)
 				 errdetail("%d steps were asked for.", nsteps)));
 }
 
+void
+prom_vals_check_equal(int nsteps, int other)
+{
+	if (nsteps != other)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("operands have %d and %d steps", nsteps, other)));
+}
+
 PromVals *
 prom_vals_new(int nsteps)
 {
@@ -286,8 +295,8 @@ spread(const PromVals *x, int nsteps, const double *missing)
 {
 	PromVals   *out = prom_vals_new(nsteps);
 
-	if (x != NULL && !prom_vals_is_const(x) && x->nsteps != nsteps)
-		elog(ERROR, "operand has %d steps, not %d", x->nsteps, nsteps);
+	if (x != NULL && !prom_vals_is_const(x))
+		prom_vals_check_equal(x->nsteps, nsteps);
 	for (int i = 0; i < nsteps; i++)
 	{
 		if (x != NULL && prom_vals_has(x, i))
@@ -327,8 +336,8 @@ prom_absent(PG_FUNCTION_ARGS)
 	if (PG_ARGISNULL(1))
 		PG_RETURN_NULL();
 	out = prom_vals_new(PG_GETARG_INT32(1));
-	if (x != NULL && !prom_vals_is_const(x) && x->nsteps != out->nsteps)
-		elog(ERROR, "operand has %d steps, not %d", x->nsteps, out->nsteps);
+	if (x != NULL && !prom_vals_is_const(x))
+		prom_vals_check_equal(x->nsteps, out->nsteps);
 	for (int i = 0; i < out->nsteps; i++)
 		if (x == NULL || !prom_vals_has(x, i))
 			prom_vals_set(out, i, 1);
@@ -376,8 +385,8 @@ begin_points(FunctionCallInfo fcinfo, FuncCallContext *srf)
 	p->steps.step_ms = PG_GETARG_INT64(2);
 	p->steps.n = PG_GETARG_INT32(3);
 	prom_vals_check_steps(p->steps.n);
-	if (!prom_vals_is_const(p->x) && p->x->nsteps != p->steps.n)
-		elog(ERROR, "operand has %d steps, not %d", p->x->nsteps, p->steps.n);
+	if (!prom_vals_is_const(p->x))
+		prom_vals_check_equal(p->x->nsteps, p->steps.n);
 	MemoryContextSwitchTo(old);
 	return p;
 }

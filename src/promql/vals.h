@@ -38,6 +38,9 @@ typedef struct PromVals
 
 /* ---- vals.c ---- */
 
+/* Raises unless two operands have as many steps as each other. */
+extern void prom_vals_check_equal(int nsteps, int other);
+
 extern PromVals *prom_vals_new(int nsteps); /* all absent; palloc'd; checks the number */
 extern PromVals *prom_vals_const(double v);
 extern PromVals *prom_vals_copy(const PromVals *x);

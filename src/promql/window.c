@@ -87,8 +87,8 @@ promql_window_scalar(FunctionCallInfo fcinfo, int arg, int nsteps)
 	int64		to_ms;
 
 	promql_window_bounds(&now, 0, &from_ms, &to_ms);
-	if (!prom_vals_is_const(s.vals) && s.vals->nsteps != nsteps)
-		elog(ERROR, "operand has %d steps, not %d", s.vals->nsteps, nsteps);
+	if (!prom_vals_is_const(s.vals))
+		prom_vals_check_equal(s.vals->nsteps, nsteps);
 	return s;
 }
 
