@@ -3,7 +3,8 @@
  *	  Lists of series that an aggregate gathers and gives back as an array.
  *
  * An aggregate has one result, some operators have several series: they return prom.labeled_vals[],
- * which the translated query unnests.
+ * which the translated query unnests.  All that one state gathers counts as samples of the query, for
+ * a signature that all series share would set no other limit to it.
  */
 #include "postgres.h"
 
@@ -40,6 +41,7 @@ promql_copy_labels(const PromLabels *l)
 void
 promql_labeled_add(PromqlLabeledList *list, const PromLabels *labels, const PromVals *vals)
 {
+	prom_store_count_samples(vals->nsteps);
 	if (list->n == list->size)
 	{
 		list->size = list->size == 0 ? 2 : list->size * 2;

@@ -49,6 +49,7 @@ foreach my $name (split /\n/, $node->safe_psql('postgres', <<'SQL'))
 SELECT DISTINCT proname FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
 WHERE nspname = 'prom' AND proname !~ '^_|_(in|out|recv|send|subscript)$'
 	AND NOT EXISTS (SELECT FROM pg_operator o WHERE o.oprcode = p.oid AND oprname <> '->>')
+	AND NOT EXISTS (SELECT FROM pg_type t WHERE t.typsubscript = p.oid)
 	AND NOT EXISTS (SELECT FROM pg_amproc a WHERE a.amproc = p.oid)
 	AND NOT EXISTS (SELECT FROM pg_cast c WHERE c.castfunc = p.oid AND c.casttarget = 'jsonb'::regtype)
 SQL
