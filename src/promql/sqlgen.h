@@ -14,7 +14,7 @@
 #include "utils/tuplestore.h"
 
 #include "promql/ast.h"
-#include "promql/vals.h"
+#include "vals/vals.h"
 
 /* The labels that go where a value's meaning changes: SQL text, an array */
 #define PROMQL_NAME_LABELS "'{__name__,__type__,__unit__}'::pg_catalog.text[]"
@@ -69,17 +69,6 @@ extern bool promql_keeps_name(const PromqlNode *node);
 /* ---- translate_call.c ---- */
 extern PromqlVector promql_call_sql(PromqlContext *cx, PromqlNode *node);
 extern char *promql_scalar_call_sql(PromqlContext *cx, PromqlNode *node);
-
-/* ---- labels_set.c ---- */
-
-/* The set with that pair in place of one of its name, or without one if the value is empty; raises. */
-extern PromLabels *promql_labels_set(const PromLabels *labels, PromLabel pair);
-
-/* ---- labels_fn.c ---- */
-
-/* The arguments of label_replace and label_join; sources: char *.  They raise. */
-extern void promql_check_label_replace(const char *dst, const char *pattern);
-extern void promql_check_label_join(const char *dst, List *sources);
 
 /* ---- translate_window.c ---- */
 

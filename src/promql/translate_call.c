@@ -196,7 +196,7 @@ label_replace_sql(PromqlContext *cx, PromqlNode *node)
 	const char *pattern = text_argument(node, 4);
 	char	   *labels;
 
-	promql_check_label_replace(dst, pattern);
+	prom_check_label_replace(dst, pattern);
 	labels = psprintf("prom._label_replace(x.labels, %s, %s, %s, %s)", quote_literal_cstr(dst),
 					  quote_literal_cstr(text_argument(node, 2)), quote_literal_cstr(text_argument(node, 3)),
 					  quote_literal_cstr(pattern));
@@ -212,7 +212,7 @@ label_join_sql(PromqlContext *cx, PromqlNode *node)
 
 	for (int i = 3; i < list_length(node->args); i++)
 		sources = lappend(sources, unconstify(char *, text_argument(node, i)));
-	promql_check_label_join(dst, sources);
+	prom_check_label_join(dst, sources);
 	labels = psprintf("prom._label_join(x.labels, %s, %s, %s)", quote_literal_cstr(dst),
 					  quote_literal_cstr(text_argument(node, 2)), promql_text_array(sources, NULL));
 	return relabel_sql(promql_vector_sql(cx, linitial(node->args)), labels, dst);

@@ -12,6 +12,7 @@
 #include "postgres.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "nodes/pg_list.h"
 
 /* ---- labels.c, labels_sql.c ---- */
 
@@ -52,6 +53,17 @@ extern void prom_labels_print(StringInfo out, const PromLabels *l);
 
 /* Hash of one (name, value), what prom.series.pairs holds. */
 extern int32 prom_pair_hash(const char *name, int name_len, const char *value, int value_len);
+
+/* ---- labels_set.c ---- */
+
+/* The set with that pair in place of one of its name, or without one if the value is empty; raises. */
+extern PromLabels *prom_labels_with(const PromLabels *labels, PromLabel pair);
+
+/* ---- labels_fn.c ---- */
+
+/* The arguments of label_replace and label_join; sources: char *.  They raise. */
+extern void prom_check_label_replace(const char *dst, const char *pattern);
+extern void prom_check_label_join(const char *dst, List *sources);
 
 /* ---- matcher.c ---- */
 

@@ -19,9 +19,10 @@ BELOW = {
     "series": set(),
     "tier": set(),
     "store": {"wire", "chunk", "series", "tier"},
-    "promql": {"chunk", "series", "tier", "store"},
-    "rules": {"chunk", "series", "tier", "store", "promql"},
-    "api": {"wire", "chunk", "series", "tier", "store", "promql", "rules"},
+    "vals": {"chunk", "series", "store"},
+    "promql": {"chunk", "series", "tier", "store", "vals"},
+    "rules": {"chunk", "series", "tier", "store", "vals", "promql"},
+    "api": {"wire", "chunk", "series", "tier", "store", "vals", "promql", "rules"},
 }
 
 # Symbols that PostgreSQL, C++ or the linker want.

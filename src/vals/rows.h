@@ -6,23 +6,23 @@
  * rows one behind the other.  It is allocated with room to grow, at least twice what it held, so that
  * copying costs each row a constant.
  */
-#ifndef PROMQL_ROWS_H
-#define PROMQL_ROWS_H
+#ifndef PROM_ROWS_H
+#define PROM_ROWS_H
 
-#include "promql/vals.h"
+#include "vals/vals.h"
 #include "series/series.h"
 
-typedef enum PromqlRowsKind
+typedef enum PromRowsKind
 {
-	PROMQL_ROWS_QUANTILE,		/* parameter: phi */
-	PROMQL_ROWS_TOPK,			/* parameter: k; rows have labels */
-	PROMQL_ROWS_BOTTOMK,
-	PROMQL_ROWS_COUNT_VALUES	/* no parameter */
-} PromqlRowsKind;
+	PROM_ROWS_QUANTILE,		/* parameter: phi */
+	PROM_ROWS_TOPK,			/* parameter: k; rows have labels */
+	PROM_ROWS_BOTTOMK,
+	PROM_ROWS_COUNT_VALUES	/* no parameter */
+} PromRowsKind;
 
-#define PROMQL_ROWS_KINDS (PROMQL_ROWS_COUNT_VALUES + 1)
+#define PROM_ROWS_KINDS (PROM_ROWS_COUNT_VALUES + 1)
 
-typedef struct PromqlRows
+typedef struct PromRows
 {
 	int32		vl_len_;		/* varlena header: all that is allocated */
 	uint8		version;
@@ -34,26 +34,26 @@ typedef struct PromqlRows
 	uint32		used;			/* bytes of data */
 	/* parameter and rows, each part padded to 8 bytes */
 	char		data[FLEXIBLE_ARRAY_MEMBER];
-} PromqlRows;
+} PromRows;
 
-typedef struct PromqlRow
+typedef struct PromRow
 {
 	PromLabels *labels;			/* NULL unless the kind has them */
 	PromVals   *vals;
-} PromqlRow;
+} PromRow;
 
-#define DatumGetPromqlRowsP(d) ((PromqlRows *) PG_DETOAST_DATUM(d))
-#define PG_GETARG_PROMQL_ROWS_P(n) DatumGetPromqlRowsP(PG_GETARG_DATUM(n))
+#define DatumGetPromRowsP(d) ((PromRows *) PG_DETOAST_DATUM(d))
+#define PG_GETARG_PROM_ROWS_P(n) DatumGetPromRowsP(PG_GETARG_DATUM(n))
 
 /* The parameter, or NULL. */
-extern PromVals *promql_rows_param(PromqlRows *s);
+extern PromVals *prom_rows_param(PromRows *s);
 
 /* The rows, pointing into the state; palloc'd. */
-extern PromqlRow *promql_rows_list(PromqlRows *s);
+extern PromRow *prom_rows_list(PromRows *s);
 
 /* ---- topk.c ---- */
 
 /* Takes away what is not among the first k; in place. */
-extern void promql_topk_prune(PromqlRows *s);
+extern void prom_topk_prune(PromRows *s);
 
-#endif							/* PROMQL_ROWS_H */
+#endif							/* PROM_ROWS_H */

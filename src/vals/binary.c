@@ -11,7 +11,7 @@
 #include <math.h>
 
 #include "common/compat.h"
-#include "promql/vals.h"
+#include "vals/vals.h"
 
 static const char *const operators[] = {
 	"+", "-", "*", "/", "%", "^", "atan2", "==", "!=", "<", "<=", ">", ">="
@@ -21,16 +21,16 @@ PG_FUNCTION_INFO_V1(prom_arith);
 PG_FUNCTION_INFO_V1(prom_compare);
 PG_FUNCTION_INFO_V1(prom_negate);
 
-PromqlBinary
-promql_binary_parse(const text *op, bool comparison)
+PromBinary
+prom_binary_parse(const text *op, bool comparison)
 {
 	const char *s = VARDATA_ANY(op);
 	size_t		len = VARSIZE_ANY_EXHDR(op);
 
 	for (int i = 0; i < lengthof(operators); i++)
 		if (strlen(operators[i]) == len && memcmp(operators[i], s, len) == 0 &&
-			comparison == (i >= PROMQL_BINARY_EQ))
-			return (PromqlBinary) i;
+			comparison == (i >= PROM_BINARY_EQ))
+			return (PromBinary) i;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg(comparison ? "unknown comparison operator: \"%.*s\""
@@ -38,7 +38,7 @@ promql_binary_parse(const text *op, bool comparison)
 }
 
 int
-promql_binary_steps(const PromVals *l, const PromVals *r)
+prom_binary_steps(const PromVals *l, const PromVals *r)
 {
 	if (prom_vals_is_const(l))
 		return r->nsteps;
@@ -48,47 +48,47 @@ promql_binary_steps(const PromVals *l, const PromVals *r)
 }
 
 static inline double
-compute(PromqlBinary op, double l, double r)
+compute(PromBinary op, double l, double r)
 {
 	switch (op)
 	{
-		case PROMQL_BINARY_ADD:
+		case PROM_BINARY_ADD:
 			return l + r;
-		case PROMQL_BINARY_SUB:
+		case PROM_BINARY_SUB:
 			return l - r;
-		case PROMQL_BINARY_MUL:
+		case PROM_BINARY_MUL:
 			return l * r;
-		case PROMQL_BINARY_DIV:
+		case PROM_BINARY_DIV:
 			return l / r;
-		case PROMQL_BINARY_MOD:
+		case PROM_BINARY_MOD:
 			return fmod(l, r);
-		case PROMQL_BINARY_POW:
+		case PROM_BINARY_POW:
 			return pow(l, r);
-		case PROMQL_BINARY_ATAN2:
+		case PROM_BINARY_ATAN2:
 			return atan2(l, r);
-		case PROMQL_BINARY_EQ:
+		case PROM_BINARY_EQ:
 			return l == r;
-		case PROMQL_BINARY_NE:
+		case PROM_BINARY_NE:
 			return l != r;
-		case PROMQL_BINARY_LT:
+		case PROM_BINARY_LT:
 			return l < r;
-		case PROMQL_BINARY_LE:
+		case PROM_BINARY_LE:
 			return l <= r;
-		case PROMQL_BINARY_GT:
+		case PROM_BINARY_GT:
 			return l > r;
-		case PROMQL_BINARY_GE:
+		case PROM_BINARY_GE:
 			return l >= r;
 	}
 	pg_unreachable();
 }
 
 bool
-promql_binary_step(PromqlBinary op, double l, double r, bool returns_bool, bool keep_right,
+prom_binary_step(PromBinary op, double l, double r, bool returns_bool, bool keep_right,
 				   double *result)
 {
 	double		x = compute(op, l, r);
 
-	if (op >= PROMQL_BINARY_EQ && !returns_bool)
+	if (op >= PROM_BINARY_EQ && !returns_bool)
 	{
 		if (x == 0)
 			return false;
@@ -99,11 +99,11 @@ promql_binary_step(PromqlBinary op, double l, double r, bool returns_bool, bool 
 }
 
 static Datum
-evaluate(FunctionCallInfo fcinfo, PromqlBinary op, bool returns_bool, bool keep_right)
+evaluate(FunctionCallInfo fcinfo, PromBinary op, bool returns_bool, bool keep_right)
 {
 	PromVals   *l = PG_GETARG_PROM_VALS_P(1);
 	PromVals   *r = PG_GETARG_PROM_VALS_P(2);
-	PromVals   *out = prom_vals_new(promql_binary_steps(l, r));
+	PromVals   *out = prom_vals_new(prom_binary_steps(l, r));
 
 	out->flags = l->flags & r->flags;
 	for (int i = 0; i < out->nsteps; i++)
@@ -111,7 +111,7 @@ evaluate(FunctionCallInfo fcinfo, PromqlBinary op, bool returns_bool, bool keep_
 		double		x;
 
 		if (prom_vals_has(l, i) && prom_vals_has(r, i) &&
-			promql_binary_step(op, prom_vals_get(l, i), prom_vals_get(r, i), returns_bool, keep_right, &x))
+			prom_binary_step(op, prom_vals_get(l, i), prom_vals_get(r, i), returns_bool, keep_right, &x))
 			prom_vals_set(out, i, x);
 	}
 	if (out->npresent == 0)
@@ -123,14 +123,14 @@ evaluate(FunctionCallInfo fcinfo, PromqlBinary op, bool returns_bool, bool keep_
 Datum
 prom_arith(PG_FUNCTION_ARGS)
 {
-	return evaluate(fcinfo, promql_binary_parse(PG_GETARG_TEXT_PP(0), false), false, false);
+	return evaluate(fcinfo, prom_binary_parse(PG_GETARG_TEXT_PP(0), false), false, false);
 }
 
 /* prom._compare(op, l, r, returns_bool, keep_right) */
 Datum
 prom_compare(PG_FUNCTION_ARGS)
 {
-	return evaluate(fcinfo, promql_binary_parse(PG_GETARG_TEXT_PP(0), true), PG_GETARG_BOOL(3),
+	return evaluate(fcinfo, prom_binary_parse(PG_GETARG_TEXT_PP(0), true), PG_GETARG_BOOL(3),
 					PG_GETARG_BOOL(4));
 }
 

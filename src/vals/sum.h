@@ -7,13 +7,13 @@
  * stays finite; when it would not, it goes on as a running mean.  An empty sum is -0.0, the one
  * value that leaves every first summand as it is.
  */
-#ifndef PROMQL_SUM_H
-#define PROMQL_SUM_H
+#ifndef PROM_SUM_H
+#define PROM_SUM_H
 
 #include <math.h>
 
 static inline void
-promql_sum_add(double *sum, double *c, double x)
+prom_sum_add(double *sum, double *c, double x)
 {
 	double		s = *sum;
 	double		t = s + x;
@@ -27,11 +27,11 @@ promql_sum_add(double *sum, double *c, double x)
 
 /*
  * The sum of n values, from -0.0 or 0.0 on.  The common case, without a branch: the error of each
- * addition is found as Knuth's TwoSum does, which gives what promql_sum_add gives as long as nothing
+ * addition is found as Knuth's TwoSum does, which gives what prom_sum_add gives as long as nothing
  * overflows.  If something did (or NaN is among the values), returns false and all is to be redone.
  */
 static inline bool
-promql_sum_finite(const double *v, int n, double start, double *sum, double *c)
+prom_sum_finite(const double *v, int n, double start, double *sum, double *c)
 {
 	double		s = start;
 	double		errors = 0;
@@ -52,7 +52,7 @@ promql_sum_finite(const double *v, int n, double start, double *sum, double *c)
 
 /* One more value for a mean that had n - 1 of them (n >= 1); *running says what *sum holds. */
 static inline void
-promql_mean_add(double *sum, double *c, bool *running, double n, double x)
+prom_mean_add(double *sum, double *c, bool *running, double n, double x)
 {
 	double		q;
 
@@ -61,7 +61,7 @@ promql_mean_add(double *sum, double *c, bool *running, double n, double x)
 		double		new_sum = *sum;
 		double		new_c = *c;
 
-		promql_sum_add(&new_sum, &new_c, x);
+		prom_sum_add(&new_sum, &new_c, x);
 		if (n == 1 || !isinf(new_sum))
 		{
 			*sum = new_sum;
@@ -75,13 +75,13 @@ promql_mean_add(double *sum, double *c, bool *running, double n, double x)
 	q = (n - 1) / n;
 	*sum *= q;
 	*c *= q;
-	promql_sum_add(sum, c, x / n);
+	prom_sum_add(sum, c, x / n);
 }
 
 static inline double
-promql_mean(double sum, double c, bool running, double n)
+prom_mean(double sum, double c, bool running, double n)
 {
 	return running ? sum + c : sum / n + c / n;
 }
 
-#endif							/* PROMQL_SUM_H */
+#endif							/* PROM_SUM_H */

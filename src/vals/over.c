@@ -12,43 +12,43 @@
 #include "utils/builtins.h"
 
 #include "chunk/chunk.h"
-#include "promql/window.h"
+#include "vals/window.h"
 #include "store/store.h"
 
 typedef struct WindowFunction
 {
 	const char *name;			/* as prom._NAME is called that does it over chunks */
-	PromqlWindowFn fn;
+	PromRangeFn fn;
 	bool		has_scalar;
 } WindowFunction;
 
 static const WindowFunction functions[] = {
-	{"avg_over_time", promql_window_avg, false},
-	{"changes", promql_window_changes, false},
-	{"count_over_time", promql_window_count, false},
-	{"delta", promql_window_delta, false},
-	{"deriv", promql_window_deriv, false},
-	{"first_over_time", promql_window_first, false},
-	{"idelta", promql_window_idelta, false},
-	{"increase", promql_window_increase, false},
-	{"irate", promql_window_irate, false},
-	{"last_over_time", promql_window_last, false},
-	{"max_over_time", promql_window_max, false},
-	{"min_over_time", promql_window_min, false},
-	{"predict_linear", promql_window_predict_linear, true},
-	{"present_over_time", promql_window_present, false},
-	{"quantile_over_time", promql_window_quantile, true},
-	{"rate", promql_window_rate, false},
-	{"resets", promql_window_resets, false},
-	{"stddev_over_time", promql_window_stddev, false},
-	{"stdvar_over_time", promql_window_stdvar, false},
-	{"sum_over_time", promql_window_sum, false},
+	{"avg_over_time", prom_range_avg, false},
+	{"changes", prom_range_changes, false},
+	{"count_over_time", prom_range_count, false},
+	{"delta", prom_range_delta, false},
+	{"deriv", prom_range_deriv, false},
+	{"first_over_time", prom_range_first, false},
+	{"idelta", prom_range_idelta, false},
+	{"increase", prom_range_increase, false},
+	{"irate", prom_range_irate, false},
+	{"last_over_time", prom_range_last, false},
+	{"max_over_time", prom_range_max, false},
+	{"min_over_time", prom_range_min, false},
+	{"predict_linear", prom_range_predict_linear, true},
+	{"present_over_time", prom_range_present, false},
+	{"quantile_over_time", prom_range_quantile, true},
+	{"rate", prom_range_rate, false},
+	{"resets", prom_range_resets, false},
+	{"stddev_over_time", prom_range_stddev, false},
+	{"stdvar_over_time", prom_range_stdvar, false},
+	{"sum_over_time", prom_range_sum, false},
 };
 
 PG_FUNCTION_INFO_V1(prom_over);
 PG_FUNCTION_INFO_V1(prom_steps_chunk);
 
-static PromqlWindowFn
+static PromRangeFn
 find_function(const text *name, bool has_scalar)
 {
 	for (int i = 0; i < lengthof(functions); i++)
@@ -71,7 +71,7 @@ read_samples(const PromVals *x, int64 start_ms, int64 step_ms, int64 *t_ms, doub
 	int64		to_ms;
 	int			n = 0;
 
-	promql_window_bounds(&steps, 0, &from_ms, &to_ms);
+	prom_range_bounds(&steps, 0, &from_ms, &to_ms);
 	if (step_ms == 0 || prom_vals_is_const(x))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -93,23 +93,23 @@ Datum
 prom_over(PG_FUNCTION_ARGS)
 {
 	bool		has_scalar = PG_NARGS() > 8;
-	PromqlWindowFn fn = find_function(PG_GETARG_TEXT_PP(0), has_scalar);
+	PromRangeFn fn = find_function(PG_GETARG_TEXT_PP(0), has_scalar);
 	PromVals   *x = PG_GETARG_PROM_VALS_P(1);
 	PromSteps	steps = {PG_GETARG_INT64(4), PG_GETARG_INT64(5), PG_GETARG_INT32(6)};
 	int64		range_ms = PG_GETARG_INT64(7);
 	int64	   *t_ms = palloc(sizeof(int64) * x->nsteps);
 	double	   *v = palloc(sizeof(double) * x->nsteps);
-	PromqlWindowScalar scalar = {NULL};
+	PromRangeScalar scalar = {NULL};
 	PromVals   *out;
 	int64		from_ms;
 	int64		to_ms;
 
-	promql_window_bounds(&steps, range_ms, &from_ms, &to_ms);
+	prom_range_bounds(&steps, range_ms, &from_ms, &to_ms);
 	if (has_scalar)
-		scalar = promql_window_scalar(fcinfo, 8, steps.n);
+		scalar = prom_range_scalar(fcinfo, 8, steps.n);
 	read_samples(x, PG_GETARG_INT64(2), PG_GETARG_INT64(3), t_ms, v);
 	prom_store_count_samples(x->npresent);
-	out = promql_window_eval(x->npresent, t_ms, v, &steps, range_ms, fn, has_scalar ? &scalar : NULL);
+	out = prom_range_eval(x->npresent, t_ms, v, &steps, range_ms, fn, has_scalar ? &scalar : NULL);
 	pfree(t_ms);
 	pfree(v);
 	if (out == NULL)

@@ -13,7 +13,7 @@
 #include <math.h>
 
 #include "common/compat.h"
-#include "promql/vals.h"
+#include "vals/vals.h"
 
 #define MATH_MAX_SCALARS 2
 

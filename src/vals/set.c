@@ -9,7 +9,7 @@
 #include "postgres.h"
 
 #include "common/compat.h"
-#include "promql/labeled.h"
+#include "vals/labeled.h"
 
 PG_FUNCTION_INFO_V1(prom_and);
 PG_FUNCTION_INFO_V1(prom_unless);
@@ -20,7 +20,7 @@ PG_FUNCTION_INFO_V1(prom_or_final);
 static PromVals *
 mask_steps(const PromVals *x, const PromVals *mask, bool present)
 {
-	PromVals   *out = prom_vals_new(promql_binary_steps(x, mask));
+	PromVals   *out = prom_vals_new(prom_binary_steps(x, mask));
 
 	out->flags = x->flags & mask->flags;
 	for (int i = 0; i < out->nsteps; i++)
@@ -60,8 +60,8 @@ prom_unless(PG_FUNCTION_ARGS)
 typedef struct OrState
 {
 	PromVals   *mask;			/* steps with a left row; NULL while there is none */
-	PromqlLabeledList left;
-	PromqlLabeledList right;
+	PromLabeledList left;
+	PromLabeledList right;
 } OrState;
 
 static void
@@ -79,7 +79,7 @@ add_mask(OrState *s, const PromVals *vals)
 Datum
 prom_or_add(PG_FUNCTION_ARGS)
 {
-	MemoryContext old = MemoryContextSwitchTo(promql_aggregate_context(fcinfo));
+	MemoryContext old = MemoryContextSwitchTo(prom_aggregate_context(fcinfo));
 	OrState    *s = PG_ARGISNULL(0) ? palloc0(sizeof(OrState)) : (OrState *) PG_GETARG_POINTER(0);
 
 	if (!PG_ARGISNULL(1) && !PG_ARGISNULL(2) && !PG_ARGISNULL(3))
@@ -89,7 +89,7 @@ prom_or_add(PG_FUNCTION_ARGS)
 
 		if (PG_GETARG_BOOL(1))
 			add_mask(s, vals);
-		promql_labeled_add(PG_GETARG_BOOL(1) ? &s->left : &s->right, labels, vals);
+		prom_labeled_add(PG_GETARG_BOOL(1) ? &s->left : &s->right, labels, vals);
 	}
 	MemoryContextSwitchTo(old);
 	PG_RETURN_POINTER(s);
@@ -102,14 +102,14 @@ prom_or_final(PG_FUNCTION_ARGS)
 	OrState    *s = (OrState *) PG_GETARG_POINTER(0);
 
 	if (s->mask == NULL)
-		return promql_labeled_array(fcinfo, &s->right);
+		return prom_labeled_array(fcinfo, &s->right);
 	for (int k = 0; k < s->right.n; k++)
 	{
 		PromVals   *vals = mask_steps(s->right.rows[k].vals, s->mask, false);
 
 		if (vals->npresent > 0)
-			promql_labeled_add(&s->left, s->right.rows[k].labels, vals);
+			prom_labeled_add(&s->left, s->right.rows[k].labels, vals);
 	}
-	promql_labeled_merge(&s->left);
-	return promql_labeled_array(fcinfo, &s->left);
+	prom_labeled_merge(&s->left);
+	return prom_labeled_array(fcinfo, &s->left);
 }

@@ -48,23 +48,23 @@ extern void prom_vals_check_steps(int nsteps);	/* raises unless 1 .. PROM_VALS_M
 
 /* ---- binary.c ---- */
 
-typedef enum PromqlBinary
+typedef enum PromBinary
 {
-	PROMQL_BINARY_ADD, PROMQL_BINARY_SUB, PROMQL_BINARY_MUL, PROMQL_BINARY_DIV, PROMQL_BINARY_MOD,
-	PROMQL_BINARY_POW, PROMQL_BINARY_ATAN2,
+	PROM_BINARY_ADD, PROM_BINARY_SUB, PROM_BINARY_MUL, PROM_BINARY_DIV, PROM_BINARY_MOD,
+	PROM_BINARY_POW, PROM_BINARY_ATAN2,
 	/* from here on: comparisons */
-	PROMQL_BINARY_EQ, PROMQL_BINARY_NE, PROMQL_BINARY_LT, PROMQL_BINARY_LE, PROMQL_BINARY_GT,
-	PROMQL_BINARY_GE
-} PromqlBinary;
+	PROM_BINARY_EQ, PROM_BINARY_NE, PROM_BINARY_LT, PROM_BINARY_LE, PROM_BINARY_GT,
+	PROM_BINARY_GE
+} PromBinary;
 
 /* The operator of a text; raises if it is none of the kind wanted. */
-extern PromqlBinary promql_binary_parse(const text *op, bool comparison);
+extern PromBinary prom_binary_parse(const text *op, bool comparison);
 
 /* Number of steps of a result of two operands; raises if they disagree. */
-extern int	promql_binary_steps(const PromVals *l, const PromVals *r);
+extern int	prom_binary_steps(const PromVals *l, const PromVals *r);
 
 /* One step; false if a filter comparison drops it (then nothing is written). */
-extern bool promql_binary_step(PromqlBinary op, double l, double r, bool returns_bool, bool keep_right,
+extern bool prom_binary_step(PromBinary op, double l, double r, bool returns_bool, bool keep_right,
 							   double *result);
 
 static inline bool

@@ -12,15 +12,15 @@
 #include "miscadmin.h"
 #include "utils/float.h"
 
-#include "promql/sum.h"
-#include "promql/window.h"
+#include "vals/sum.h"
+#include "vals/window.h"
 
 /*
  * The line through the samples that has the least squares, time in seconds since origin_ms: its slope and
  * its value at the origin.  Equal values need no fit, which would only add rounding.
  */
 static void
-fit_line(const PromqlWindow *w, int64 origin_ms, double *slope, double *intercept)
+fit_line(const PromRange *w, int64 origin_ms, double *slope, double *intercept)
 {
 	double		n = w->end - w->first;
 	double		initial = w->v[w->first];
@@ -39,10 +39,10 @@ fit_line(const PromqlWindow *w, int64 origin_ms, double *slope, double *intercep
 		double		at = (double) (w->t_ms[i] - origin_ms) / 1e3;
 
 		constant = constant && (i == w->first || w->v[i] == initial);
-		promql_sum_add(&x, &x_c, at);
-		promql_sum_add(&y, &y_c, w->v[i]);
-		promql_sum_add(&xy, &xy_c, at * w->v[i]);
-		promql_sum_add(&xx, &xx_c, at * at);
+		prom_sum_add(&x, &x_c, at);
+		prom_sum_add(&y, &y_c, w->v[i]);
+		prom_sum_add(&xy, &xy_c, at * w->v[i]);
+		prom_sum_add(&xx, &xx_c, at * at);
 	}
 	if (constant)
 	{
@@ -59,7 +59,7 @@ fit_line(const PromqlWindow *w, int64 origin_ms, double *slope, double *intercep
 }
 
 bool
-promql_window_deriv(PromqlWindow *w, double *result)
+prom_range_deriv(PromRange *w, double *result)
 {
 	double		intercept;
 
@@ -71,7 +71,7 @@ promql_window_deriv(PromqlWindow *w, double *result)
 
 /* The line's value so many seconds after the step, wherever the window is. */
 bool
-promql_window_predict_linear(PromqlWindow *w, double *result)
+prom_range_predict_linear(PromRange *w, double *result)
 {
 	double		slope;
 	double		intercept;
@@ -85,7 +85,7 @@ promql_window_predict_linear(PromqlWindow *w, double *result)
 
 /* Variance of the whole population, by Welford's recurrence with compensated sums. */
 bool
-promql_window_stdvar(PromqlWindow *w, double *result)
+prom_range_stdvar(PromRange *w, double *result)
 {
 	double		mean = 0;
 	double		mean_c = 0;
@@ -98,17 +98,17 @@ promql_window_stdvar(PromqlWindow *w, double *result)
 		double		delta = w->v[i] - (mean + mean_c);
 
 		n++;
-		promql_sum_add(&mean, &mean_c, delta / n);
-		promql_sum_add(&squares, &squares_c, delta * (w->v[i] - (mean + mean_c)));
+		prom_sum_add(&mean, &mean_c, delta / n);
+		prom_sum_add(&squares, &squares_c, delta * (w->v[i] - (mean + mean_c)));
 	}
 	*result = (squares + squares_c) / n;
 	return true;
 }
 
 bool
-promql_window_stddev(PromqlWindow *w, double *result)
+prom_range_stddev(PromRange *w, double *result)
 {
-	promql_window_stdvar(w, result);
+	prom_range_stdvar(w, result);
 	*result = sqrt(*result);
 	return true;
 }
@@ -189,7 +189,7 @@ two_ranks(double *v, int n, int rank, double *at, double *next)
 }
 
 bool
-promql_window_quantile(PromqlWindow *w, double *result)
+prom_range_quantile(PromRange *w, double *result)
 {
 	int			n = w->end - w->first;
 	double		rank = w->scalar * (n - 1);

@@ -15,7 +15,7 @@
 #include "utils/memutils.h"
 
 #include "common/compat.h"
-#include "promql/rows.h"
+#include "vals/rows.h"
 
 extern Datum prom_vals_send(PG_FUNCTION_ARGS);
 extern Datum prom_vals_recv(PG_FUNCTION_ARGS);
@@ -41,25 +41,25 @@ PG_FUNCTION_INFO_V1(prom_agg_rows_combine);
 static bool
 has_labels(int kind)
 {
-	return kind == PROMQL_ROWS_TOPK || kind == PROMQL_ROWS_BOTTOMK;
+	return kind == PROM_ROWS_TOPK || kind == PROM_ROWS_BOTTOMK;
 }
 
 static bool
 has_param(int kind)
 {
-	return kind != PROMQL_ROWS_COUNT_VALUES;
+	return kind != PROM_ROWS_COUNT_VALUES;
 }
 
 PromVals *
-promql_rows_param(PromqlRows *s)
+prom_rows_param(PromRows *s)
 {
 	return has_param(s->kind) ? (PromVals *) s->data : NULL;
 }
 
-PromqlRow *
-promql_rows_list(PromqlRows *s)
+PromRow *
+prom_rows_list(PromRows *s)
 {
-	PromqlRow  *rows = palloc_extended(sizeof(PromqlRow) * Max(s->nrows, 1), MCXT_ALLOC_HUGE);
+	PromRow  *rows = palloc_extended(sizeof(PromRow) * Max(s->nrows, 1), MCXT_ALLOC_HUGE);
 	char	   *at = s->data;
 
 	if (has_param(s->kind))
@@ -79,12 +79,12 @@ promql_rows_list(PromqlRows *s)
 }
 
 /* The state, moved if it must be, with room for so many bytes more. */
-static PromqlRows *
-make_room(PromqlRows *s, size_t more)
+static PromRows *
+make_room(PromRows *s, size_t more)
 {
-	size_t		needed = offsetof(PromqlRows, data) + s->used + more;
+	size_t		needed = offsetof(PromRows, data) + s->used + more;
 	size_t		size;
-	PromqlRows *moved;
+	PromRows *moved;
 
 	if (needed <= VARSIZE(s))
 		return s;
@@ -96,14 +96,14 @@ make_room(PromqlRows *s, size_t more)
 				 errhint("Ask for fewer steps, or select fewer series.")));
 	size = Min(needed * 2, MaxAllocSize);
 	moved = palloc(size);
-	memcpy(moved, s, offsetof(PromqlRows, data) + s->used);
+	memcpy(moved, s, offsetof(PromRows, data) + s->used);
 	SET_VARSIZE(moved, size);
 	return moved;
 }
 
 /* Into room that is there. */
 static void
-append_part(PromqlRows *s, const void *part)
+append_part(PromRows *s, const void *part)
 {
 	size_t		size = VARSIZE_ANY(part);
 
@@ -112,16 +112,16 @@ append_part(PromqlRows *s, const void *part)
 	s->used += MAXALIGN(size);
 }
 
-static PromqlRows *
-new_rows(PromqlRowsKind kind, int nsteps, const PromVals *param)
+static PromRows *
+new_rows(PromRowsKind kind, int nsteps, const PromVals *param)
 {
-	size_t		size = offsetof(PromqlRows, data) + (param ? MAXALIGN(VARSIZE(param)) : 0) +
+	size_t		size = offsetof(PromRows, data) + (param ? MAXALIGN(VARSIZE(param)) : 0) +
 		MAXALIGN(PROM_VALS_SIZE(nsteps)) * 2;
-	PromqlRows *s;
+	PromRows *s;
 
 	prom_vals_check_steps(nsteps);
 	s = palloc(size);
-	memset(s, 0, offsetof(PromqlRows, data));
+	memset(s, 0, offsetof(PromRows, data));
 	SET_VARSIZE(s, size);
 	s->version = ROWS_VERSION;
 	s->kind = kind;
@@ -131,8 +131,8 @@ new_rows(PromqlRowsKind kind, int nsteps, const PromVals *param)
 	return s;
 }
 
-static PromqlRows *
-append_row(PromqlRows *s, const PromLabels *labels, const PromVals *vals)
+static PromRows *
+append_row(PromRows *s, const PromLabels *labels, const PromVals *vals)
 {
 	if (prom_vals_is_const(vals))
 		elog(ERROR, "input of an aggregate is a constant");
@@ -145,7 +145,7 @@ append_row(PromqlRows *s, const PromLabels *labels, const PromVals *vals)
 	s->nrows++;
 	if (has_labels(s->kind) && s->nrows >= FIRST_PRUNE && s->nrows / 2 >= s->pruned)
 	{
-		promql_topk_prune(s);
+		prom_topk_prune(s);
 		s->pruned = s->nrows;
 	}
 	return s;
@@ -155,10 +155,10 @@ append_row(PromqlRows *s, const PromLabels *labels, const PromVals *vals)
 
 /* Arguments: state, labels if rows have them, vals, parameter if there is one. */
 static Datum
-add_arguments(FunctionCallInfo fcinfo, PromqlRowsKind kind)
+add_arguments(FunctionCallInfo fcinfo, PromRowsKind kind)
 {
 	int			n = has_labels(kind) ? 2 : 1;
-	PromqlRows *s = NULL;
+	PromRows *s = NULL;
 	PromVals   *vals;
 	PromVals   *param = NULL;
 
@@ -166,7 +166,7 @@ add_arguments(FunctionCallInfo fcinfo, PromqlRowsKind kind)
 		elog(ERROR, "aggregate's function called outside of an aggregate");
 	if (!PG_ARGISNULL(0))
 	{
-		s = PG_GETARG_PROMQL_ROWS_P(0);
+		s = PG_GETARG_PROM_ROWS_P(0);
 		if (s->kind != kind)
 			elog(ERROR, "state belongs to another aggregate");
 	}
@@ -191,33 +191,33 @@ add_arguments(FunctionCallInfo fcinfo, PromqlRowsKind kind)
 Datum
 prom_agg_quantile_add(PG_FUNCTION_ARGS)
 {
-	return add_arguments(fcinfo, PROMQL_ROWS_QUANTILE);
+	return add_arguments(fcinfo, PROM_ROWS_QUANTILE);
 }
 
 Datum
 prom_agg_topk_add(PG_FUNCTION_ARGS)
 {
-	return add_arguments(fcinfo, PROMQL_ROWS_TOPK);
+	return add_arguments(fcinfo, PROM_ROWS_TOPK);
 }
 
 Datum
 prom_agg_bottomk_add(PG_FUNCTION_ARGS)
 {
-	return add_arguments(fcinfo, PROMQL_ROWS_BOTTOMK);
+	return add_arguments(fcinfo, PROM_ROWS_BOTTOMK);
 }
 
 Datum
 prom_agg_count_values_add(PG_FUNCTION_ARGS)
 {
-	return add_arguments(fcinfo, PROMQL_ROWS_COUNT_VALUES);
+	return add_arguments(fcinfo, PROM_ROWS_COUNT_VALUES);
 }
 
 Datum
 prom_agg_rows_combine(PG_FUNCTION_ARGS)
 {
-	PromqlRows *s;
-	PromqlRows *other;
-	PromqlRow  *rows;
+	PromRows *s;
+	PromRows *other;
+	PromRow  *rows;
 
 	if (!AggCheckCallContext(fcinfo, NULL))
 		elog(ERROR, "aggregate's function called outside of an aggregate");
@@ -227,13 +227,13 @@ prom_agg_rows_combine(PG_FUNCTION_ARGS)
 			PG_RETURN_NULL();
 		PG_RETURN_POINTER(PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(1)));
 	}
-	s = PG_GETARG_PROMQL_ROWS_P(0);
+	s = PG_GETARG_PROM_ROWS_P(0);
 	if (PG_ARGISNULL(1))
 		PG_RETURN_POINTER(s);
-	other = PG_GETARG_PROMQL_ROWS_P(1);
+	other = PG_GETARG_PROM_ROWS_P(1);
 	if (other->kind != s->kind || other->nsteps != s->nsteps)
 		elog(ERROR, "states of different aggregates cannot be combined");
-	rows = promql_rows_list(other);
+	rows = prom_rows_list(other);
 	for (int i = 0; i < other->nrows; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -258,8 +258,8 @@ send_part(StringInfo buf, PGFunction send, const void *part)
 Datum
 prom_agg_rows_send(PG_FUNCTION_ARGS)
 {
-	PromqlRows *s = PG_GETARG_PROMQL_ROWS_P(0);
-	PromqlRow  *rows = promql_rows_list(s);
+	PromRows *s = PG_GETARG_PROM_ROWS_P(0);
+	PromRow  *rows = prom_rows_list(s);
 	StringInfoData buf;
 
 	pq_begintypsend(&buf);
@@ -268,7 +268,7 @@ prom_agg_rows_send(PG_FUNCTION_ARGS)
 	pq_sendint32(&buf, s->nsteps);
 	pq_sendint32(&buf, s->nrows);
 	if (has_param(s->kind))
-		send_part(&buf, prom_vals_send, promql_rows_param(s));
+		send_part(&buf, prom_vals_send, prom_rows_param(s));
 	for (int i = 0; i < s->nrows; i++)
 	{
 		if (rows[i].labels)
@@ -317,14 +317,14 @@ receive_vals(StringInfo buf, int nsteps, bool may_be_const)
 	return vals;
 }
 
-static PromqlRows *
+static PromRows *
 receive_rows(StringInfo buf)
 {
 	int			version = 0;
 	int			kind = 0;
 	int			nsteps = 0;
 	int			nrows = 0;
-	PromqlRows *s;
+	PromRows *s;
 
 	if (buf->len - buf->cursor >= STATE_HEAD_BYTES)
 	{
@@ -333,7 +333,7 @@ receive_rows(StringInfo buf)
 		nsteps = pq_getmsgint(buf, 4);
 		nrows = pq_getmsgint(buf, 4);
 	}
-	if (version != ROWS_VERSION || kind >= PROMQL_ROWS_KINDS || nsteps < 1 || nsteps > PROM_VALS_MAX_STEPS || nrows < 0)
+	if (version != ROWS_VERSION || kind >= PROM_ROWS_KINDS || nsteps < 1 || nsteps > PROM_VALS_MAX_STEPS || nrows < 0)
 		raise_invalid();
 	s = new_rows(kind, nsteps, has_param(kind) ? receive_vals(buf, nsteps, true) : NULL);
 	for (int i = 0; i < nrows; i++)

@@ -16,11 +16,11 @@
 #include "utils/typcache.h"
 
 #include "common/compat.h"
-#include "promql/labeled.h"
+#include "vals/labeled.h"
 #include "store/store.h"
 
 MemoryContext
-promql_aggregate_context(FunctionCallInfo fcinfo)
+prom_aggregate_context(FunctionCallInfo fcinfo)
 {
 	MemoryContext cxt;
 
@@ -30,7 +30,7 @@ promql_aggregate_context(FunctionCallInfo fcinfo)
 }
 
 PromLabels *
-promql_copy_labels(const PromLabels *l)
+prom_labeled_labels(const PromLabels *l)
 {
 	PromLabels *copy = palloc(VARSIZE_ANY(l));
 
@@ -39,17 +39,16 @@ promql_copy_labels(const PromLabels *l)
 }
 
 void
-promql_labeled_add(PromqlLabeledList *list, const PromLabels *labels, const PromVals *vals)
+prom_labeled_add(PromLabeledList *list, const PromLabels *labels, const PromVals *vals)
 {
-	prom_store_count_samples(vals->nsteps);
 	if (list->n == list->size)
 	{
 		list->size = list->size == 0 ? 2 : list->size * 2;
-		list->rows = list->rows == NULL ? palloc(sizeof(PromqlLabeled) * list->size)
-			: repalloc_huge(list->rows, sizeof(PromqlLabeled) * list->size);
+		list->rows = list->rows == NULL ? palloc(sizeof(PromLabeled) * list->size)
+			: repalloc_huge(list->rows, sizeof(PromLabeled) * list->size);
 	}
 	prom_store_count_samples(vals->nsteps);
-	list->rows[list->n].labels = promql_copy_labels(labels);
+	list->rows[list->n].labels = prom_labeled_labels(labels);
 	list->rows[list->n].vals = prom_vals_copy(vals);
 	list->n++;
 }
@@ -57,19 +56,19 @@ promql_labeled_add(PromqlLabeledList *list, const PromLabels *labels, const Prom
 static int
 compare_rows(const void *a, const void *b)
 {
-	return prom_labels_cmp(((const PromqlLabeled *) a)->labels, ((const PromqlLabeled *) b)->labels);
+	return prom_labels_cmp(((const PromLabeled *) a)->labels, ((const PromLabeled *) b)->labels);
 }
 
 void
-promql_labeled_merge(PromqlLabeledList *list)
+prom_labeled_merge(PromLabeledList *list)
 {
 	int			n = 0;
 
 	if (list->n > 1)
-		qsort(list->rows, list->n, sizeof(PromqlLabeled), compare_rows);
+		qsort(list->rows, list->n, sizeof(PromLabeled), compare_rows);
 	for (int k = 0; k < list->n; k++)
 	{
-		PromqlLabeled *row = &list->rows[k];
+		PromLabeled *row = &list->rows[k];
 
 		CHECK_FOR_INTERRUPTS();
 		if (n == 0 || prom_labels_cmp(list->rows[n - 1].labels, row->labels) != 0)
@@ -85,7 +84,7 @@ promql_labeled_merge(PromqlLabeledList *list)
 }
 
 Datum
-promql_labeled_array(FunctionCallInfo fcinfo, const PromqlLabeledList *list)
+prom_labeled_array(FunctionCallInfo fcinfo, const PromLabeledList *list)
 {
 	Oid			type = get_element_type(get_fn_expr_rettype(fcinfo->flinfo));
 	TupleDesc	desc;

@@ -10,7 +10,7 @@
 #include "postgres.h"
 
 #include "common/compat.h"
-#include "promql/vals.h"
+#include "vals/vals.h"
 
 #define DAYS_PER_ERA	146097	/* 400 years */
 #define DAY_SECONDS		86400

@@ -12,7 +12,7 @@
 #include "miscadmin.h"
 
 #include "common/compat.h"
-#include "promql/rows.h"
+#include "vals/rows.h"
 
 PG_FUNCTION_INFO_V1(prom_agg_quantile_final);
 
@@ -46,9 +46,9 @@ get_quantile(double phi, double *v, int n)
 Datum
 prom_agg_quantile_final(PG_FUNCTION_ARGS)
 {
-	PromqlRows *s = PG_GETARG_PROMQL_ROWS_P(0);
-	PromVals   *phi = promql_rows_param(s);
-	PromqlRow  *rows = promql_rows_list(s);
+	PromRows *s = PG_GETARG_PROM_ROWS_P(0);
+	PromVals   *phi = prom_rows_param(s);
+	PromRow  *rows = prom_rows_list(s);
 	double	   *v = palloc_extended(sizeof(double) * Max(s->nrows, 1), MCXT_ALLOC_HUGE);
 	PromVals   *out = prom_vals_new(s->nsteps);
 

@@ -16,7 +16,7 @@
 #include "utils/typcache.h"
 
 #include "common/compat.h"
-#include "promql/labeled.h"
+#include "vals/labeled.h"
 
 PG_FUNCTION_INFO_V1(prom_one_side_add);
 PG_FUNCTION_INFO_V1(prom_one_side_final);
@@ -45,7 +45,7 @@ new_one_side(const PromLabels *labels, const PromVals *v)
 	s->merged = prom_vals_copy(v);
 	s->size = 4;
 	s->labels = palloc(sizeof(PromLabels *) * s->size);
-	s->labels[s->nrows++] = promql_copy_labels(labels);
+	s->labels[s->nrows++] = prom_labeled_labels(labels);
 	return s;
 }
 
@@ -55,7 +55,7 @@ note_duplicate(OneSide *s, const PromLabels *sig, PromLabels *one, PromLabels *o
 	if (s->twice == NULL)
 	{
 		s->twice = prom_vals_new(s->merged->nsteps);
-		s->sig = promql_copy_labels(sig);
+		s->sig = prom_labeled_labels(sig);
 		s->one = one;
 		s->other = other;
 	}
@@ -73,7 +73,7 @@ add_row(OneSide *s, const PromLabels *sig, const PromLabels *labels, const PromV
 		s->size *= 2;
 		s->labels = repalloc(s->labels, sizeof(PromLabels *) * s->size);
 	}
-	s->labels[s->nrows] = promql_copy_labels(labels);
+	s->labels[s->nrows] = prom_labeled_labels(labels);
 	for (int i = 0; i < v->nsteps; i++)
 	{
 		if (!prom_vals_has(v, i))
@@ -93,7 +93,7 @@ add_row(OneSide *s, const PromLabels *sig, const PromLabels *labels, const PromV
 Datum
 prom_one_side_add(PG_FUNCTION_ARGS)
 {
-	MemoryContext cxt = promql_aggregate_context(fcinfo);
+	MemoryContext cxt = prom_aggregate_context(fcinfo);
 	OneSide    *s = PG_ARGISNULL(0) ? NULL : (OneSide *) PG_GETARG_POINTER(0);
 
 	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
@@ -127,10 +127,10 @@ Datum
 prom_one_side_rows_final(PG_FUNCTION_ARGS)
 {
 	OneSide    *s = (OneSide *) PG_GETARG_POINTER(0);
-	PromqlLabeledList list = {NULL, 0, 0};
+	PromLabeledList list = {NULL, 0, 0};
 
 	if (s->owner == NULL)
-		promql_labeled_add(&list, s->labels[0], s->merged);
+		prom_labeled_add(&list, s->labels[0], s->merged);
 	else
 	{
 		PromVals  **vals = palloc0(sizeof(PromVals *) * s->nrows);
@@ -147,9 +147,9 @@ prom_one_side_rows_final(PG_FUNCTION_ARGS)
 		}
 		for (int k = 0; k < s->nrows; k++)
 			if (vals[k] != NULL)
-				promql_labeled_add(&list, s->labels[k], vals[k]);
+				prom_labeled_add(&list, s->labels[k], vals[k]);
 	}
-	return promql_labeled_array(fcinfo, &list);
+	return prom_labeled_array(fcinfo, &list);
 }
 
 /* What was found as prom._duplicate_series. */
@@ -204,7 +204,7 @@ raise_duplicate(HeapTupleHeader duplicate, const char *side)
 static bool
 share_step(const PromVals *a, const PromVals *b)
 {
-	int			nsteps = promql_binary_steps(a, b);
+	int			nsteps = prom_binary_steps(a, b);
 
 	for (int i = 0; i < nsteps; i++)
 		if (prom_vals_has(a, i) && prom_vals_has(b, i))

@@ -11,7 +11,7 @@
 #include "utils/builtins.h"
 
 #include "common/compat.h"
-#include "promql/sqlgen.h"
+#include "series/series.h"
 
 PG_FUNCTION_INFO_V1(prom_labels_set);
 PG_FUNCTION_INFO_V1(prom_labels_take);
@@ -56,7 +56,7 @@ unpack_with_room(const PromLabels *labels, int *n, int more)
 }
 
 PromLabels *
-promql_labels_set(const PromLabels *labels, PromLabel pair)
+prom_labels_with(const PromLabels *labels, PromLabel pair)
 {
 	int			n;
 	PromLabel  *pairs = unpack_with_room(labels, &n, 1);
@@ -76,7 +76,7 @@ prom_labels_set(PG_FUNCTION_ARGS)
 	text	   *value = PG_GETARG_TEXT_PP(2);
 	PromLabel	pair = {VARDATA_ANY(name), VARDATA_ANY(value), VARSIZE_ANY_EXHDR(name), VARSIZE_ANY_EXHDR(value)};
 
-	PG_RETURN_POINTER(promql_labels_set(PG_GETARG_PROM_LABELS_P(0), pair));
+	PG_RETURN_POINTER(prom_labels_with(PG_GETARG_PROM_LABELS_P(0), pair));
 }
 
 /* prom._labels_take(labels, names, source): labels, those of these names as source has them */

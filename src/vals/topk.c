@@ -14,8 +14,8 @@
 #include "miscadmin.h"
 
 #include "common/compat.h"
-#include "promql/labeled.h"
-#include "promql/rows.h"
+#include "vals/labeled.h"
+#include "vals/rows.h"
 
 PG_FUNCTION_INFO_V1(prom_topk_limit);
 PG_FUNCTION_INFO_V1(prom_agg_topk_final);
@@ -23,7 +23,7 @@ PG_FUNCTION_INFO_V1(prom_agg_topk_final);
 /* One step, for the comparisons. */
 typedef struct TopkStep
 {
-	const PromqlRow *rows;
+	const PromRow *rows;
 	int			step;
 	bool		bottom;
 } TopkStep;
@@ -51,7 +51,7 @@ compare_in_heap(Datum a, Datum b, void *arg)
 
 /* Takes this step from all rows that are not among the first k at it. */
 static void
-keep_first(const PromqlRow *rows, int nrows, int step, int k, bool bottom)
+keep_first(const PromRow *rows, int nrows, int step, int k, bool bottom)
 {
 	TopkStep	at = {rows, step, bottom};
 	binaryheap *heap = binaryheap_allocate(k, compare_in_heap, &at);
@@ -93,9 +93,9 @@ get_k(const PromVals *k, int step, int nrows)
 
 /* Leaves the chosen values. */
 static void
-choose(PromqlRows *s, const PromqlRow *rows)
+choose(PromRows *s, const PromRow *rows)
 {
-	PromVals   *k = promql_rows_param(s);
+	PromVals   *k = prom_rows_param(s);
 
 	for (int i = 0; i < s->nsteps; i++)
 	{
@@ -103,15 +103,15 @@ choose(PromqlRows *s, const PromqlRow *rows)
 
 		CHECK_FOR_INTERRUPTS();
 		if (n < s->nrows)
-			keep_first(rows, s->nrows, i, n, s->kind == PROMQL_ROWS_BOTTOMK);
+			keep_first(rows, s->nrows, i, n, s->kind == PROM_ROWS_BOTTOMK);
 	}
 }
 
 void
-promql_topk_prune(PromqlRows *s)
+prom_topk_prune(PromRows *s)
 {
-	PromqlRow  *rows = promql_rows_list(s);
-	char	   *end = s->data + MAXALIGN(VARSIZE(promql_rows_param(s)));
+	PromRow  *rows = prom_rows_list(s);
+	char	   *end = s->data + MAXALIGN(VARSIZE(prom_rows_param(s)));
 	int			nrows = 0;
 
 	choose(s, rows);
@@ -142,22 +142,22 @@ compare_rows(const void *a, const void *b, void *arg)
 Datum
 prom_agg_topk_final(PG_FUNCTION_ARGS)
 {
-	PromqlRows *s = (PromqlRows *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0));
-	PromqlRow  *rows;
+	PromRows *s = (PromRows *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0));
+	PromRow  *rows;
 	int		   *order;
-	PromqlLabeledList list = {NULL, 0, 0};
+	PromLabeledList list = {NULL, 0, 0};
 
-	promql_topk_prune(s);
-	rows = promql_rows_list(s);
+	prom_topk_prune(s);
+	rows = prom_rows_list(s);
 	order = palloc_extended(sizeof(int) * Max(s->nrows, 1), MCXT_ALLOC_HUGE);
 	for (int i = 0; i < s->nrows; i++)
 		order[i] = i;
 	if (s->nsteps == 1)
 		qsort_arg(order, s->nrows, sizeof(int), compare_rows,
-				  &(TopkStep) {rows, 0, s->kind == PROMQL_ROWS_BOTTOMK});
+				  &(TopkStep) {rows, 0, s->kind == PROM_ROWS_BOTTOMK});
 	for (int i = 0; i < s->nrows; i++)
-		promql_labeled_add(&list, rows[order[i]].labels, rows[order[i]].vals);
-	return promql_labeled_array(fcinfo, &list);
+		prom_labeled_add(&list, rows[order[i]].labels, rows[order[i]].vals);
+	return prom_labeled_array(fcinfo, &list);
 }
 
 /* ---- the parameter ---- */

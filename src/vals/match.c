@@ -11,7 +11,7 @@
 #include "postgres.h"
 
 #include "common/compat.h"
-#include "promql/labeled.h"
+#include "vals/labeled.h"
 
 PG_FUNCTION_INFO_V1(prom_match_arith_add);
 PG_FUNCTION_INFO_V1(prom_match_compare_add);
@@ -28,7 +28,7 @@ typedef struct MatchState
 	int			nsteps;
 	uint64	   *matched;		/* steps at which a left row had its partner */
 	PromVals   *vals;			/* the result, unless rows keep their labels */
-	PromqlLabeledList kept;
+	PromLabeledList kept;
 } MatchState;
 
 static MatchState *
@@ -43,7 +43,7 @@ get_match(FunctionCallInfo fcinfo, int nsteps)
 		prom_vals_check_equal(s->nsteps, nsteps);
 		return s;
 	}
-	old = MemoryContextSwitchTo(promql_aggregate_context(fcinfo));
+	old = MemoryContextSwitchTo(prom_aggregate_context(fcinfo));
 	prom_vals_check_steps(nsteps);
 	s = palloc0(sizeof(MatchState));
 	s->nsteps = nsteps;
@@ -57,7 +57,7 @@ static const char grouped[] = "multiple matches for labels: grouping labels must
 
 /* Puts the results of one pair of rows into out; "twice" is what is wrong if a step has had some before. */
 static void
-match_row(MatchState *s, PromqlBinary op, const PromVals *l, const PromVals *r, bool returns_bool,
+match_row(MatchState *s, PromBinary op, const PromVals *l, const PromVals *r, bool returns_bool,
 		  const char *twice, PromVals *out)
 {
 	for (int i = 0; i < s->nsteps; i++)
@@ -72,7 +72,7 @@ match_row(MatchState *s, PromqlBinary op, const PromVals *l, const PromVals *r, 
 					(errcode(ERRCODE_CARDINALITY_VIOLATION),
 					 errmsg_internal("%s", twice)));
 		s->matched[i / 64] |= bit;
-		if (promql_binary_step(op, prom_vals_get(l, i), prom_vals_get(r, i), returns_bool, false, &x))
+		if (prom_binary_step(op, prom_vals_get(l, i), prom_vals_get(r, i), returns_bool, false, &x))
 			prom_vals_set(out, i, x);
 	}
 }
@@ -81,13 +81,13 @@ match_row(MatchState *s, PromqlBinary op, const PromVals *l, const PromVals *r, 
 static Datum
 add_match(FunctionCallInfo fcinfo, bool comparison, bool returns_bool, const char *twice)
 {
-	MemoryContext cxt = promql_aggregate_context(fcinfo);
+	MemoryContext cxt = prom_aggregate_context(fcinfo);
 
 	if (!PG_ARGISNULL(1) && !PG_ARGISNULL(2) && !PG_ARGISNULL(3))
 	{
 		PromVals   *l = PG_GETARG_PROM_VALS_P(2);
 		PromVals   *r = PG_GETARG_PROM_VALS_P(3);
-		MatchState *s = get_match(fcinfo, promql_binary_steps(l, r));
+		MatchState *s = get_match(fcinfo, prom_binary_steps(l, r));
 
 		if (s->vals == NULL)
 		{
@@ -96,7 +96,7 @@ add_match(FunctionCallInfo fcinfo, bool comparison, bool returns_bool, const cha
 			s->vals = prom_vals_new(s->nsteps);
 			MemoryContextSwitchTo(old);
 		}
-		match_row(s, promql_binary_parse(PG_GETARG_TEXT_PP(1), comparison), l, r, returns_bool, twice, s->vals);
+		match_row(s, prom_binary_parse(PG_GETARG_TEXT_PP(1), comparison), l, r, returns_bool, twice, s->vals);
 		PG_RETURN_POINTER(s);
 	}
 	if (PG_ARGISNULL(0))
@@ -144,7 +144,7 @@ prom_match_final(PG_FUNCTION_ARGS)
 Datum
 prom_match_filter_add(PG_FUNCTION_ARGS)
 {
-	MemoryContext cxt = promql_aggregate_context(fcinfo);
+	MemoryContext cxt = prom_aggregate_context(fcinfo);
 	MatchState *s = PG_ARGISNULL(0) ? NULL : (MatchState *) PG_GETARG_POINTER(0);
 
 	if (!PG_ARGISNULL(1) && !PG_ARGISNULL(2) && !PG_ARGISNULL(3) && !PG_ARGISNULL(4))
@@ -154,14 +154,14 @@ prom_match_filter_add(PG_FUNCTION_ARGS)
 		PromVals   *r = PG_GETARG_PROM_VALS_P(4);
 		PromVals   *out;
 
-		s = get_match(fcinfo, promql_binary_steps(l, r));
+		s = get_match(fcinfo, prom_binary_steps(l, r));
 		out = prom_vals_new(s->nsteps);
-		match_row(s, promql_binary_parse(PG_GETARG_TEXT_PP(1), true), l, r, false, one_to_one, out);
+		match_row(s, prom_binary_parse(PG_GETARG_TEXT_PP(1), true), l, r, false, one_to_one, out);
 		if (out->npresent > 0)
 		{
 			MemoryContext old = MemoryContextSwitchTo(cxt);
 
-			promql_labeled_add(&s->kept, labels, out);
+			prom_labeled_add(&s->kept, labels, out);
 			MemoryContextSwitchTo(old);
 		}
 	}
@@ -176,6 +176,6 @@ prom_match_filter_final(PG_FUNCTION_ARGS)
 {
 	MatchState *s = (MatchState *) PG_GETARG_POINTER(0);
 
-	promql_labeled_merge(&s->kept);
-	return promql_labeled_array(fcinfo, &s->kept);
+	prom_labeled_merge(&s->kept);
+	return prom_labeled_array(fcinfo, &s->kept);
 }

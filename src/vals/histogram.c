@@ -16,7 +16,7 @@
 #include "miscadmin.h"
 
 #include "common/compat.h"
-#include "promql/vals.h"
+#include "vals/vals.h"
 #include "series/series.h"
 #include "store/store.h"
 

@@ -22,7 +22,7 @@
 
 #include "common/clock.h"
 #include "common/compat.h"
-#include "promql/vals.h"
+#include "vals/vals.h"
 
 PG_FUNCTION_INFO_V1(prom_vals_in);
 PG_FUNCTION_INFO_V1(prom_vals_out);

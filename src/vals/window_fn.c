@@ -14,8 +14,8 @@
 #include "miscadmin.h"
 
 #include "chunk/chunk.h"
-#include "promql/sum.h"
-#include "promql/window.h"
+#include "vals/sum.h"
+#include "vals/window.h"
 
 /* A duration in seconds, rounded as Go's Duration.Seconds does it. */
 static double
@@ -34,10 +34,10 @@ spread_first(PromVals *out)
 }
 
 PromVals *
-promql_window_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps, int64 range_ms,
-				   PromqlWindowFn fn, const PromqlWindowScalar *scalar)
+prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps, int64 range_ms,
+				   PromRangeFn fn, const PromRangeScalar *scalar)
 {
-	PromqlWindow w = {t_ms, v, n, range_ms, seconds(range_ms)};
+	PromRange w = {t_ms, v, n, range_ms, seconds(range_ms)};
 	bool		once = steps->step_ms == 0 && scalar == NULL;
 	PromVals   *out;
 
@@ -92,7 +92,7 @@ is_change(double before, double v)
 
 /* Notes the samples that are so after the one before them, and forgets those out of the window. */
 static inline void
-note(PromqlWindow *w, bool (*is_so) (double before, double v))
+note(PromRange *w, bool (*is_so) (double before, double v))
 {
 	if (w->seen == 0)
 		w->seen = 1;
@@ -104,7 +104,7 @@ note(PromqlWindow *w, bool (*is_so) (double before, double v))
 }
 
 bool
-promql_window_changes(PromqlWindow *w, double *result)
+prom_range_changes(PromRange *w, double *result)
 {
 	note(w, is_change);
 	*result = w->noted_end - w->noted_first;
@@ -112,7 +112,7 @@ promql_window_changes(PromqlWindow *w, double *result)
 }
 
 bool
-promql_window_resets(PromqlWindow *w, double *result)
+prom_range_resets(PromRange *w, double *result)
 {
 	note(w, is_reset);
 	*result = w->noted_end - w->noted_first;
@@ -125,7 +125,7 @@ promql_window_resets(PromqlWindow *w, double *result)
  * counters not to before the moment at which they were zero.
  */
 static double
-stretch(const PromqlWindow *w, double increase, bool counter)
+stretch(const PromRange *w, double increase, bool counter)
 {
 	int64		first_ms = w->t_ms[w->first];
 	int64		last_ms = w->t_ms[w->end - 1];
@@ -150,7 +150,7 @@ stretch(const PromqlWindow *w, double increase, bool counter)
 }
 
 static bool
-extrapolate(PromqlWindow *w, bool counter, bool per_second, double *result)
+extrapolate(PromRange *w, bool counter, bool per_second, double *result)
 {
 	double		increase;
 	double		factor;
@@ -172,25 +172,25 @@ extrapolate(PromqlWindow *w, bool counter, bool per_second, double *result)
 }
 
 bool
-promql_window_rate(PromqlWindow *w, double *result)
+prom_range_rate(PromRange *w, double *result)
 {
 	return extrapolate(w, true, true, result);
 }
 
 bool
-promql_window_increase(PromqlWindow *w, double *result)
+prom_range_increase(PromRange *w, double *result)
 {
 	return extrapolate(w, true, false, result);
 }
 
 bool
-promql_window_delta(PromqlWindow *w, double *result)
+prom_range_delta(PromRange *w, double *result)
 {
 	return extrapolate(w, false, false, result);
 }
 
 bool
-promql_window_irate(PromqlWindow *w, double *result)
+prom_range_irate(PromRange *w, double *result)
 {
 	int			i = w->end - 1;
 	double		increase;
@@ -204,7 +204,7 @@ promql_window_irate(PromqlWindow *w, double *result)
 }
 
 bool
-promql_window_idelta(PromqlWindow *w, double *result)
+prom_range_idelta(PromRange *w, double *result)
 {
 	if (w->end - w->first < 2)
 		return false;
@@ -215,37 +215,37 @@ promql_window_idelta(PromqlWindow *w, double *result)
 /* ---- aggregation over time ---- */
 
 bool
-promql_window_sum(PromqlWindow *w, double *result)
+prom_range_sum(PromRange *w, double *result)
 {
 	double		sum;
 	double		c;
 
-	if (!promql_sum_finite(w->v + w->first, w->end - w->first, 0, &sum, &c))
+	if (!prom_sum_finite(w->v + w->first, w->end - w->first, 0, &sum, &c))
 	{
 		sum = c = 0;
 		for (int i = w->first; i < w->end; i++)
-			promql_sum_add(&sum, &c, w->v[i]);
+			prom_sum_add(&sum, &c, w->v[i]);
 	}
 	*result = sum + c;
 	return true;
 }
 
 bool
-promql_window_avg(PromqlWindow *w, double *result)
+prom_range_avg(PromRange *w, double *result)
 {
 	int			n = w->end - w->first;
 	double		sum;
 	double		c;
 	bool		running = false;
 
-	if (!promql_sum_finite(w->v + w->first, n, -0.0, &sum, &c))
+	if (!prom_sum_finite(w->v + w->first, n, -0.0, &sum, &c))
 	{
 		sum = -0.0;
 		c = 0;
 		for (int i = 0; i < n; i++)
-			promql_mean_add(&sum, &c, &running, i + 1, w->v[w->first + i]);
+			prom_mean_add(&sum, &c, &running, i + 1, w->v[w->first + i]);
 	}
-	*result = promql_mean(sum, c, running, n);
+	*result = prom_mean(sum, c, running, n);
 	return true;
 }
 
@@ -254,7 +254,7 @@ promql_window_avg(PromqlWindow *w, double *result)
  * first; of equal ones (0 and -0) the earliest wins.  NaN is the result only of NaN alone.
  */
 static bool
-extreme(PromqlWindow *w, double sign, double *result)
+extreme(PromRange *w, double sign, double *result)
 {
 	for (; w->seen < w->end; w->seen++)
 	{
@@ -273,40 +273,40 @@ extreme(PromqlWindow *w, double sign, double *result)
 }
 
 bool
-promql_window_min(PromqlWindow *w, double *result)
+prom_range_min(PromRange *w, double *result)
 {
 	return extreme(w, -1, result);
 }
 
 bool
-promql_window_max(PromqlWindow *w, double *result)
+prom_range_max(PromRange *w, double *result)
 {
 	return extreme(w, 1, result);
 }
 
 bool
-promql_window_count(PromqlWindow *w, double *result)
+prom_range_count(PromRange *w, double *result)
 {
 	*result = w->end - w->first;
 	return true;
 }
 
 bool
-promql_window_first(PromqlWindow *w, double *result)
+prom_range_first(PromRange *w, double *result)
 {
 	*result = w->v[w->first];
 	return true;
 }
 
 bool
-promql_window_last(PromqlWindow *w, double *result)
+prom_range_last(PromRange *w, double *result)
 {
 	*result = w->v[w->end - 1];
 	return true;
 }
 
 bool
-promql_window_present(PromqlWindow *w, double *result)
+prom_range_present(PromRange *w, double *result)
 {
 	*result = 1;
 	return true;
@@ -314,15 +314,15 @@ promql_window_present(PromqlWindow *w, double *result)
 
 /* The newest sample, unless it says that the series has ended. */
 bool
-promql_window_instant(PromqlWindow *w, double *result)
+prom_range_instant(PromRange *w, double *result)
 {
 	*result = w->v[w->end - 1];
 	return !prom_is_stale(*result);
 }
 
-/* The time of what promql_window_instant takes, in seconds */
+/* The time of what prom_range_instant takes, in seconds */
 bool
-promql_window_timestamp(PromqlWindow *w, double *result)
+prom_range_timestamp(PromRange *w, double *result)
 {
 	*result = (double) w->t_ms[w->end - 1] / 1000;
 	return !prom_is_stale(w->v[w->end - 1]);

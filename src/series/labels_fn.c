@@ -14,7 +14,7 @@
 #include "utils/builtins.h"
 
 #include "common/compat.h"
-#include "promql/sqlgen.h"
+#include "series/series.h"
 
 /* A text of bytes not ended by zero */
 typedef struct Bytes
@@ -33,14 +33,14 @@ PG_FUNCTION_INFO_V1(prom_label_replace);
 PG_FUNCTION_INFO_V1(prom_label_join);
 
 void
-promql_check_label_replace(const char *dst, const char *pattern)
+prom_check_label_replace(const char *dst, const char *pattern)
 {
 	(void) compile(pattern, strlen(pattern));
 	check_name(dst, "destination", "label_replace");
 }
 
 void
-promql_check_label_join(const char *dst, List *sources)
+prom_check_label_join(const char *dst, List *sources)
 {
 	ListCell   *lc;
 
@@ -162,7 +162,7 @@ set_label(const PromLabels *l, Bytes name, Bytes value)
 {
 	PromLabel	pair = {name.at, value.at, name.len, value.len};
 
-	return promql_labels_set(l, pair);
+	return prom_labels_with(l, pair);
 }
 
 static void

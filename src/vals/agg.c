@@ -19,8 +19,8 @@
 #include "utils/builtins.h"
 
 #include "common/compat.h"
-#include "promql/sum.h"
-#include "promql/vals.h"
+#include "vals/sum.h"
+#include "vals/vals.h"
 
 typedef enum AggKind
 {
@@ -143,7 +143,7 @@ add_mean(double *value, double *comp, uint32 *count, double x)
 	bool		running = (*count & RUNNING_MEAN) != 0;
 	uint32		n = (*count & ~RUNNING_MEAN) + 1;
 
-	promql_mean_add(value, comp, &running, n, x);
+	prom_mean_add(value, comp, &running, n, x);
 	*count = n | (running ? RUNNING_MEAN : 0);
 }
 
@@ -169,7 +169,7 @@ combine_mean(double *value, double *comp, uint32 *count, double value2, double c
 	}
 	if (((*count | count2) & RUNNING_MEAN) == 0)
 	{
-		promql_sum_add(&sum, &c, value2);
+		prom_sum_add(&sum, &c, value2);
 		if (!isinf(sum))
 		{
 			*value = sum;
@@ -178,10 +178,10 @@ combine_mean(double *value, double *comp, uint32 *count, double value2, double c
 			return;
 		}
 	}
-	*value = promql_mean(*value, *comp, (*count & RUNNING_MEAN) != 0, n1) * (n1 / n);
+	*value = prom_mean(*value, *comp, (*count & RUNNING_MEAN) != 0, n1) * (n1 / n);
 	*comp = 0;
-	promql_sum_add(value, comp,
-				   promql_mean(value2, comp2, (count2 & RUNNING_MEAN) != 0, n2) * (n2 / n));
+	prom_sum_add(value, comp,
+				   prom_mean(value2, comp2, (count2 & RUNNING_MEAN) != 0, n2) * (n2 / n));
 	*count = (uint32) n | RUNNING_MEAN;
 }
 
@@ -240,7 +240,7 @@ add_vals(AggState *s, const PromVals *x)
 		switch ((AggKind) s->kind)
 		{
 			case AGG_SUM:
-				promql_sum_add(&values[i], &comps[i], v);
+				prom_sum_add(&values[i], &comps[i], v);
 				counts[i]++;
 				break;
 			case AGG_AVG:
@@ -291,7 +291,7 @@ add_state(AggState *s, AggState *other)
 		switch ((AggKind) s->kind)
 		{
 			case AGG_SUM:
-				promql_sum_add(&values[i], &comps[i], values2[i]);
+				prom_sum_add(&values[i], &comps[i], values2[i]);
 				if (!isinf(values[i]))
 					comps[i] += comps2[i];
 				break;
@@ -451,7 +451,7 @@ final_value(AggState *s, int i, uint32 count)
 		case AGG_SUM:
 			return s->values[i] + get_comps(s)[i];
 		case AGG_AVG:
-			return promql_mean(s->values[i], get_comps(s)[i], (count & RUNNING_MEAN) != 0,
+			return prom_mean(s->values[i], get_comps(s)[i], (count & RUNNING_MEAN) != 0,
 							   count & ~RUNNING_MEAN);
 		case AGG_COUNT:
 			return count;

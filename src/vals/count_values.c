@@ -21,7 +21,7 @@
 #include "utils/typcache.h"
 
 #include "common/compat.h"
-#include "promql/rows.h"
+#include "vals/rows.h"
 
 PG_FUNCTION_INFO_V1(prom_agg_count_values_final);
 
@@ -94,11 +94,11 @@ check_size(long nvalues, int nsteps)
 }
 
 static HTAB *
-count_rows(PromqlRows *s)
+count_rows(PromRows *s)
 {
 	HASHCTL		info = {.keysize = sizeof(double), .entrysize = sizeof(ValueCount), .hcxt = CurrentMemoryContext};
 	HTAB	   *table = hash_create("count_values", 64, &info, HASH_ELEM | HASH_BLOBS | HASH_CONTEXT);
-	PromqlRow  *rows = promql_rows_list(s);
+	PromRow  *rows = prom_rows_list(s);
 
 	for (int k = 0; k < s->nrows; k++)
 	{
@@ -129,7 +129,7 @@ count_rows(PromqlRows *s)
 Datum
 prom_agg_count_values_final(PG_FUNCTION_ARGS)
 {
-	HTAB	   *table = count_rows(PG_GETARG_PROMQL_ROWS_P(0));
+	HTAB	   *table = count_rows(PG_GETARG_PROM_ROWS_P(0));
 	Oid			type = get_element_type(get_fn_expr_rettype(fcinfo->flinfo));
 	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
 	Datum	   *elements = palloc(sizeof(Datum) * Max(hash_get_num_entries(table), 1));

@@ -14,7 +14,7 @@
 
 #include "chunk/chunk.h"
 #include "common/compat.h"
-#include "promql/window.h"
+#include "vals/window.h"
 #include "store/store.h"
 
 typedef struct LeafState
@@ -23,7 +23,7 @@ typedef struct LeafState
 	PromSteps	steps;
 	int64		range_ms;
 	bool		has_scalar;
-	PromqlWindowScalar scalar;
+	PromRangeScalar scalar;
 	int64		from_ms;		/* samples wanted: (from, to] */
 	int64		to_ms;
 	int32		sid;
@@ -64,7 +64,7 @@ get_state(FunctionCallInfo fcinfo, bool *is_new)
 }
 
 void
-promql_window_bounds(const PromSteps *steps, int64 range_ms, int64 *from_ms, int64 *to_ms)
+prom_range_bounds(const PromSteps *steps, int64 range_ms, int64 *from_ms, int64 *to_ms)
 {
 	int64		length_ms;
 
@@ -78,15 +78,15 @@ promql_window_bounds(const PromSteps *steps, int64 range_ms, int64 *from_ms, int
 				 errmsg("steps or range out of range")));
 }
 
-PromqlWindowScalar
-promql_window_scalar(FunctionCallInfo fcinfo, int arg, int nsteps)
+PromRangeScalar
+prom_range_scalar(FunctionCallInfo fcinfo, int arg, int nsteps)
 {
-	PromqlWindowScalar s = {PG_GETARG_PROM_VALS_P(arg), PG_GETARG_INT64(arg + 1), PG_GETARG_INT64(arg + 2)};
+	PromRangeScalar s = {PG_GETARG_PROM_VALS_P(arg), PG_GETARG_INT64(arg + 1), PG_GETARG_INT64(arg + 2)};
 	PromSteps	now = {s.now_ms, s.now_step_ms, nsteps};
 	int64		from_ms;
 	int64		to_ms;
 
-	promql_window_bounds(&now, 0, &from_ms, &to_ms);
+	prom_range_bounds(&now, 0, &from_ms, &to_ms);
 	if (!prom_vals_is_const(s.vals))
 		prom_vals_check_equal(s.vals->nsteps, nsteps);
 	return s;
@@ -104,11 +104,11 @@ set_windows(FunctionCallInfo fcinfo, LeafState *s)
 	s->steps.step_ms = PG_GETARG_INT64(5);
 	s->steps.n = PG_GETARG_INT32(6);
 	s->range_ms = PG_GETARG_INT64(7);
-	promql_window_bounds(&s->steps, s->range_ms, &s->from_ms, &s->to_ms);
+	prom_range_bounds(&s->steps, s->range_ms, &s->from_ms, &s->to_ms);
 	s->has_scalar = PG_NARGS() > 8;
 	if (!s->has_scalar)
 		return;
-	s->scalar = promql_window_scalar(fcinfo, 8, s->steps.n);
+	s->scalar = prom_range_scalar(fcinfo, 8, s->steps.n);
 	(void) AggCheckCallContext(fcinfo, &cxt);
 	old = MemoryContextSwitchTo(cxt);
 	s->scalar.vals = prom_vals_copy(s->scalar.vals);
@@ -181,7 +181,7 @@ remove_stale(PromGather *g)
 }
 
 static Datum
-finish_window(FunctionCallInfo fcinfo, PromqlWindowFn fn, bool keep_stale)
+finish_window(FunctionCallInfo fcinfo, PromRangeFn fn, bool keep_stale)
 {
 	LeafState  *s;
 	PromVals   *out;
@@ -192,7 +192,7 @@ finish_window(FunctionCallInfo fcinfo, PromqlWindowFn fn, bool keep_stale)
 	prom_gather_finish(&s->gather);
 	if (!keep_stale)
 		remove_stale(&s->gather);
-	out = promql_window_eval(s->gather.n, s->gather.t_ms, s->gather.values, &s->steps, s->range_ms, fn,
+	out = prom_range_eval(s->gather.n, s->gather.t_ms, s->gather.values, &s->steps, s->range_ms, fn,
 							 s->has_scalar ? &s->scalar : NULL);
 	if (out == NULL)
 		PG_RETURN_NULL();
@@ -205,7 +205,7 @@ finish_window(FunctionCallInfo fcinfo, PromqlWindowFn fn, bool keep_stale)
 	Datum \
 	prom_window_##name(PG_FUNCTION_ARGS) \
 	{ \
-		return finish_window(fcinfo, promql_window_##name, keep_stale); \
+		return finish_window(fcinfo, prom_range_##name, keep_stale); \
 	} \
 	PG_FUNCTION_INFO_V1(prom_window_##name)
 

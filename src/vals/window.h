@@ -1,0 +1,87 @@
+/*
+ * window.h
+ *	  Windows of time over the samples of one series.  Private to this room.
+ *
+ * At each step a window holds the samples with ref - range < t <= ref.  Windows only move forward,
+ * so their ends do too, and each sample enters and leaves once.
+ */
+#ifndef PROM_WINDOW_H
+#define PROM_WINDOW_H
+
+#include "vals/vals.h"
+
+typedef struct PromRange
+{
+	const int64 *t_ms;			/* all samples, ascending */
+	const double *v;
+	int			n;
+	int64		range_ms;
+	double		range_s;
+	int64		ref_ms;			/* of the present step */
+	int			first;			/* samples of the present step: [first, end), never empty */
+	int			end;
+	double		scalar;			/* parameter of the function at the present step, if it has one; and then */
+	int64		now_ms;			/* the step's own time, before any @ and offset */
+	/* positions that a function remembers from step to step: [noted_first, noted_end) of noted */
+	int		   *noted;
+	int			noted_first;
+	int			noted_end;
+	int			seen;			/* samples [0, seen) were considered for it */
+	double	   *scratch;		/* n values; NULL until a function makes it */
+} PromRange;
+
+/* Of a function with a parameter: its values, and the times of the steps themselves. */
+typedef struct PromRangeScalar
+{
+	const PromVals *vals;
+	int64		now_ms;
+	int64		now_step_ms;
+} PromRangeScalar;
+
+/* The value of the present window; false if there is none. */
+typedef bool (*PromRangeFn) (PromRange *w, double *result);
+
+/* ---- window.c ---- */
+
+/* (from, to] is the time that the windows touch; raises if steps or range are none or overflow. */
+extern void prom_range_bounds(const PromSteps *steps, int64 range_ms, int64 *from_ms, int64 *to_ms);
+
+/* The parameter of a function of so many steps: of an SQL function, in its arguments from "arg" on. */
+extern PromRangeScalar prom_range_scalar(FunctionCallInfo fcinfo, int arg, int nsteps);
+
+/* ---- window_fn.c ---- */
+
+/*
+ * The function over all steps; NULL if no step has a value.  O(n + steps) plus the function's own.
+ * prom_range_bounds must have accepted steps and range.  scalar: NULL if the function takes none.
+ */
+extern PromVals *prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps,
+									int64 range_ms, PromRangeFn fn, const PromRangeScalar *scalar);
+
+extern bool prom_range_instant(PromRange *w, double *result);
+extern bool prom_range_timestamp(PromRange *w, double *result);
+extern bool prom_range_rate(PromRange *w, double *result);
+extern bool prom_range_increase(PromRange *w, double *result);
+extern bool prom_range_delta(PromRange *w, double *result);
+extern bool prom_range_irate(PromRange *w, double *result);
+extern bool prom_range_idelta(PromRange *w, double *result);
+extern bool prom_range_changes(PromRange *w, double *result);
+extern bool prom_range_resets(PromRange *w, double *result);
+extern bool prom_range_sum(PromRange *w, double *result);
+extern bool prom_range_avg(PromRange *w, double *result);
+extern bool prom_range_min(PromRange *w, double *result);
+extern bool prom_range_max(PromRange *w, double *result);
+extern bool prom_range_count(PromRange *w, double *result);
+extern bool prom_range_first(PromRange *w, double *result);
+extern bool prom_range_last(PromRange *w, double *result);
+extern bool prom_range_present(PromRange *w, double *result);
+
+/* ---- window_stat.c ---- */
+
+extern bool prom_range_deriv(PromRange *w, double *result);
+extern bool prom_range_predict_linear(PromRange *w, double *result);
+extern bool prom_range_stddev(PromRange *w, double *result);
+extern bool prom_range_stdvar(PromRange *w, double *result);
+extern bool prom_range_quantile(PromRange *w, double *result);
+
+#endif							/* PROM_WINDOW_H */
