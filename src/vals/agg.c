@@ -19,6 +19,7 @@
 #include "utils/builtins.h"
 
 #include "common/compat.h"
+#include "vals/state.h"
 #include "vals/sum.h"
 #include "vals/vals.h"
 
@@ -541,25 +542,17 @@ prom_agg_state_recv(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(receive_state((StringInfo) PG_GETARG_POINTER(0)));
 }
 
-/* The binary form in base64. */
 Datum
 prom_agg_state_out(PG_FUNCTION_ARGS)
 {
-	Datum		bytes = DirectFunctionCall1(prom_agg_state_send, PG_GETARG_DATUM(0));
-
-	PG_RETURN_CSTRING(TextDatumGetCString(DirectFunctionCall2(binary_encode, bytes,
-															  CStringGetTextDatum("base64"))));
+	PG_RETURN_CSTRING(prom_state_text(DirectFunctionCall1(prom_agg_state_send, PG_GETARG_DATUM(0))));
 }
 
 Datum
 prom_agg_state_in(PG_FUNCTION_ARGS)
 {
-	bytea	   *bytes = DatumGetByteaPP(DirectFunctionCall2(binary_decode,
-															CStringGetTextDatum(PG_GETARG_CSTRING(0)),
-															CStringGetTextDatum("base64")));
 	StringInfoData buf;
 
-	initStringInfo(&buf);
-	appendBinaryStringInfo(&buf, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+	prom_state_bytes(PG_GETARG_CSTRING(0), &buf);
 	PG_RETURN_POINTER(receive_state(&buf));
 }
