@@ -22,6 +22,7 @@
 #define FETCH_ROWS 500
 
 int			promql_lookback_ms = 300000;
+bool		promql_experimental = false;
 int			promql_subquery_step_ms = 60000;
 
 static PromqlContext plan_context(const PromqlQuery *q);
@@ -233,6 +234,10 @@ promql_store_rows(const PromqlPlan *p, Tuplestorestate *store)
 void
 promql_init(void)
 {
+	DefineCustomBoolVariable("promgres.promql_experimental",
+							 "Offers the functions that Prometheus calls experimental.",
+							 "Prometheus' flag --enable-feature=promql-experimental-functions. They may change with it.",
+							 &promql_experimental, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.lookback_delta",
 							"How far an instant selector looks back for the newest sample.",
 							"Prometheus' flag --query.lookback-delta.",

@@ -167,7 +167,7 @@ promql_make_call(PromqlParser *parser, PromqlSpan span, PromqlSpan name, List *a
 	if (node->function == NULL)
 		promql_error_code(parser->text, name.start, ERRCODE_UNDEFINED_FUNCTION,
 						  "unknown function with name %s", promql_quote(word, strlen(word)));
-	if (node->function->experimental)
+	if (node->function->experimental && !promql_experimental)
 		promql_error(parser->text, name.start, "function \"%s\" is not enabled", word);
 	node->type = node->function->result;
 	node->args = args;
@@ -187,7 +187,7 @@ promql_make_aggregate(PromqlParser *parser, PromqlSpan span, PromqlAgg agg, Prom
 	node->type = PROMQL_VECTOR;
 	node->agg = agg;
 
-	if (args == NIL)
+	if (!promql_experimental && (args == NIL))
 		promql_error(parser->text, span.start, "no arguments for aggregate expression provided");
 	switch (agg)
 	{

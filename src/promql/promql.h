@@ -16,6 +16,7 @@
 #define PROMQL_MAX_POINTS 11000
 
 extern int	promql_lookback_ms;	/* promgres.lookback_delta */
+extern bool promql_experimental;	/* promgres.promql_experimental */
 extern int	promql_subquery_step_ms;	/* promgres.subquery_step */
 
 typedef enum PromqlType
