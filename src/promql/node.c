@@ -187,16 +187,17 @@ promql_make_aggregate(PromqlParser *parser, PromqlSpan span, PromqlAgg agg, Prom
 	node->type = PROMQL_VECTOR;
 	node->agg = agg;
 
-	if (!promql_experimental && (args == NIL))
+	if (args == NIL)
 		promql_error(parser->text, span.start, "no arguments for aggregate expression provided");
 	switch (agg)
 	{
 		case PROMQL_LIMITK:
 		case PROMQL_LIMIT_RATIO:
-			promql_error(parser->text, span.start,
-						 "%s() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
-						 promql_agg_name(agg));
-			break;
+			if (!promql_experimental)
+				promql_error(parser->text, span.start,
+							 "%s() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
+							 promql_agg_name(agg));
+			/* FALLTHROUGH */
 		case PROMQL_TOPK:
 		case PROMQL_BOTTOMK:
 		case PROMQL_COUNT_VALUES:
