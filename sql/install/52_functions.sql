@@ -8,7 +8,7 @@ COMMENT ON FUNCTION prom._math(text, prom.vals) IS 'the PromQL function of that 
 
 CREATE FUNCTION prom._math(fn text, vals prom.vals, a prom.vals) RETURNS prom.vals
 	AS 'MODULE_PATHNAME', 'prom_math' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 40;
-COMMENT ON FUNCTION prom._math(text, prom.vals, prom.vals) IS 'likewise, with a scalar: clamp_max, clamp_min, round, timestamp';
+COMMENT ON FUNCTION prom._math(text, prom.vals, prom.vals) IS 'likewise, with a scalar: clamp_max, clamp_min, max_of, min_of, round, timestamp';
 
 CREATE FUNCTION prom._math(fn text, vals prom.vals, a prom.vals, b prom.vals) RETURNS prom.vals
 	AS 'MODULE_PATHNAME', 'prom_math' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 40;
@@ -49,3 +49,7 @@ COMMENT ON FUNCTION prom._label_replace(prom.labels, text, text, text, text) IS 
 CREATE FUNCTION prom._label_join(labels prom.labels, dst text, separator text, sources text[]) RETURNS prom.labels
 	AS 'MODULE_PATHNAME', 'prom_label_join' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
 COMMENT ON FUNCTION prom._label_join(prom.labels, text, text, text[]) IS 'dst becomes the values of the sources, joined';
+
+CREATE FUNCTION prom._labels_order(labels prom.labels, names text[]) RETURNS bytea
+	AS 'MODULE_PATHNAME', 'prom_labels_order' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
+COMMENT ON FUNCTION prom._labels_order(prom.labels, text[]) IS 'sort key of the values of these labels in natural order, a2 before a10';

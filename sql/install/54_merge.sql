@@ -226,9 +226,13 @@ CREATE FUNCTION prom._agg_bottomk_add(prom._agg_rows, prom.labels, prom.vals, pr
 	AS 'MODULE_PATHNAME', 'prom_agg_bottomk_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._agg_bottomk_add(prom._agg_rows, prom.labels, prom.vals, prom.vals) IS 'transition function of prom._agg_bottomk';
 
+CREATE FUNCTION prom._agg_limitk_add(prom._agg_rows, prom.labels, prom.vals, prom.vals) RETURNS prom._agg_rows
+	AS 'MODULE_PATHNAME', 'prom_agg_limitk_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._agg_limitk_add(prom._agg_rows, prom.labels, prom.vals, prom.vals) IS 'transition function of prom._agg_limitk';
+
 CREATE FUNCTION prom._agg_topk_final(prom._agg_rows) RETURNS prom.labeled_vals[]
 	AS 'MODULE_PATHNAME', 'prom_agg_topk_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
-COMMENT ON FUNCTION prom._agg_topk_final(prom._agg_rows) IS 'final function of prom._agg_topk and prom._agg_bottomk';
+COMMENT ON FUNCTION prom._agg_topk_final(prom._agg_rows) IS 'final function of prom._agg_topk, prom._agg_bottomk and prom._agg_limitk';
 
 CREATE AGGREGATE prom._agg_topk(labels prom.labels, vals prom.vals, k prom.vals) (
 	SFUNC = prom._agg_topk_add,
@@ -250,9 +254,27 @@ CREATE AGGREGATE prom._agg_bottomk(labels prom.labels, vals prom.vals, k prom.va
 );
 COMMENT ON AGGREGATE prom._agg_bottomk(prom.labels, prom.vals, prom.vals) IS 'PromQL bottomk: the series that have the k least values, step by step';
 
+CREATE AGGREGATE prom._agg_limitk(labels prom.labels, vals prom.vals, k prom.vals) (
+	SFUNC = prom._agg_limitk_add,
+	STYPE = prom._agg_rows,
+	SSPACE = 16384,
+	FINALFUNC = prom._agg_topk_final,
+	COMBINEFUNC = prom._agg_rows_combine,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._agg_limitk(prom.labels, prom.vals, prom.vals) IS 'PromQL limitk: any k series step by step, always the same ones';
+
 CREATE FUNCTION prom._topk_limit(k prom.vals) RETURNS prom.vals
 	AS 'MODULE_PATHNAME', 'prom_topk_limit' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION prom._topk_limit(prom.vals) IS 'k, if it can be one: an error if it is no number; NULL if it is below 1 at all steps';
+
+CREATE FUNCTION prom._limit_ratio(labels prom.labels, vals prom.vals, ratio prom.vals) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_limit_ratio' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._limit_ratio(prom.labels, prom.vals, prom.vals) IS 'PromQL limit_ratio: the values at the steps whose ratio lets a series of this hash through; NULL if there is none';
+
+CREATE FUNCTION prom._ratio_limit(ratio prom.vals) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_ratio_limit' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._ratio_limit(prom.vals) IS 'the ratio, if it can be one: an error if it is no number; NULL if it is 0 at all steps';
 
 CREATE FUNCTION prom._agg_count_values_add(prom._agg_rows, prom.vals) RETURNS prom._agg_rows
 	AS 'MODULE_PATHNAME', 'prom_agg_count_values_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;

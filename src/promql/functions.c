@@ -3,8 +3,8 @@
  *	  The functions of Prometheus 3, one row each, in the order of their names.
  *
  * Names are case-sensitive.  More arguments than there are types have the last one's.  Experimental ones are
- * known by name, so that the error can say so, and rejected.  A kind other than PROMQL_FN_NONE means
- * that translate_call.c offers it.
+ * known by name, so that the error can say so, and rejected unless the setting allows them.  A kind other
+ * than PROMQL_FN_NONE means that translate_call.c offers it.
  */
 #include "postgres.h"
 
@@ -26,7 +26,7 @@
 #define WINDOW_NAMED(name)		{name, 1, 1, {M}, V, false, PROMQL_FN_WINDOW_NAMED, name}
 #define MATH(name)				{name, 1, 1, {V}, V, false, PROMQL_FN_MATH, name}
 #define OF_DATE(name)			{name, 0, 1, {V}, V, false, PROMQL_FN_DATE, name}
-#define OF_QUERY_X(name)		{name, 0, 0, {S}, S, true, PROMQL_FN_NONE, NULL}
+#define OF_QUERY_X(name, kind)	{name, 0, 0, {S}, S, true, kind, NULL}
 
 static const PromqlFunction functions[] =
 {
@@ -56,7 +56,7 @@ static const PromqlFunction functions[] =
 	WINDOW("delta"),
 	WINDOW("deriv"),
 	{"double_exponential_smoothing", 3, 3, {M, S, S}, V, true, PROMQL_FN_NONE, NULL},
-	OF_QUERY_X("end"),
+	OF_QUERY_X("end", PROMQL_FN_END),
 	MATH("exp"),
 	WINDOW_NAMED("first_over_time"),
 	MATH("floor"),
@@ -80,9 +80,9 @@ static const PromqlFunction functions[] =
 	MATH("log10"),
 	MATH("log2"),
 	OF_RANGE_X("mad_over_time"),
-	{"max_of", 2, 2, {S, S}, S, true, PROMQL_FN_NONE, NULL},
+	{"max_of", 2, 2, {S, S}, S, true, PROMQL_FN_MATH, "max_of"},
 	WINDOW("max_over_time"),
-	{"min_of", 2, 2, {S, S}, S, true, PROMQL_FN_NONE, NULL},
+	{"min_of", 2, 2, {S, S}, S, true, PROMQL_FN_MATH, "min_of"},
 	WINDOW("min_over_time"),
 	OF_DATE("minute"),
 	OF_DATE("month"),
@@ -91,7 +91,7 @@ static const PromqlFunction functions[] =
 	WINDOW("present_over_time"),
 	{"quantile_over_time", 2, 2, {S, M}, V, false, PROMQL_FN_WINDOW_SCALAR, "quantile_over_time"},
 	MATH("rad"),
-	OF_QUERY_X("range"),
+	OF_QUERY_X("range", PROMQL_FN_RANGE),
 	WINDOW("rate"),
 	WINDOW("resets"),
 	{"round", 1, 2, {V, S}, V, false, PROMQL_FN_MATH, "round"},
@@ -100,15 +100,15 @@ static const PromqlFunction functions[] =
 	MATH("sin"),
 	MATH("sinh"),
 	{"sort", 1, 1, {V}, V, false, PROMQL_FN_SORT, NULL},
-	{"sort_by_label", 1, UNLIMITED, {V, T, T, T, T, T}, V, true, PROMQL_FN_NONE, NULL},
-	{"sort_by_label_desc", 1, UNLIMITED, {V, T, T, T, T, T}, V, true, PROMQL_FN_NONE, NULL},
+	{"sort_by_label", 1, UNLIMITED, {V, T, T, T, T, T}, V, true, PROMQL_FN_SORT_LABEL, NULL},
+	{"sort_by_label_desc", 1, UNLIMITED, {V, T, T, T, T, T}, V, true, PROMQL_FN_SORT_LABEL_DESC, NULL},
 	{"sort_desc", 1, 1, {V}, V, false, PROMQL_FN_SORT_DESC, NULL},
 	MATH("sqrt"),
-	OF_QUERY_X("start"),
+	OF_QUERY_X("start", PROMQL_FN_START),
 	{"start_timestamp", 1, 1, {V}, V, true, PROMQL_FN_NONE, NULL},
 	WINDOW("stddev_over_time"),
 	WINDOW("stdvar_over_time"),
-	OF_QUERY_X("step"),
+	OF_QUERY_X("step", PROMQL_FN_STEP),
 	WINDOW("sum_over_time"),
 	MATH("tan"),
 	MATH("tanh"),

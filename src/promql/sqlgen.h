@@ -70,6 +70,12 @@ extern bool promql_keeps_name(const PromqlNode *node);
 extern PromqlVector promql_call_sql(PromqlContext *cx, PromqlNode *node);
 extern char *promql_scalar_call_sql(PromqlContext *cx, PromqlNode *node);
 
+/* ---- translate_sort.c ---- */
+
+/* sort and sort_desc; sort_by_label and sort_by_label_desc */
+extern PromqlVector promql_sort_sql(PromqlContext *cx, PromqlNode *node, bool descending);
+extern PromqlVector promql_sort_label_sql(PromqlContext *cx, PromqlNode *node, bool descending);
+
 /* ---- translate_window.c ---- */
 
 /* An instant selector: its newest samples by the leaf aggregate prom._NAME. */

@@ -2,10 +2,12 @@
  * translate_agg.c
  *	  Tree -> SQL: nodes that make few series of many, by grouping label sets.
  *
- * Most aggregations give one series per group.  topk, bottomk and count_values give several: an array
- * of them per group, which is unnested.
+ * Most aggregations give one series per group.  topk, bottomk, limitk and count_values give several: an
+ * array of them per group, which is unnested.  limit_ratio looks at each series by itself.
  */
 #include "postgres.h"
+
+#include <math.h>
 
 #include "utils/builtins.h"
 
@@ -13,6 +15,7 @@
 
 static PromqlVector one_per_group(PromqlContext *cx, PromqlNode *node);
 static PromqlVector topk_sql(PromqlContext *cx, PromqlNode *node);
+static PromqlVector limit_ratio_sql(PromqlContext *cx, PromqlNode *node);
 static PromqlVector count_values_sql(PromqlContext *cx, PromqlNode *node);
 static char *grouping_sql(const PromqlNode *node);
 static const PromqlNode *inner(const PromqlNode *node);
@@ -34,14 +37,14 @@ promql_aggregate_sql(PromqlContext *cx, PromqlNode *node)
 			return one_per_group(cx, node);
 		case PROMQL_TOPK:
 		case PROMQL_BOTTOMK:
+		case PROMQL_LIMITK:
 			return topk_sql(cx, node);
 		case PROMQL_COUNT_VALUES:
 			return count_values_sql(cx, node);
-		case PROMQL_LIMITK:
 		case PROMQL_LIMIT_RATIO:
-			break;
+			return limit_ratio_sql(cx, node);
 	}
-	promql_unsupported(cx->query->text, node->start, "aggregation \"%s\"", promql_agg_name(node->agg));
+	elog(ERROR, "unknown aggregation %d", node->agg);
 }
 
 static PromqlVector
@@ -86,6 +89,23 @@ topk_sql(PromqlContext *cx, PromqlNode *node)
 					 plain ? "" : psprintf("(\nSELECT prom._topk_limit(%s) AS k\nOFFSET 0) AS p\nLEFT JOIN ", k),
 					 x.sql, plain ? "" : " ON p.k IS NOT NULL", in_order ? "\nORDER BY g.sig" : "");
 	return x;
+}
+
+/* Groups do not matter.  As with topk, a parameter that may be wrong comes first. */
+static PromqlVector
+limit_ratio_sql(PromqlContext *cx, PromqlNode *node)
+{
+	PromqlVector x = promql_vector_sql(cx, node->left);
+	const PromqlNode *param = inner(node->param);
+	char	   *ratio = promql_scalar_sql(cx, node->param);
+
+	if (param->tag == PROMQL_NUMBER && !isnan(param->number))
+		return promql_map_sql(x, psprintf("prom._limit_ratio(x.labels, x.vals, %s)", ratio), true);
+	x.sql = psprintf("SELECT y.labels, y.vals, p.ratio\n"
+					 "FROM (\nSELECT prom._ratio_limit(%s) AS ratio\nOFFSET 0) AS p\n"
+					 "LEFT JOIN (\n%s) AS y ON p.ratio IS NOT NULL",
+					 ratio, x.sql);
+	return promql_map_sql(x, "prom._limit_ratio(x.labels, x.vals, x.ratio)", true);
 }
 
 /* The label of the value belongs to the groups, whatever it was before. */

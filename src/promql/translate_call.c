@@ -15,13 +15,13 @@
 #include "promql/translate.h"
 
 static PromqlVector math_sql(PromqlContext *cx, PromqlNode *node);
+static char *math_of(PromqlContext *cx, PromqlNode *node, const char *first);
 static PromqlVector date_sql(PromqlContext *cx, PromqlNode *node);
 static PromqlVector timestamp_sql(PromqlContext *cx, PromqlNode *node);
 static PromqlVector absent_sql(PromqlContext *cx, PromqlNode *node);
 static PromqlVector label_replace_sql(PromqlContext *cx, PromqlNode *node);
 static PromqlVector label_join_sql(PromqlContext *cx, PromqlNode *node);
 static PromqlVector relabel_sql(PromqlVector x, const char *labels, const char *dst);
-static PromqlVector sort_sql(PromqlContext *cx, PromqlNode *node, bool descending);
 static PromqlVector unlabelled(char *vals);
 static char *time_sql(PromqlContext *cx);
 static char *absent_labels(const PromqlNode *selector);
@@ -49,9 +49,13 @@ promql_call_sql(PromqlContext *cx, PromqlNode *node)
 		case PROMQL_FN_LABEL_JOIN:
 			return label_join_sql(cx, node);
 		case PROMQL_FN_SORT:
-			return sort_sql(cx, node, false);
+			return promql_sort_sql(cx, node, false);
 		case PROMQL_FN_SORT_DESC:
-			return sort_sql(cx, node, true);
+			return promql_sort_sql(cx, node, true);
+		case PROMQL_FN_SORT_LABEL:
+			return promql_sort_label_sql(cx, node, false);
+		case PROMQL_FN_SORT_LABEL_DESC:
+			return promql_sort_label_sql(cx, node, true);
 		case PROMQL_FN_VECTOR:
 			return unlabelled(psprintf("prom._vector(%s, %d)", promql_scalar_sql(cx, linitial(node->args)),
 									   cx->steps.n));
@@ -59,6 +63,10 @@ promql_call_sql(PromqlContext *cx, PromqlNode *node)
 			return promql_histogram_quantile_sql(cx, node);
 		case PROMQL_FN_NONE:
 		case PROMQL_FN_TIME:
+		case PROMQL_FN_START:
+		case PROMQL_FN_END:
+		case PROMQL_FN_RANGE:
+		case PROMQL_FN_STEP:
 		case PROMQL_FN_PI:
 		case PROMQL_FN_SCALAR:
 			break;
@@ -69,10 +77,22 @@ promql_call_sql(PromqlContext *cx, PromqlNode *node)
 char *
 promql_scalar_call_sql(PromqlContext *cx, PromqlNode *node)
 {
+	const PromqlQuery *query = cx->query;
+
 	switch ((PromqlFunctionKind) node->function->kind)
 	{
 		case PROMQL_FN_TIME:
 			return time_sql(cx);
+		case PROMQL_FN_START:
+			return promql_number_sql(query->start_ms / 1000.0);
+		case PROMQL_FN_END:
+			return promql_number_sql(query->end_ms / 1000.0);
+		case PROMQL_FN_RANGE:
+			return promql_number_sql(((double) query->end_ms - (double) query->start_ms) / 1000.0);
+		case PROMQL_FN_STEP:
+			return promql_number_sql(query->instant ? 0 : query->step_ms / 1000.0);
+		case PROMQL_FN_MATH:
+			return math_of(cx, node, promql_scalar_sql(cx, linitial(node->args)));
 		case PROMQL_FN_PI:
 			return promql_number_sql(M_PI);
 		case PROMQL_FN_SCALAR:
@@ -88,14 +108,22 @@ static PromqlVector
 math_sql(PromqlContext *cx, PromqlNode *node)
 {
 	PromqlVector x = promql_vector_sql(cx, linitial(node->args));
+
+	return promql_check_names(promql_map_sql(x, math_of(cx, node, "x.vals"), false), true);
+}
+
+/* The call with "first" as its first argument; the others are scalars. */
+static char *
+math_of(PromqlContext *cx, PromqlNode *node, const char *first)
+{
 	StringInfoData vals;
 
 	initStringInfo(&vals);
-	appendStringInfo(&vals, "prom._math('%s', x.vals", node->function->sql);
+	appendStringInfo(&vals, "prom._math('%s', %s", node->function->sql, first);
 	for (int i = 1; i < list_length(node->args); i++)
 		appendStringInfo(&vals, ", %s", promql_scalar_sql(cx, list_nth(node->args, i)));
 	appendStringInfoChar(&vals, ')');
-	return promql_check_names(promql_map_sql(x, vals.data, false), true);
+	return vals.data;
 }
 
 static PromqlVector
@@ -230,21 +258,6 @@ relabel_sql(PromqlVector x, const char *labels, const char *dst)
 	x.names = PROMQL_NAMES_MANY;
 	x = promql_check_names(x, true);
 	x.names = names;
-	return x;
-}
-
-/* A range query has its own order, and so have the steps inside of a subquery. */
-static PromqlVector
-sort_sql(PromqlContext *cx, PromqlNode *node, bool descending)
-{
-	PromqlVector x = promql_vector_sql(cx, linitial(node->args));
-
-	if (!cx->query->instant || cx->steps.n != 1)
-		return x;
-	x.sql = psprintf("SELECT x.labels, x.vals\n"
-					 "FROM (\n%s) AS x\n"
-					 "ORDER BY prom._order(x.vals, %s), x.labels",
-					 x.sql, descending ? "true" : "false");
 	return x;
 }
 

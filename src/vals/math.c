@@ -33,6 +33,8 @@ static double binary_log(double x);
 static double decimal_log(double x);
 static double round_to_integer(double x);
 static double round_to(double x, double to);
+static double greater(double a, double b);
+static double lesser(double a, double b);
 static double clamp_max(double x, double max);
 static double clamp_min(double x, double min);
 static bool clamp(double x, double min, double max, double *result);
@@ -59,6 +61,8 @@ static const MathFunction functions[] =
 	{"ln", log},
 	{"log10", decimal_log},
 	{"log2", binary_log},
+	{"max_of", .with_one = greater},
+	{"min_of", .with_one = lesser},
 	{"rad", radians},
 	{"round", round_to_integer},
 	{"round", .with_one = round_to},

@@ -1,6 +1,6 @@
 /*
  * rows.c
- *	  The state of aggregations that need all values of a group: quantile, topk, bottomk, count_values.
+ *	  The state of aggregations that need all values of a group: quantile, topk, bottomk, limitk, count_values.
  *
  * Transition, combination and input and output are the same for all; topk.c, quantile.c and
  * count_values.c have the final functions.  States of topk are pruned when they have doubled, so their
@@ -34,6 +34,7 @@ PG_FUNCTION_INFO_V1(prom_agg_rows_send);
 PG_FUNCTION_INFO_V1(prom_agg_quantile_add);
 PG_FUNCTION_INFO_V1(prom_agg_topk_add);
 PG_FUNCTION_INFO_V1(prom_agg_bottomk_add);
+PG_FUNCTION_INFO_V1(prom_agg_limitk_add);
 PG_FUNCTION_INFO_V1(prom_agg_count_values_add);
 PG_FUNCTION_INFO_V1(prom_agg_rows_combine);
 
@@ -42,7 +43,7 @@ PG_FUNCTION_INFO_V1(prom_agg_rows_combine);
 static bool
 has_labels(int kind)
 {
-	return kind == PROM_ROWS_TOPK || kind == PROM_ROWS_BOTTOMK;
+	return kind == PROM_ROWS_TOPK || kind == PROM_ROWS_BOTTOMK || kind == PROM_ROWS_LIMITK;
 }
 
 static bool
@@ -205,6 +206,12 @@ Datum
 prom_agg_bottomk_add(PG_FUNCTION_ARGS)
 {
 	return add_arguments(fcinfo, PROM_ROWS_BOTTOMK);
+}
+
+Datum
+prom_agg_limitk_add(PG_FUNCTION_ARGS)
+{
+	return add_arguments(fcinfo, PROM_ROWS_LIMITK);
 }
 
 Datum

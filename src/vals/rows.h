@@ -17,10 +17,11 @@ typedef enum PromRowsKind
 	PROM_ROWS_QUANTILE,		/* parameter: phi */
 	PROM_ROWS_TOPK,			/* parameter: k; rows have labels */
 	PROM_ROWS_BOTTOMK,
-	PROM_ROWS_COUNT_VALUES	/* no parameter */
+	PROM_ROWS_COUNT_VALUES,	/* no parameter */
+	PROM_ROWS_LIMITK		/* as topk */
 } PromRowsKind;
 
-#define PROM_ROWS_KINDS (PROM_ROWS_COUNT_VALUES + 1)
+#define PROM_ROWS_KINDS (PROM_ROWS_LIMITK + 1)
 
 typedef struct PromRows
 {

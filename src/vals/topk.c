@@ -1,10 +1,11 @@
 /*
  * topk.c
- *	  topk and bottomk: which series of a group are the k first at each step.
+ *	  topk, bottomk and limitk: which series of a group are the k first at each step.
  *
  * NaN comes behind every number.  Of equal values those with the lesser label set come first, so the
- * choice does not depend on the order of rows.  A series keeps its labels, and its values at the steps
- * at which it is chosen.
+ * choice does not depend on the order of rows.  For limitk, which asks for any k, it is the hash of the
+ * label set that decides, so that the same series are chosen each time.  A series keeps its labels, and
+ * its values at the steps at which it is chosen.
  */
 #include "postgres.h"
 
@@ -25,8 +26,17 @@ typedef struct TopkStep
 {
 	const PromRow *rows;
 	int			step;
-	bool		bottom;
+	int			kind;
 } TopkStep;
+
+static int
+compare_hashes(const PromLabels *a, const PromLabels *b)
+{
+	uint64		x = prom_labels_hash(a);
+	uint64		y = prom_labels_hash(b);
+
+	return x != y ? (x > y ? 1 : -1) : prom_labels_cmp(a, b);
+}
 
 /* Negative if row a comes before row b. */
 static int
@@ -35,10 +45,12 @@ compare_at(const TopkStep *at, int a, int b)
 	double		x = at->rows[a].vals->v[at->step];
 	double		y = at->rows[b].vals->v[at->step];
 
+	if (at->kind == PROM_ROWS_LIMITK)
+		return compare_hashes(at->rows[a].labels, at->rows[b].labels);
 	if (isnan(x) != isnan(y))
 		return isnan(x) ? 1 : -1;
 	if (x != y && !isnan(x))
-		return (x > y) != at->bottom ? -1 : 1;
+		return (x > y) != (at->kind == PROM_ROWS_BOTTOMK) ? -1 : 1;
 	return prom_labels_cmp(at->rows[a].labels, at->rows[b].labels);
 }
 
@@ -51,9 +63,9 @@ compare_in_heap(Datum a, Datum b, void *arg)
 
 /* Takes this step from all rows that are not among the first k at it. */
 static void
-keep_first(const PromRow *rows, int nrows, int step, int k, bool bottom)
+keep_first(const PromRow *rows, int nrows, int step, int k, int kind)
 {
-	TopkStep	at = {rows, step, bottom};
+	TopkStep	at = {rows, step, kind};
 	binaryheap *heap = binaryheap_allocate(k, compare_in_heap, &at);
 	int			n = 0;
 
@@ -103,7 +115,7 @@ choose(PromRows *s, const PromRow *rows)
 
 		CHECK_FOR_INTERRUPTS();
 		if (n < s->nrows)
-			keep_first(rows, s->nrows, i, n, s->kind == PROM_ROWS_BOTTOMK);
+			keep_first(rows, s->nrows, i, n, s->kind);
 	}
 }
 
@@ -154,7 +166,7 @@ prom_agg_topk_final(PG_FUNCTION_ARGS)
 		order[i] = i;
 	if (s->nsteps == 1)
 		qsort_arg(order, s->nrows, sizeof(int), compare_rows,
-				  &(TopkStep) {rows, 0, s->kind == PROM_ROWS_BOTTOMK});
+				  &(TopkStep) {rows, 0, s->kind});
 	for (int i = 0; i < s->nrows; i++)
 		prom_labeled_add(&list, rows[order[i]].labels, rows[order[i]].vals);
 	return prom_labeled_array(fcinfo, &list);

@@ -1,0 +1,47 @@
+/*
+ * translate_sort.c
+ *	  Tree -> SQL: functions that put an instant query's answer into an order.
+ *
+ * A range query has its own order, and so have the steps inside of a subquery: there they do nothing.
+ * Label sets decide between equal ones, so that the order is always the same.
+ */
+#include "postgres.h"
+
+#include "promql/sqlgen.h"
+
+static PromqlVector ordered(PromqlContext *cx, PromqlNode *node, const char *keys);
+
+PromqlVector
+promql_sort_sql(PromqlContext *cx, PromqlNode *node, bool descending)
+{
+	return ordered(cx, node, descending ? "prom._order(x.vals, true), x.labels" : "prom._order(x.vals, false), x.labels");
+}
+
+/* Label sets, too, are in falling order if that is asked for. */
+PromqlVector
+promql_sort_label_sql(PromqlContext *cx, PromqlNode *node, bool descending)
+{
+	const char *direction = descending ? " DESC" : "";
+	const char *keys = psprintf("x.labels%s", direction);
+	List	   *names = NIL;
+
+	for (int i = 1; i < list_length(node->args); i++)
+		names = lappend(names, promql_without_parens(list_nth(node->args, i))->text);
+	if (names != NIL)
+		keys = psprintf("prom._labels_order(x.labels, %s)%s, %s", promql_text_array(names, NULL), direction, keys);
+	return ordered(cx, node, keys);
+}
+
+static PromqlVector
+ordered(PromqlContext *cx, PromqlNode *node, const char *keys)
+{
+	PromqlVector x = promql_vector_sql(cx, linitial(node->args));
+
+	if (!cx->query->instant || cx->steps.n != 1)
+		return x;
+	x.sql = psprintf("SELECT x.labels, x.vals\n"
+					 "FROM (\n%s) AS x\n"
+					 "ORDER BY %s",
+					 x.sql, keys);
+	return x;
+}
