@@ -141,10 +141,18 @@ $$;
 COMMENT ON PROCEDURE prom.merge() IS
 'Merges the fresh rows that are there into warm rows, one transaction per step. The maintenance worker does so by itself; call it to force a merge.';
 
+CREATE FUNCTION prom._is_loaded() RETURNS bool
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN (SELECT coalesce(max(f.seq) <= (SELECT s.last_value FROM prom.store_seq s), false) FROM prom.fresh f);
+COMMENT ON FUNCTION prom._is_loaded() IS
+'True when there are fresh rows and their numbers have been drawn here. While a dump is being restored they have not: its sequences are set after its tables are filled, and its partitions are attached before. The maintenance worker keeps still until then.';
+
 CREATE FUNCTION prom._merge_due(max_rows int4, max_age_s int4) RETURNS bool
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-RETURN (SELECT count(*) > max_rows OR min(f.added) < clock_timestamp() - make_interval(secs => max_age_s) FROM prom.fresh f);
+RETURN prom._is_loaded() AND
+	(SELECT count(*) > max_rows OR min(f.added) < clock_timestamp() - make_interval(secs => max_age_s) FROM prom.fresh f);
 COMMENT ON FUNCTION prom._merge_due(int4, int4) IS
 'True when prom.fresh holds more rows than the first figure or one older than the second (seconds).';
 

@@ -4,7 +4,7 @@
  *
  * It works through an ordinary backend, over libpq: VACUUM cannot run inside a function, and what it
  * does shows in pg_stat_activity, can be cancelled, and fails without harm to the worker.  One turn a
- * second.  It is started when recovery has ended, so that a promoted standby gets one too.
+ * second.  It makes and moves nothing while a dump is being restored: see prom._is_loaded.  It is started when recovery has ended, so that a promoted standby gets one too.
  */
 #include "postgres.h"
 
@@ -78,12 +78,17 @@ static bool
 turn(PGconn *conn)
 {
 	bool		installed;
+	bool		loaded;
 	bool		due;
 	char		sql[100];
 
-	if (!answer(conn, "SELECT pg_catalog.to_regclass('prom.fresh') IS NOT NULL", &installed))
+	if (!answer(conn, "SELECT pg_catalog.to_regprocedure('prom._is_loaded()') IS NOT NULL", &installed))
 		return false;
 	if (!installed)
+		return true;
+	if (!answer(conn, "SELECT prom._is_loaded()", &loaded))
+		return false;
+	if (!loaded)
 		return true;
 	if (!make_days(conn))
 		return false;

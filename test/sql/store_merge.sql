@@ -121,5 +121,16 @@ SELECT prom._make_day(NULL);
 -- a second merge of a shard does nothing while the first is under way; no shard, no work
 SELECT prom._merge_step(0::int2, 1000), prom._merge_step(7::int2, 1000);
 
+-- the worker keeps still while a dump is being restored, which sets the sequence last
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,g,n,1}', '{300001}', '{1}'))]);
+SELECT prom._is_loaded(), prom._merge_due(0, 0);
+SELECT last_value FROM prom.store_seq \gset
+SELECT setval('prom.store_seq', 1, false);
+SELECT prom._is_loaded(), prom._merge_due(0, 0);
+SELECT setval('prom.store_seq', :last_value) = :last_value AS set_again;
+SELECT prom._is_loaded(), prom._merge_due(0, 0);
+CALL prom.merge();
+SELECT prom._is_loaded(), prom._merge_due(0, 0);
+
 SELECT prom.delete_series('{__name__=~".+"}');
 SELECT (SELECT count(*) FROM prom.series) AS series, (SELECT count(*) FROM prom.fresh) AS fresh, (SELECT count(*) FROM prom.warm) AS warm;
