@@ -48,7 +48,7 @@ ifdef WERROR
 override CFLAGS += -Werror
 endif
 
-$(OBJS): $(wildcard src/*/*.h)
+$(OBJS): $(filter-out src/promql/gram.h,$(wildcard src/*/*.h))
 src/promql/scan.o: src/promql/gram.h
 src/promql/gram.h: src/promql/gram.c ;
 src/promql/gram.c: src/promql/gram.y

@@ -5,7 +5,7 @@ BEGIN
 	IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.<>) 'UTF8' THEN
 		RAISE EXCEPTION 'promgres needs a database with encoding UTF8'
 			USING ERRCODE = 'feature_not_supported',
-				  HINT = 'Create one with CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0.';
+				  HINT = 'Create one with CREATE DATABASE ... ENCODING ''UTF8'' TEMPLATE template0 and name it in promgres.database.';
 	END IF;
 END
 $$;

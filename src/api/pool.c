@@ -223,7 +223,7 @@ prom_pool_reload(void)
 {
 	static char *settings = NULL;
 	PromPool   *pools[] = {prom_pool_ingest, prom_pool_query, prom_pool_control};
-	char	   *now = psprintf("%s\n%s", prom_remote_database, prom_remote_user);
+	char	   *now = psprintf("%s\n%s", prom_remote_database, prom_remote_role);
 
 	prom_pool_query->size = prom_gateway_query_connections;
 	if (settings != NULL && strcmp(settings, now) == 0)

@@ -3,7 +3,7 @@
  *	  How our workers reach an ordinary backend of their own server: libpq over the local socket.
  *
  * An ordinary backend has a role, a statement_timeout and a line in pg_stat_activity, can be cancelled,
- * and takes nobody along when it fails.  The price is a login: pg_hba.conf must let promgres.user in
+ * and takes nobody along when it fails.  The price is a login: pg_hba.conf must let promgres.role in
  * without a question (peer, trust, or a password in the server account's password file).
  */
 #include "postgres.h"
@@ -25,7 +25,7 @@
 #define PROM_REMOTE_PARAMS 12
 
 char	   *prom_remote_database = NULL;
-char	   *prom_remote_user = NULL;
+char	   *prom_remote_role = NULL;
 
 static char *local_host(void);
 static char *os_account(void);
@@ -40,10 +40,10 @@ prom_remote_init(void)
 							   &prom_remote_database,
 							   "postgres",
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
-	DefineCustomStringVariable("promgres.user",
+	DefineCustomStringVariable("promgres.role",
 							   "Sets the role under which the workers of promgres connect.",
 							   "Empty: the role named like the operating system account of the server.",
-							   &prom_remote_user,
+							   &prom_remote_role,
 							   "",
 							   PGC_SIGHUP, 0, NULL, NULL, NULL);
 }
@@ -59,7 +59,7 @@ prom_remote_params(const char *application_name, const char ***keywords, const c
 	k[n] = "host", v[n++] = local_host();
 	k[n] = "port", v[n++] = psprintf("%d", PostPortNumber);
 	k[n] = "dbname", v[n++] = prom_remote_database;
-	k[n] = "user", v[n++] = prom_remote_user[0] != '\0' ? prom_remote_user : os_account();
+	k[n] = "user", v[n++] = prom_remote_role[0] != '\0' ? prom_remote_role : os_account();
 	k[n] = "application_name", v[n++] = application_name;
 	k[n] = "client_encoding", v[n++] = "UTF8";
 	k[n] = "options", v[n++] = "-c search_path=pg_catalog,pg_temp";

@@ -8,9 +8,9 @@
 #include "postgres.h"
 #include "libpq-fe.h"
 
-/* promgres.database and promgres.user; the latter empty: the server's own account. */
+/* promgres.database and promgres.role; the latter empty: the server's own account. */
 extern char *prom_remote_database;
-extern char *prom_remote_user;
+extern char *prom_remote_role;
 
 /*
  * Keywords and values for PQconnectStartParams: local socket (or listen address), port, database,

@@ -141,7 +141,7 @@ complain(const char *message)
 	strlcpy(last_complaint, message, sizeof(last_complaint));
 	ereport(LOG,
 			(errmsg("promgres maintenance cannot work: %s", last_complaint),
-			 errhint("It goes on trying. Check \"promgres.database\" and \"promgres.user\".")));
+			 errhint("It goes on trying. Check \"promgres.database\" and \"promgres.role\".")));
 }
 
 void
