@@ -49,7 +49,7 @@ override CFLAGS += -Werror
 endif
 
 $(OBJS): $(filter-out src/promql/gram.h,$(wildcard src/*/*.h))
-src/promql/scan.o: src/promql/gram.h
+src/promql/parse.o src/promql/scan.o: src/promql/gram.h
 src/promql/gram.h: src/promql/gram.c ;
 src/promql/gram.c: src/promql/gram.y
 	$(BISON) -Wno-deprecated -d -o $@ $<
