@@ -50,7 +50,8 @@ endif
 
 $(OBJS): $(filter-out src/promql/gram.h,$(wildcard src/*/*.h))
 src/promql/parse.o src/promql/scan.o: src/promql/gram.h
-src/promql/gram.h: src/promql/gram.c ;
+src/promql/gram.h: src/promql/gram.c
+	@touch $@
 src/promql/gram.c: src/promql/gram.y
 	$(BISON) -Wno-deprecated -d -o $@ $<
 src/promql/scan.c: src/promql/scan.l
