@@ -2,12 +2,16 @@
  * load.c
  *	  A load generator: remote_write bodies over HTTP keep-alive connections.
  *
- * Usage: load URL-HOST PORT PATH SERIES SAMPLES-PER-SERIES [BODY-SAMPLES [CONNECTIONS [START-MS [STEP-MS]]]]
+ * Usage: load [-w WORKLOAD] [-r SAMPLES-PER-SECOND] [-f FIRST-STEP] HOST PORT PATH SERIES STEPS
+ *		[BODY-SAMPLES [CONNECTIONS [START-MS [STEP-MS [GENERATION [CHURN]]]]]]
  *
- * Ten labels per series, one new sample of every series per step.  Every connection sends its own series,
- * waits for each answer, and stops at the first that is not 2xx.  Values are like an exporter's: 60 %
- * counters, 20 % small integers, 10 % decimals, 10 % full mantissas.  Prints samples per second, the
- * answer times, and its own CPU time, so that this can be taken off the server's.
+ * One sample of every series per step.  SERIES 0: as many as the workload has.  START-MS is the time of step
+ * FIRST-STEP.  Of the workload "pods", CHURN of every 100 targets get other pods with each GENERATION, hence
+ * other series (0, 10).
+ *
+ * Every connection sends its own series, waits for each answer, and stops at the first that is not 2xx.
+ * Prints samples per second, the answer times, and its own CPU time, so that this can be taken off the server's.
+ * Build: gcc -O2 -D_GNU_SOURCE -o load load.c workload.c -lsnappy -lpthread -lm
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -25,6 +29,8 @@
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "workload.h"
 
 typedef struct Buffer
 {
@@ -53,7 +59,12 @@ static int	body_samples = 2000;
 static int	connections = 4;
 static int64_t start_ms;
 static int64_t step_ms = 15000;
+static const Workload *workload;
+static int	first_step;
+static double began_all;
+static double rate;				/* samples per second of all connections; 0: as fast as can be */
 static Buffer *labels;			/* of each series, as protobuf */
+static double *states;			/* of each series, the workload's */
 
 static double
 now(void)
@@ -109,53 +120,10 @@ put_label(Buffer *b, const char *name, const char *value)
 	free(l.data);
 }
 
-/* 1600 series per metric; labels in the order of their names, as senders do. */
 static void
-make_labels(int s)
+add_label(void *arg, const char *name, const char *value)
 {
-	Buffer	   *b = &labels[s];
-	char		text[100];
-	int			target = s % 1600 / 16;
-
-	snprintf(text, sizeof(text), "bench_metric_%d_total", s / 1600);
-	put_label(b, "__name__", text);
-	put_label(b, "cluster", "eu-central-1");
-	put_label(b, "env", "production");
-	snprintf(text, sizeof(text), "10.0.%d.%d:9100", target / 250, target % 250);
-	put_label(b, "instance", text);
-	snprintf(text, sizeof(text), "job-%d", target % 20);
-	put_label(b, "job", text);
-	snprintf(text, sizeof(text), "mode-%d", s % 16);
-	put_label(b, "mode", text);
-	snprintf(text, sizeof(text), "namespace-%d", target % 7);
-	put_label(b, "namespace", text);
-	snprintf(text, sizeof(text), "node-%d.internal.example", target);
-	put_label(b, "node", text);
-	snprintf(text, sizeof(text), "pod-%d-%x", target, target * 2654435761u);
-	put_label(b, "pod", text);
-	put_label(b, "region", "eu-central");
-}
-
-static double
-value_of(int s, int step)
-{
-	uint64_t	x = (uint64_t) s * 0x9E3779B97F4A7C15u + (uint64_t) step * 0xBF58476D1CE4E5B9u;
-
-	x ^= x >> 29;
-	x *= 0x94D049BB133111EBu;
-	x ^= x >> 32;
-	switch (s % 10)
-	{
-		case 6:
-		case 7:
-			return (double) (x % 50);
-		case 8:
-			return (double) (x % 100000) / 1000;
-		case 9:
-			return (double) x / 1e12;
-		default:
-			return (double) step * (s % 97 + 1) + (double) (x % 3);
-	}
+	put_label(arg, name, value);
 }
 
 static void
@@ -166,8 +134,13 @@ make_body(Buffer *message, int first, int last, int step)
 	{
 		uint8_t		sample[32];
 		Buffer		b = {sample, 0, sizeof(sample)};
-		double		v = value_of(s, step);
+		double		v = workload->value(s, first_step + step, &states[s]);
 
+		if (step == 0 || workload->changes(s, first_step + step))
+		{
+			labels[s].len = 0;
+			workload->labels(s, first_step + step, add_label, &labels[s]);
+		}
 		put(&b, "\x09", 1);
 		put(&b, &v, 8);
 		put(&b, "\x10", 1);
@@ -177,6 +150,16 @@ make_body(Buffer *message, int first, int last, int step)
 		put(message, labels[s].data, labels[s].len);
 		put_field(message, 2, b.data, b.len);
 	}
+}
+
+/* Sleep until "samples" may have been sent at the wanted rate. */
+static void
+keep_rate(long samples, double began)
+{
+	double		ahead = rate > 0 ? samples * connections / rate - (now() - began) : 0;
+
+	if (ahead > 0)
+		usleep((useconds_t) (ahead * 1e6));
 }
 
 static bool
@@ -251,8 +234,14 @@ send_series(void *arg)
 		snprintf(me->error, sizeof(me->error), "connect: %s", strerror(errno));
 		return NULL;
 	}
+	/* What came before belongs to the state of the series. */
+	for (int first = me->number * body_samples; first_step > 0 && first < nseries; first += connections * body_samples)
+		for (int s = first; s < first + body_samples && s < nseries; s++)
+			for (int step = 0; step < first_step; step++)
+				workload->value(s, step, &states[s]);
 	for (int step = 0; step < nsteps; step++)
 	{
+		keep_rate(me->samples, began_all);
 		for (int first = me->number * body_samples; first < nseries; first += connections * body_samples)
 		{
 			int			last = first + body_samples < nseries ? first + body_samples : nseries;
@@ -292,29 +281,54 @@ main(int argc, char **argv)
 	struct rusage usage;
 	int			failed = 0;
 
-	if (argc < 6)
+	int			generation = 0;
+	int			churn = 10;
+
+	workload = workload_find("pods");
+	for (int c; (c = getopt(argc, argv, "+w:r:f:")) != -1;)
 	{
-		fprintf(stderr, "usage: %s HOST PORT PATH SERIES STEPS [BODY-SAMPLES [CONNECTIONS [START-MS [STEP-MS]]]]\n", argv[0]);
+		if (c == 'w')
+			workload = workload_find(optarg);
+		else if (c == 'r')
+			rate = atof(optarg);
+		else if (c == 'f')
+			first_step = atoi(optarg);
+		else
+			workload = NULL;
+	}
+	argv += optind - 1;
+	argc -= optind - 1;
+	if (argc < 6 || workload == NULL)
+	{
+		fprintf(stderr, "usage: load [-w WORKLOAD] [-r SAMPLES-PER-SECOND] [-f FIRST-STEP] HOST PORT PATH SERIES STEPS "
+				"[BODY-SAMPLES [CONNECTIONS [START-MS [STEP-MS [GENERATION [CHURN]]]]]]\nworkloads:\n");
+		workload_list();
 		return 2;
 	}
 	host = argv[1];
 	port = atoi(argv[2]);
 	path = argv[3];
 	nseries = atoi(argv[4]);
+	if (workload->nseries > 0 && (nseries == 0 || nseries > workload->nseries))
+		nseries = workload->nseries;
 	nsteps = atoi(argv[5]);
 	if (argc > 6)
 		body_samples = atoi(argv[6]);
 	if (argc > 7)
 		connections = atoi(argv[7]);
-	start_ms = argc > 8 ? strtoll(argv[8], NULL, 10) : ((int64_t) time(NULL) - (int64_t) nsteps * step_ms / 1000) * 1000;
 	if (argc > 9)
 		step_ms = atoi(argv[9]);
+	start_ms = argc > 8 ? strtoll(argv[8], NULL, 10) : ((int64_t) time(NULL) - (int64_t) nsteps * step_ms / 1000) * 1000;
+	if (argc > 10)
+		generation = atoi(argv[10]);
+	if (argc > 11)
+		churn = atoi(argv[11]);
+	workload_pods(generation, churn);
 
 	labels = calloc(nseries, sizeof(Buffer));
-	for (int s = 0; s < nseries; s++)
-		make_labels(s);
+	states = calloc(nseries, sizeof(double));
 	senders = calloc(connections, sizeof(Sender));
-	began = now();
+	began = began_all = now();
 	for (int i = 0; i < connections; i++)
 	{
 		senders[i].number = i;

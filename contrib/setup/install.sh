@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what a fresh Debian 12 lacks: install.sh [build] [test] [demo]
+# Installs what a fresh Debian 12 lacks: install.sh [build] [test] [demo] [bench]
 #
 # Quick when everything is there, and careful otherwise: no PostgreSQL cluster is made, no service is
 # started or left enabled, servers that exist are not touched.  Needs root or sudo only if something is
@@ -10,6 +10,7 @@ PG_MAJOR=${PG_MAJOR:-15}
 BUILD="gcc g++ make bison flex pkg-config libmicrohttpd-dev libsnappy-dev libzstd-dev libre2-dev libxxhash-dev libpq-dev"
 SERVER="postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR"
 DEMO="prometheus prometheus-node-exporter curl ca-certificates perl python3"
+BENCH="$DEMO gcc libsnappy-dev victoria-metrics"
 TEST="$DEMO binutils libipc-run-perl python3-yaml"
 
 packages=
@@ -19,6 +20,7 @@ do
 		build) packages="$packages $BUILD" ;;
 		test) packages="$packages $TEST" ;;
 		demo) packages="$packages $DEMO" ;;
+		bench) packages="$packages $BENCH" ;;
 		*) echo "install.sh: no such part: $part" >&2; exit 2 ;;
 	esac
 done
