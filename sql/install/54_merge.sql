@@ -272,9 +272,9 @@ CREATE FUNCTION prom._limit_ratio(labels prom.labels, vals prom.vals, ratio prom
 	AS 'MODULE_PATHNAME', 'prom_limit_ratio' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._limit_ratio(prom.labels, prom.vals, prom.vals) IS 'PromQL limit_ratio: the values at the steps whose ratio lets a series of this hash through; NULL if there is none';
 
-CREATE FUNCTION prom._ratio_limit(ratio prom.vals) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_ratio_limit' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION prom._ratio_limit(prom.vals) IS 'the ratio, if it can be one: an error if it is no number; NULL if it is 0 at all steps';
+CREATE FUNCTION prom._ratio_limit(ratio prom.vals, place text) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_ratio_limit' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._ratio_limit(prom.vals, text) IS 'the ratio, if it can be one: an error if it is no number; NULL if it is 0 at all steps';
 
 CREATE FUNCTION prom._agg_count_values_add(prom._agg_rows, prom.vals) RETURNS prom._agg_rows
 	AS 'MODULE_PATHNAME', 'prom_agg_count_values_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;

@@ -142,4 +142,8 @@ extern void promql_error(const char *query, int at, const char *fmt, ...) pg_att
 extern void promql_error_code(const char *query, int at, int code, const char *fmt, ...) pg_attribute_printf(4, 5) pg_attribute_noreturn();
 extern void promql_unsupported(const char *query, int at, const char *fmt, ...) pg_attribute_printf(3, 4) pg_attribute_noreturn();
 
+
+/* Line and byte column of a place, both from 1. */
+extern void promql_place(const char *query, int at, int *line, int *column);
+
 #endif							/* PROMQL_AST_H */

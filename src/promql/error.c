@@ -41,12 +41,27 @@ promql_unsupported(const char *query, int at, const char *fmt,...)
 	report(query, at, ERRCODE_FEATURE_NOT_SUPPORTED, "not supported yet", fmt, args);
 }
 
+void
+promql_place(const char *query, int at, int *line, int *column)
+{
+	*line = *column = 1;
+	for (int i = 0; i < at; i++)
+	{
+		(*column)++;
+		if (query[i] == '\n')
+		{
+			(*line)++;
+			*column = 1;
+		}
+	}
+}
+
 static void
 report(const char *query, int at, int code, const char *kind, const char *fmt, va_list args)
 {
 	char		message[8192];
-	int			line = 1;
-	int			column = 1;
+	int			line;
+	int			column;
 
 	vsnprintf(message, sizeof(message), fmt, args);
 	va_end(args);
@@ -54,14 +69,6 @@ report(const char *query, int at, int code, const char *kind, const char *fmt, v
 
 	if (at < 0)
 		ereport(ERROR, (errcode(code), errmsg("unknown position: %s: %s", kind, message)));
-	for (int i = 0; i < at; i++)
-	{
-		column++;
-		if (query[i] == '\n')
-		{
-			line++;
-			column = 1;
-		}
-	}
+	promql_place(query, at, &line, &column);
 	ereport(ERROR, (errcode(code), errmsg("%d:%d: %s: %s", line, column, kind, message)));
 }

@@ -18,8 +18,10 @@
 #include "chunk/chunk.h"
 #include "common/compat.h"
 #include "promql/sqlgen.h"
+#include "vals/annotate.h"
 
 #define FETCH_ROWS 500
+#define SHOWN_ANNOTATIONS 10	/* of each kind, as Prometheus shows; HTTP's gateway counts itself */
 
 int			promql_lookback_ms = 300000;
 bool		promql_experimental = false;
@@ -63,10 +65,10 @@ promql_plan(const PromqlQuery *q)
 			break;
 		case PROMQL_VECTOR:
 			if (q->instant)
-				p->sql = promql_vector_sql(&cx, tree).sql;
+				p->sql = promql_final_names(promql_vector_sql(&cx, tree)).sql;
 			else
 				p->sql = psprintf("SELECT v.labels, v.vals\nFROM (\n%s) AS v\nORDER BY v.labels",
-								  promql_vector_sql(&cx, tree).sql);
+								  promql_final_names(promql_vector_sql(&cx, tree)).sql);
 			break;
 	}
 	return p;
@@ -124,6 +126,7 @@ promql_run(const PromqlPlan *p, PromqlSeriesFn fn, void *arg)
 	MemoryContext caller = CurrentMemoryContext;
 	Portal		portal;
 
+	prom_annotations_begin();
 	SPI_connect();
 	portal = open_cursor(p->sql);
 	do
@@ -143,6 +146,7 @@ promql_run(const PromqlPlan *p, PromqlSeriesFn fn, void *arg)
 	MemoryContextSwitchTo(caller);
 	MemoryContextDelete(row_cxt);
 	end_execution(nest_level);
+	prom_annotations_end(0);
 }
 
 static Portal
@@ -217,6 +221,7 @@ promql_store_rows(const PromqlPlan *p, Tuplestorestate *store)
 	char	   *sql = promql_rows_sql(p);
 	Portal		portal;
 
+	prom_annotations_begin();
 	SPI_connect();
 	portal = open_cursor(sql);
 	do
@@ -229,6 +234,7 @@ promql_store_rows(const PromqlPlan *p, Tuplestorestate *store)
 	SPI_cursor_close(portal);
 	SPI_finish();
 	end_execution(nest_level);
+	prom_annotations_end(SHOWN_ANNOTATIONS);
 }
 
 void
@@ -238,6 +244,14 @@ promql_init(void)
 							 "Offers the functions that Prometheus calls experimental.",
 							 "Prometheus' flag --enable-feature=promql-experimental-functions. They may change with it.",
 							 &promql_experimental, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("promgres.promql_delayed_name_removal",
+							 "Drops the names of metrics at the end of a query, not where they lose their meaning.",
+							 "Prometheus' flag --enable-feature=promql-delayed-name-removal.",
+							 &promql_delayed_names, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("promgres.promql_type_and_unit_labels",
+							 "Goes by the label __type__, not by the name, to tell whether a metric is a counter.",
+							 "Prometheus' flag --enable-feature=type-and-unit-labels.",
+							 &promql_typed, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.lookback_delta",
 							"How far an instant selector looks back for the newest sample.",
 							"Prometheus' flag --query.lookback-delta.",

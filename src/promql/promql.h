@@ -17,6 +17,8 @@
 
 extern int	promql_lookback_ms;	/* promgres.lookback_delta */
 extern bool promql_experimental;	/* promgres.promql_experimental */
+extern bool promql_delayed_names;	/* promgres.promql_delayed_name_removal */
+extern bool promql_typed;			/* promgres.promql_type_and_unit_labels */
 extern int	promql_subquery_step_ms;	/* promgres.subquery_step */
 
 typedef enum PromqlType

@@ -16,9 +16,6 @@
 #include "promql/ast.h"
 #include "vals/vals.h"
 
-/* The labels that go where a value's meaning changes: SQL text, an array */
-#define PROMQL_NAME_LABELS "'{__name__,__type__,__unit__}'::pg_catalog.text[]"
-
 /*
  * What is known of __name__ in the rows of a vector, i.e. what dropping it may do.  (That series of one
  * name differ in nothing but type or unit is not looked for.)
@@ -52,12 +49,6 @@ extern char *promql_number_sql(double number);
 /* ARRAY['a', 'b']::text[] of a list of char *, with "extra" (or NULL) added */
 extern char *promql_text_array(List *names, const char *extra);
 
-/*
- * x, whose label sets have lost their names, with a check where they may collide.  per_step: sets that
- * never share a step are joined, as operators do; else any two are an error, as functions over ranges do.
- */
-extern PromqlVector promql_check_names(PromqlVector x, bool per_step);
-
 /* Apply an expression over x.vals to each series; rows that come out empty vanish. */
 extern PromqlVector promql_map_sql(PromqlVector x, const char *vals, bool keep_name);
 
@@ -65,6 +56,53 @@ extern bool promql_op_is_comparison(PromqlOp op);
 
 /* A comparison that filters leaves __name__ alone, other operators drop it. */
 extern bool promql_keeps_name(const PromqlNode *node);
+
+/* ---- translate_name.c ---- */
+
+/* Label sets (SQL) whose names go: where a value's meaning changes; at once even if removal is delayed. */
+extern char *promql_drop_name_sql(const char *labels);
+extern char *promql_drop_name_now_sql(const char *labels);
+
+/* Label sets whose names stay, even those that were to go: all, or those of which a label (SQL) matches. */
+extern char *promql_keep_name_sql(const char *labels);
+extern char *promql_set_name_sql(const char *labels, const char *src, const char *pattern);
+
+/* What "without" and "ignoring" leave aside: these labels and the name. */
+extern List *promql_without_name(List *labels);
+extern bool promql_is_name_label(const char *label);
+
+/* One row per group of x; x.names is about the groups. */
+extern PromqlVector promql_group_names(PromqlVector x, const char *value, const char *group);
+
+/*
+ * x, whose label sets have lost their names, with a check where they may collide.  per_step: sets that
+ * never share a step are joined, as operators do; else any two are an error, as functions over ranges do.
+ */
+extern PromqlVector promql_check_names(PromqlVector x, bool per_step);
+
+/* The same whatever became of the names. */
+extern PromqlVector promql_check_labels(PromqlVector x, bool per_step);
+
+/* The result of a query: names that were to go have gone. */
+extern PromqlVector promql_final_names(PromqlVector x);
+
+/* ---- translate_note.c ---- */
+
+/* "line:column" of a node, an SQL literal */
+extern char *promql_place_sql(PromqlContext *cx, const PromqlNode *node);
+
+/* Values that a function of a range, or an operator or aggregation computed: their notes are told. */
+extern char *promql_noted_sql(PromqlContext *cx, const char *vals, const char *labels, const PromqlNode *range);
+extern char *promql_noted_operator_sql(PromqlContext *cx, const char *vals, const char *operator_name,
+									   const PromqlNode *node);
+
+/* x; "told", an SQL expression that is false, is computed even if x has no rows. */
+extern PromqlVector promql_told_sql(PromqlVector x, const char *told);
+extern PromqlVector promql_told_quantile_sql(PromqlContext *cx, PromqlVector x, PromqlNode *param,
+											 const char *phi, bool extremes);
+
+/* Is it a number from 0 to 1? */
+extern bool promql_is_quantile(PromqlNode *param);
 
 /* ---- translate_call.c ---- */
 extern PromqlVector promql_call_sql(PromqlContext *cx, PromqlNode *node);

@@ -108,20 +108,7 @@ promql_map_sql(PromqlVector x, const char *vals, bool keep_name)
 					 "FROM (\n%s) AS x\n"
 					 "OFFSET 0) AS y\n"
 					 "WHERE y.vals IS NOT NULL",
-					 keep_name ? "x.labels" : "prom._labels_drop(x.labels, " PROMQL_NAME_LABELS ")", vals, x.sql);
-	return x;
-}
-
-PromqlVector
-promql_check_names(PromqlVector x, bool per_step)
-{
-	if (x.names == PROMQL_NAMES_SAME)
-		return x;
-	x.sql = psprintf("SELECT u.labels, %s AS vals\n"
-					 "FROM (\n%s) AS u\n"
-					 "GROUP BY u.labels",
-					 per_step ? "prom._unique(u.labels, u.vals)" : "prom._only(u.vals)", x.sql);
-	x.names = PROMQL_NAMES_SAME;
+					 keep_name ? "x.labels" : promql_drop_name_sql("x.labels"), vals, x.sql);
 	return x;
 }
 

@@ -51,17 +51,19 @@ static PromqlVector
 one_per_group(PromqlContext *cx, PromqlNode *node)
 {
 	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
-	const char *param = node->param ? psprintf(", %s", promql_scalar_sql(cx, node->param)) : "";
+	const char *phi = node->param ? promql_scalar_sql(cx, node->param) : NULL;
+	ListCell   *lc;
 
-	if (!node->without && promql_is_listed("__name__", node->labels))
-		x.names = PROMQL_NAMES_MANY;
-	x.sql = psprintf("SELECT g.labels, prom._agg_%s(g.vals%s) AS vals\n"
-					 "FROM (\n"
-					 "SELECT %s AS labels, x.vals\n"
-					 "FROM (\n%s) AS x) AS g\n"
-					 "GROUP BY g.labels",
-					 promql_agg_name(node->agg), param, grouping_sql(node), promql_vector_sql(cx, node->left).sql);
-	return x;
+	foreach(lc, node->labels)
+	{
+		if (!node->without && promql_is_name_label(lfirst(lc)))
+			x.names = PROMQL_NAMES_MANY;
+	}
+	x.sql = promql_vector_sql(cx, node->left).sql;
+	x = promql_group_names(x, psprintf("prom._agg_%s(g.vals%s)", promql_agg_name(node->agg),
+									   phi ? psprintf(", %s", phi) : ""),
+						   grouping_sql(node));
+	return phi ? promql_told_quantile_sql(cx, x, node->param, phi, true) : x;
 }
 
 /*
@@ -99,13 +101,15 @@ limit_ratio_sql(PromqlContext *cx, PromqlNode *node)
 	const PromqlNode *param = inner(node->param);
 	char	   *ratio = promql_scalar_sql(cx, node->param);
 
-	if (param->tag == PROMQL_NUMBER && !isnan(param->number))
-		return promql_map_sql(x, psprintf("prom._limit_ratio(x.labels, x.vals, %s)", ratio), true);
+	char	   *labels = promql_keep_name_sql("x.labels");
+
+	if (param->tag == PROMQL_NUMBER && fabs(param->number) <= 1)
+		return promql_map_sql(x, psprintf("prom._limit_ratio(%s, x.vals, %s)", labels, ratio), true);
 	x.sql = psprintf("SELECT y.labels, y.vals, p.ratio\n"
-					 "FROM (\nSELECT prom._ratio_limit(%s) AS ratio\nOFFSET 0) AS p\n"
+					 "FROM (\nSELECT prom._ratio_limit(%s, %s) AS ratio\nOFFSET 0) AS p\n"
 					 "LEFT JOIN (\n%s) AS y ON p.ratio IS NOT NULL",
-					 ratio, x.sql);
-	return promql_map_sql(x, "prom._limit_ratio(x.labels, x.vals, x.ratio)", true);
+					 ratio, promql_place_sql(cx, param), x.sql);
+	return promql_map_sql(x, psprintf("prom._limit_ratio(%s, x.vals, x.ratio)", labels), true);
 }
 
 /* The label of the value belongs to the groups, whatever it was before. */
@@ -155,7 +159,7 @@ static char *
 grouping_sql(const PromqlNode *node)
 {
 	if (node->without)
-		return psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(node->labels, "__name__"));
+		return psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(promql_without_name(node->labels), NULL));
 	return psprintf("prom._labels_keep(x.labels, %s)", promql_text_array(node->labels, NULL));
 }
 
@@ -174,14 +178,17 @@ promql_histogram_quantile_sql(PromqlContext *cx, PromqlNode *node)
 	char	   *phi = promql_scalar_sql(cx, linitial(node->args));
 	PromqlVector x = promql_vector_sql(cx, lsecond(node->args));
 
-	x.sql = psprintf("SELECT prom._labels_drop(h.labels, " PROMQL_NAME_LABELS ") AS labels, h.vals\n"
+	x.sql = psprintf("SELECT %s AS labels, h.vals\n"
 					 "FROM (\n"
-					 "SELECT g.sig AS labels, prom._histogram_quantile(g.labels, g.vals, %s) AS vals\n"
+					 "SELECT g.sig AS labels, prom._histogram_quantile(g.labels, g.vals, %s, %s, %s, " INT64_FORMAT ", " INT64_FORMAT ") AS vals\n"
 					 "FROM (\n"
-					 "SELECT prom._labels_drop(x.labels, '{le}'::pg_catalog.text[]) AS sig, x.labels, x.vals\n"
+					 "SELECT prom._labels_drop(%s, '{le}'::pg_catalog.text[]) AS sig, x.labels, x.vals\n"
 					 "FROM (\n%s) AS x) AS g\n"
 					 "GROUP BY g.sig) AS h\n"
 					 "WHERE h.vals IS NOT NULL",
-					 phi, x.sql);
-	return promql_check_names(x, true);
+					 promql_drop_name_sql("h.labels"), phi, promql_place_sql(cx, promql_without_parens(lsecond(node->args))),
+					 promql_delayed_names ? "true" : "false", cx->steps.start_ms, cx->steps.step_ms,
+					 promql_keep_name_sql("x.labels"), x.sql);
+	x = promql_check_names(x, true);
+	return promql_told_quantile_sql(cx, x, linitial(node->args), phi, false);
 }

@@ -222,10 +222,13 @@ label_replace_sql(PromqlContext *cx, PromqlNode *node)
 {
 	const char *dst = text_argument(node, 1);
 	const char *pattern = text_argument(node, 4);
-	char	   *labels;
+	const char *labels;
 
 	prom_check_label_replace(dst, pattern);
-	labels = psprintf("prom._label_replace(x.labels, %s, %s, %s, %s)", quote_literal_cstr(dst),
+	labels = "x.labels";
+	if (strcmp(dst, "__name__") == 0)
+		labels = promql_set_name_sql(labels, quote_literal_cstr(text_argument(node, 3)), quote_literal_cstr(pattern));
+	labels = psprintf("prom._label_replace(%s, %s, %s, %s, %s)", labels, quote_literal_cstr(dst),
 					  quote_literal_cstr(text_argument(node, 2)), quote_literal_cstr(text_argument(node, 3)),
 					  quote_literal_cstr(pattern));
 	return relabel_sql(promql_vector_sql(cx, linitial(node->args)), labels, dst);
@@ -236,12 +239,13 @@ label_join_sql(PromqlContext *cx, PromqlNode *node)
 {
 	const char *dst = text_argument(node, 1);
 	List	   *sources = NIL;
-	char	   *labels;
+	const char *labels;
 
 	for (int i = 3; i < list_length(node->args); i++)
 		sources = lappend(sources, unconstify(char *, text_argument(node, i)));
 	prom_check_label_join(dst, sources);
-	labels = psprintf("prom._label_join(x.labels, %s, %s, %s)", quote_literal_cstr(dst),
+	labels = strcmp(dst, "__name__") == 0 ? promql_keep_name_sql("x.labels") : "x.labels";
+	labels = psprintf("prom._label_join(%s, %s, %s, %s)", labels, quote_literal_cstr(dst),
 					  quote_literal_cstr(text_argument(node, 2)), promql_text_array(sources, NULL));
 	return relabel_sql(promql_vector_sql(cx, linitial(node->args)), labels, dst);
 }
@@ -255,8 +259,7 @@ relabel_sql(PromqlVector x, const char *labels, const char *dst)
 	x.sql = psprintf("SELECT %s AS labels, x.vals\n"
 					 "FROM (\n%s) AS x",
 					 labels, x.sql);
-	x.names = PROMQL_NAMES_MANY;
-	x = promql_check_names(x, true);
+	x = promql_check_labels(x, true);
 	x.names = names;
 	return x;
 }

@@ -33,12 +33,12 @@ promql_match_sql(PromqlContext *cx, PromqlNode *node)
 	{
 		/* A filter: results keep the labels of the left side, but for those ignored. */
 		x.names = join.many_names;
-		labels = "m.labels";
+		labels = promql_keep_name_sql("m.labels");
 		if (node->labels)
-			labels = psprintf("prom._labels_drop(m.labels, %s)", promql_text_array(node->labels, NULL));
+			labels = psprintf("prom._labels_drop(%s, %s)", labels, promql_text_array(node->labels, NULL));
 	}
 	else
-		labels = promql_keeps_name(node) ? "m.sig" : "prom._labels_drop(m.sig, " PROMQL_NAME_LABELS ")";
+		labels = promql_keeps_name(node) ? "m.sig" : promql_drop_name_now_sql("m.sig");
 
 	if (join.many_is_unique)
 		x.sql = promql_pairs_sql(&join, labels, promql_pair_sql(node, "prom._"));
@@ -140,7 +140,7 @@ char *
 promql_signed_sql(const PromqlNode *node, const char *vector)
 {
 	const char *sig = node->on ? psprintf("prom._labels_keep(x.labels, %s)", promql_text_array(node->labels, NULL))
-		: psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(node->labels, "__name__"));
+		: psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(promql_without_name(node->labels), NULL));
 
 	return psprintf("SELECT %s AS sig, x.labels, x.vals\n"
 					"FROM (\n%s) AS x", sig, vector);

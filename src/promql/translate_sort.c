@@ -2,7 +2,8 @@
  * translate_sort.c
  *	  Tree -> SQL: functions that put an instant query's answer into an order.
  *
- * A range query has its own order, and so have the steps inside of a subquery: there they do nothing.
+ * A range query has its own order, and so have the steps inside of a subquery: there they do nothing but
+ * warn of that.
  * Label sets decide between equal ones, so that the order is always the same.
  */
 #include "postgres.h"
@@ -37,7 +38,10 @@ ordered(PromqlContext *cx, PromqlNode *node, const char *keys)
 {
 	PromqlVector x = promql_vector_sql(cx, linitial(node->args));
 
-	if (!cx->query->instant || cx->steps.n != 1)
+	if (cx->steps.n > 1 || cx->query->start_ms != cx->query->end_ms)
+		return promql_told_sql(x, psprintf("prom._annotate('warning', 'sort is ineffective for range queries since results are always ordered by labels', %s)",
+										   promql_place_sql(cx, node)));
+	if (!cx->query->instant)
 		return x;
 	x.sql = psprintf("SELECT x.labels, x.vals\n"
 					 "FROM (\n%s) AS x\n"

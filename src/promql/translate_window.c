@@ -23,6 +23,8 @@ static PromqlVector leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 wind
 static PromqlVector over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, PromqlNode *scalar,
 							 bool keep_name);
 static PromqlVector subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
+static char *noted_sql(PromqlContext *cx, char *vals, const char *labels, PromqlNode *range, const char *name,
+					   PromqlNode *scalar, const char *scalar_sql);
 static bool subquery_steps(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
 static PromqlNames selector_names(const PromqlNode *node);
 static PromSteps reference_steps(const PromqlContext *cx, const PromqlNode *node);
@@ -77,7 +79,7 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 	node = promql_without_parens(node);
 	if (node->tag == PROMQL_SUBQUERY)
 	{
-		char	   *inner = subquery_sql(cx, node, &steps).sql;
+		char	   *inner = promql_final_names(subquery_sql(cx, node, &steps)).sql;
 
 		return psprintf("SELECT x.labels, prom._steps_chunk(x.vals, " INT64_FORMAT ", " INT64_FORMAT ") AS samples\n"
 						"FROM (\n%s) AS x\n"
@@ -111,19 +113,22 @@ leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *n
 	char	   *scalar_sql = scalar ? promql_scalar_sql(cx, scalar) : NULL;
 	PromScanRange range;
 	StringInfoData out;
+	char	   *leaf;
 
 	range.from_ms = add_ms(steps.start_ms, -window_ms);
 	range.to_ms = last_ms(steps);
 	initStringInfo(&out);
 	appendStringInfo(&out, "SELECT %s AS labels, l.out AS vals\nFROM ",
-					 keep_name ? "s.labels" : "prom._labels_drop(s.labels, " PROMQL_NAME_LABELS ")");
+					 keep_name ? "s.labels" : promql_drop_name_sql("s.labels"));
 	if (scalar && scalar->tag != PROMQL_NUMBER)
 	{
 		appendStringInfo(&out, "(\nSELECT %s AS vals\nOFFSET 0) AS p\nCROSS JOIN ", scalar_sql);
 		scalar_sql = "p.vals";
 	}
-	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range,
-				  psprintf("prom._%s(c.data, c.ord, s.sid, %s)", name, windows_sql(cx, steps, window_ms, scalar_sql)));
+	leaf = psprintf("prom._%s(c.data, c.ord, s.sid, %s)", name, windows_sql(cx, steps, window_ms, scalar_sql));
+	if (!keep_name)
+		leaf = noted_sql(cx, leaf, "s.labels", selector, name, scalar, scalar_sql);
+	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range, leaf);
 	x.sql = out.data;
 	return x;
 }
@@ -148,15 +153,17 @@ over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, PromqlNode *
 {
 	PromSteps	inner;
 	PromqlVector x = subquery_sql(cx, subquery, &inner);
+	char	   *over;
 	char	   *scalar_sql = scalar ? promql_scalar_sql(cx, scalar) : NULL;
 
 	/* as a subquery it is computed once, not once per row */
 	if (scalar && scalar->tag != PROMQL_NUMBER)
 		scalar_sql = psprintf("(\nSELECT %s)", scalar_sql);
-	return promql_map_sql(x, psprintf("prom._over('%s', x.vals, " INT64_FORMAT ", " INT64_FORMAT ", %s)", name,
-									  inner.start_ms, inner.step_ms,
-									  windows_sql(cx, reference_steps(cx, subquery), subquery->range_ms, scalar_sql)),
-						  keep_name);
+	over = psprintf("prom._over('%s', x.vals, " INT64_FORMAT ", " INT64_FORMAT ", %s)", name, inner.start_ms, inner.step_ms,
+					windows_sql(cx, reference_steps(cx, subquery), subquery->range_ms, scalar_sql));
+	if (!keep_name)
+		over = noted_sql(cx, over, "x.labels", subquery, name, scalar, scalar_sql);
+	return promql_map_sql(x, over, keep_name);
 }
 
 /* The expression in all windows of the subquery; *steps: at which times. */
@@ -209,6 +216,16 @@ subquery_steps(PromqlContext *cx, PromqlNode *node, PromSteps *steps)
 }
 
 /* ---- what they share ---- */
+
+/* What a function of a range has computed, and what it tells beside that. */
+static char *
+noted_sql(PromqlContext *cx, char *vals, const char *labels, PromqlNode *range, const char *name, PromqlNode *scalar,
+		  const char *scalar_sql)
+{
+	if (scalar && strcmp(name, "quantile_over_time") == 0 && !promql_is_quantile(scalar))
+		vals = psprintf("prom._note_quantile(%s, %s, %s)", vals, scalar_sql, promql_place_sql(cx, scalar));
+	return promql_noted_sql(cx, vals, labels, range);
+}
 
 PromqlNode *
 promql_without_parens(PromqlNode *node)

@@ -32,7 +32,6 @@ static uint32 read_code(LabelText *t, int digits, int base);
 static void skip_blanks(LabelText *t);
 static bool skip_char(LabelText *t, char c);
 static void print_name(StringInfo out, const char *name, int len);
-static void print_string(StringInfo out, const char *s, int len);
 static void syntax_error(LabelText *t, const char *expected) pg_attribute_noreturn();
 
 PromLabel *
@@ -72,7 +71,7 @@ prom_labels_print(StringInfo out, const PromLabels *l)
 		appendStringInfoString(out, between);
 		print_name(out, label.name, label.name_len);
 		appendStringInfoChar(out, '=');
-		print_string(out, label.value, label.value_len);
+		prom_label_quote(out, label.value, label.value_len);
 		between = ", ";
 	}
 	appendStringInfoChar(out, '}');
@@ -255,11 +254,11 @@ print_name(StringInfo out, const char *name, int len)
 	if (plain == len)
 		appendBinaryStringInfo(out, name, len);
 	else
-		print_string(out, name, len);
+		prom_label_quote(out, name, len);
 }
 
-static void
-print_string(StringInfo out, const char *s, int len)
+void
+prom_label_quote(StringInfo out, const char *s, int len)
 {
 	static const char letters[] = "abtnvfr";	/* \a is 7, \r is 13 */
 

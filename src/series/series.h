@@ -50,6 +50,7 @@ extern uint64 prom_labels_hash(const PromLabels *l);
 
 /* {__name__="up", job="x"}: names that need it are quoted, values have Go's escapes. */
 extern void prom_labels_print(StringInfo out, const PromLabels *l);
+extern void prom_label_quote(StringInfo out, const char *s, int len);	/* with Go's escapes */
 
 /* Hash of one (name, value), what prom.series.pairs holds. */
 extern int32 prom_pair_hash(const char *name, int name_len, const char *value, int value_len);

@@ -5,8 +5,8 @@
  * A bucket is a series with the label le, its upper bound; its value counts all observations up to
  * there.  The state keeps the buckets sorted by bound, those with equal bounds added up, so the order
  * of rows does not matter.  Each step is computed over the buckets that are present at it.  A series
- * whose le is missing or not a number is passed over.  The buckets of one state count as samples of the
- * query, for their number has no other limit.
+ * whose le is missing or not a number is passed over with a warning; that counts had to be made monotonic
+ * is an info.  The buckets of one state count as samples of the query, for their number has no other limit.
  */
 #include "postgres.h"
 
@@ -16,7 +16,7 @@
 #include "miscadmin.h"
 
 #include "common/compat.h"
-#include "vals/vals.h"
+#include "vals/annotate.h"
 #include "series/series.h"
 #include "store/store.h"
 
@@ -32,6 +32,12 @@ typedef struct HistogramState
 	Bucket	   *buckets;
 	int			n;
 	int			size;
+	/* for annotations */
+	text	   *place;
+	char	   *subject;		/* ' for metric name "x"', or empty */
+	int64		start_ms;
+	int64		step_ms;
+	PromFixed	fixed;
 } HistogramState;
 
 /* One step's buckets. */
@@ -106,41 +112,75 @@ add_bucket(HistogramState *s, double bound, const PromVals *counts)
 	s->n++;
 }
 
+/* What a text about a histogram says of its name, which is gone already unless dropping it is delayed. */
+static char *
+name_subject(const PromLabels *labels, bool has_name)
+{
+	const char *name;
+	int			len;
+
+	if (!has_name || !prom_labels_get(labels, "__name__", 8, &name, &len))
+		return pstrdup("");
+	return psprintf(" for metric name \"%.*s\"", len, name);
+}
+
 static HistogramState *
-new_histogram(const PromVals *phi)
+new_histogram(FunctionCallInfo fcinfo)
 {
 	HistogramState *s = palloc0(sizeof(HistogramState));
 
-	s->phi = prom_vals_copy(phi);
+	s->phi = prom_vals_copy(PG_GETARG_PROM_VALS_P(3));
 	s->size = 16;
 	s->buckets = palloc(sizeof(Bucket) * s->size);
+	s->place = PG_GETARG_TEXT_P_COPY(4);
+	s->subject = name_subject(PG_GETARG_PROM_LABELS_P(1), PG_GETARG_BOOL(5));
+	s->start_ms = PG_GETARG_INT64(6);
+	s->step_ms = PG_GETARG_INT64(7);
 	return s;
 }
 
-/* prom._histogram_quantile(labels, v, phi) */
+static void
+warn_of_bound(const PromLabels *labels, const char *le, int le_len, const text *place, bool has_name)
+{
+	StringInfoData value;
+
+	initStringInfo(&value);
+	prom_label_quote(&value, le, le_len);
+	prom_annotate(PROM_WARNING, place, "bucket label \"le\" is missing or has a malformed value of %s%s", value.data,
+				  name_subject(labels, has_name));
+}
+
+/* prom._histogram_quantile(labels, v, phi, place, has_name, start_ms, step_ms) */
 Datum
 prom_histogram_quantile_add(PG_FUNCTION_ARGS)
 {
 	HistogramState *s = PG_ARGISNULL(0) ? NULL : (HistogramState *) PG_GETARG_POINTER(0);
 	MemoryContext cxt;
-	const char *le;
-	int			le_len;
-	double		bound;
+	bool		complete = true;
 
 	if (!AggCheckCallContext(fcinfo, &cxt))
 		elog(ERROR, "aggregate's function called outside of an aggregate");
-	if (!PG_ARGISNULL(1) && !PG_ARGISNULL(2) && !PG_ARGISNULL(3) &&
-		prom_labels_get(PG_GETARG_PROM_LABELS_P(1), "le", 2, &le, &le_len) &&
-		parse_bound(le, le_len, &bound))
+	for (int i = 1; i < PG_NARGS(); i++)
+		complete &= !PG_ARGISNULL(i);
+	if (complete)
 	{
+		PromLabels *labels = PG_GETARG_PROM_LABELS_P(1);
 		PromVals   *counts = PG_GETARG_PROM_VALS_P(2);
-		PromVals   *phi = PG_GETARG_PROM_VALS_P(3);
-		MemoryContext old = MemoryContextSwitchTo(cxt);
+		const char *le = "";
+		int			le_len = 0;
+		double		bound;
 
-		if (s == NULL)
-			s = new_histogram(phi);
-		add_bucket(s, bound, counts);
-		MemoryContextSwitchTo(old);
+		if (prom_labels_get(labels, "le", 2, &le, &le_len) && parse_bound(le, le_len, &bound))
+		{
+			MemoryContext old = MemoryContextSwitchTo(cxt);
+
+			if (s == NULL)
+				s = new_histogram(fcinfo);
+			add_bucket(s, bound, counts);
+			MemoryContextSwitchTo(old);
+		}
+		else
+			warn_of_bound(labels, le, le_len, PG_GETARG_TEXT_PP(4), PG_GETARG_BOOL(5));
 	}
 	if (s == NULL)
 		PG_RETURN_NULL();
@@ -162,16 +202,32 @@ almost_equal(double a, double b)
 	return difference / fmin(sum, DBL_MAX) < SMALL_DELTA;
 }
 
-/* Counts never fall from one bound to the next: what does is lifted to the count before it. */
+/* Notes that the count of a bucket had to be lifted to the one before it. */
 static void
-make_monotonic(Point *p, int n)
+note_fixed(PromFixed *fixed, const Point *p, double before)
+{
+	if (fixed->count++ == 0)
+		fixed->low = fixed->high = p->bound;
+	fixed->low = Min(fixed->low, p->bound);
+	fixed->high = Max(fixed->high, p->bound);
+	fixed->max_diff = Max(fixed->max_diff, before - p->count);
+}
+
+/* Counts never fall from one bound to the next: what does is lifted to the count before it, and noted. */
+static void
+make_monotonic(Point *p, int n, PromFixed *fixed)
 {
 	double		before = p[0].count;
 
 	for (int i = 1; i < n; i++)
 	{
-		if (almost_equal(before, p[i].count) || p[i].count < before)
+		if (almost_equal(before, p[i].count))
 			p[i].count = before;
+		else if (p[i].count < before)
+		{
+			note_fixed(fixed, &p[i], before);
+			p[i].count = before;
+		}
 		else
 			before = p[i].count;
 	}
@@ -197,7 +253,7 @@ find_bucket(const Point *p, int n, double rank)
 }
 
 static double
-quantile(double phi, Point *p, int n)
+quantile(double phi, Point *p, int n, PromFixed *fixed)
 {
 	double		lower = 0;
 	double		count;
@@ -212,7 +268,7 @@ quantile(double phi, Point *p, int n)
 		return HUGE_VAL;
 	if (n < 2 || p[n - 1].bound != HUGE_VAL)
 		return (double) NAN;
-	make_monotonic(p, n);
+	make_monotonic(p, n, fixed);
 	if (p[n - 1].count == 0)
 		return (double) NAN;
 	rank = phi * p[n - 1].count;
@@ -229,6 +285,22 @@ quantile(double phi, Point *p, int n)
 		rank -= p[b - 1].count;
 	}
 	return lower + (p[b].bound - lower) * (rank / count);
+}
+
+/* One step's quantile; a step whose counts were fixed counts once. */
+static double
+step_quantile(HistogramState *s, int step, Point *points, int n)
+{
+	PromFixed	fixed = {0};
+	double		result = quantile(prom_vals_get(s->phi, step), points, n, &fixed);
+
+	if (fixed.count > 0)
+	{
+		fixed.count = 1;
+		fixed.first_ms = fixed.last_ms = s->start_ms + s->step_ms * step;
+		prom_annotate_merge(&s->fixed, &fixed);
+	}
+	return result;
 }
 
 Datum
@@ -254,8 +326,11 @@ prom_histogram_quantile_final(PG_FUNCTION_ARGS)
 			points[n++].count = s->buckets[k].counts->v[i];
 		}
 		if (n > 0 && prom_vals_has(s->phi, i))
-			prom_vals_set(out, i, quantile(prom_vals_get(s->phi, i), points, n));
+			prom_vals_set(out, i, step_quantile(s, i, points, n));
 	}
+	if (s->fixed.count > 0)
+		prom_annotate_fixed(s->place, &s->fixed, "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)%s",
+							s->subject);
 	if (out->npresent == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(out);

@@ -84,6 +84,7 @@ prom_vals_copy(const PromVals *x)
 	PromVals   *copy = palloc(VARSIZE(x));
 
 	memcpy(copy, x, VARSIZE(x));
+	copy->notes = 0;
 	return copy;
 }
 

@@ -17,7 +17,7 @@ typedef struct PromVals
 	int32		vl_len_;		/* varlena header */
 	uint8		format;			/* PROM_VALS_FORMAT */
 	uint8		flags;
-	uint16		unused;			/* 0 */
+	uint16		notes;			/* PROM_NOTE_...: what happened in computing them; see annotate.h */
 	int32		nsteps;
 	int32		npresent;		/* steps that are present */
 	/* nsteps doubles (absent ones are 0), then the bitmap, (nsteps + 63) / 64 words */
@@ -43,7 +43,7 @@ extern void prom_vals_check_equal(int nsteps, int other);
 
 extern PromVals *prom_vals_new(int nsteps); /* all absent; palloc'd; checks the number */
 extern PromVals *prom_vals_const(double v);
-extern PromVals *prom_vals_copy(const PromVals *x);
+extern PromVals *prom_vals_copy(const PromVals *x); /* without notes */
 extern void prom_vals_check_steps(int nsteps);	/* raises unless 1 .. PROM_VALS_MAX_STEPS */
 
 /* ---- binary.c ---- */
@@ -101,6 +101,14 @@ prom_vals_set(PromVals *x, int i, double v)
 	}
 	x->v[i] = v;
 }
+
+/* What a function that computed x returns: NULL if there is neither a value nor a note. */
+#define PROM_VALS_RETURN(x) \
+	do { \
+		if ((x)->npresent == 0 && (x)->notes == 0) \
+			PG_RETURN_NULL(); \
+		PG_RETURN_POINTER(x); \
+	} while (0)
 
 /*
  * The steps of a query: start, start + step, ... <= end, in ms.  An instant query has one step

@@ -28,6 +28,7 @@ typedef struct PromRange
 	int			noted_end;
 	int			seen;			/* samples [0, seen) were considered for it */
 	double	   *scratch;		/* n values; NULL until a function makes it */
+	uint16		notes;			/* of the result; see annotate.h */
 } PromRange;
 
 /* Of a function with a parameter: its values, and the times of the steps themselves. */
@@ -52,7 +53,7 @@ extern PromRangeScalar prom_range_scalar(FunctionCallInfo fcinfo, int arg, int n
 /* ---- window_fn.c ---- */
 
 /*
- * The function over all steps; NULL if no step has a value.  O(n + steps) plus the function's own.
+ * The function over all steps; NULL if no step has a value and there are no notes.  O(n + steps) plus the function's own.
  * prom_range_bounds must have accepted steps and range.  scalar: NULL if the function takes none.
  */
 extern PromVals *prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps,

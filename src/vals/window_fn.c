@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 
 #include "chunk/chunk.h"
+#include "vals/annotate.h"
 #include "vals/sum.h"
 #include "vals/window.h"
 
@@ -68,7 +69,8 @@ prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *step
 	pfree(w.noted);
 	if (w.scratch)
 		pfree(w.scratch);
-	if (out->npresent == 0)
+	out->notes = w.notes;
+	if (out->npresent == 0 && out->notes == 0)
 	{
 		pfree(out);
 		return NULL;
@@ -174,13 +176,19 @@ extrapolate(PromRange *w, bool counter, bool per_second, double *result)
 bool
 prom_range_rate(PromRange *w, double *result)
 {
-	return extrapolate(w, true, true, result);
+	if (!extrapolate(w, true, true, result))
+		return false;
+	w->notes |= PROM_NOTE_COUNTER;
+	return true;
 }
 
 bool
 prom_range_increase(PromRange *w, double *result)
 {
-	return extrapolate(w, true, false, result);
+	if (!extrapolate(w, true, false, result))
+		return false;
+	w->notes |= PROM_NOTE_COUNTER;
+	return true;
 }
 
 bool
