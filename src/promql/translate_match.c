@@ -130,7 +130,7 @@ promql_join_sql(PromqlContext *cx, PromqlNode *node)
 							 many_rows, right_is_many ? "left" : "right");
 	}
 	join.from = psprintf("FROM (\n%s) AS m\n"
-						 "JOIN (\n%s) AS o ON o.sig OPERATOR(prom.=) m.sig",
+						 "FULL JOIN (\n%s) AS o ON o.sig OPERATOR(prom.=) m.sig",
 						 many_rows, one_rows);
 	return join;
 }

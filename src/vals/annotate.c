@@ -186,12 +186,25 @@ prom_annotations_begin(void)
 	current = list;
 }
 
+/* In the order of the query's text, whatever the order of evaluation was. */
+static int
+compare_annotations(const void *a, const void *b)
+{
+	const Annotation *x = a;
+	const Annotation *y = b;
+
+	if (x->line != y->line)
+		return x->line - y->line;
+	return x->column != y->column ? x->column - y->column : strcmp(x->text, y->text);
+}
+
 void
 prom_annotations_end(int limit)
 {
 	AnnotationList *list = current;
 
 	Assert(list != NULL);
+	qsort(list->items, list->n, sizeof(Annotation), compare_annotations);
 	for (PromSeverity severity = PROM_WARNING; severity <= PROM_INFO; severity++)
 	{
 		int			n = 0;
