@@ -18,25 +18,22 @@
 bool		promql_delayed_names = false;
 bool		promql_typed = false;
 
-/* The labels that go with a metric's name, as an SQL array; "with" (or NULL) is one more. */
-static char *
-name_labels(const char *with)
-{
-	return promql_text_array(list_make3("__name__", "__type__", "__unit__"), with);
-}
+/* The labels that go with a metric's name, as SQL: inside of an array */
+#define NAME_LABELS "__name__,__type__,__unit__"
 
 char *
 promql_drop_name_sql(const char *labels)
 {
 	if (promql_delayed_names)
 		return psprintf("prom._labels_set(%s, '" MARK "', '1')", labels);
-	return psprintf("prom._labels_drop(%s, %s)", labels, name_labels(NULL));
+	return psprintf("prom._labels_drop(%s, '{" NAME_LABELS "}'::pg_catalog.text[])", labels);
 }
 
 char *
 promql_drop_name_now_sql(const char *labels)
 {
-	return psprintf("prom._labels_drop(%s, %s)", labels, name_labels(promql_delayed_names ? MARK : NULL));
+	return psprintf("prom._labels_drop(%s, '{" NAME_LABELS "%s}'::pg_catalog.text[])", labels,
+					promql_delayed_names ? "," MARK : "");
 }
 
 char *
@@ -44,7 +41,7 @@ promql_keep_name_sql(const char *labels)
 {
 	if (!promql_delayed_names)
 		return pstrdup(labels);
-	return psprintf("prom._labels_drop(%s, %s)", labels, promql_text_array(NIL, MARK));
+	return psprintf("prom._labels_drop(%s, '{" MARK "}'::pg_catalog.text[])", labels);
 }
 
 char *
@@ -75,8 +72,8 @@ promql_group_names(PromqlVector x, const char *value, const char *group)
 	const char *labels = "g.labels";
 
 	if (marks)
-		labels = "CASE WHEN pg_catalog.bool_or(g.dropped) THEN prom._labels_set(g.labels, '" MARK "', '1') ELSE g.labels END";
-	x.sql = psprintf("SELECT %s AS labels, %s AS vals\n"
+		labels = "CASE WHEN pg_catalog.bool_or(g.dropped) THEN prom._labels_set(g.labels, '" MARK "', '1') ELSE g.labels END AS labels";
+	x.sql = psprintf("SELECT %s, %s AS vals\n"
 					 "FROM (\n"
 					 "SELECT %s AS labels, x.vals%s\n"
 					 "FROM (\n%s) AS x) AS g\n"

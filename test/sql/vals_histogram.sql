@@ -1,7 +1,7 @@
 -- histogram_quantile over classic histograms.
 
 CREATE FUNCTION pg_temp.q(phi text, les text[], counts text[]) RETURNS prom.vals LANGUAGE sql AS $$
-  SELECT prom._histogram_quantile(CASE WHEN le IS NULL THEN '{}' ELSE prom.labels(jsonb_build_object('le', le)) END, c::prom.vals, phi::prom.vals)
+  SELECT prom._histogram_quantile(CASE WHEN le IS NULL THEN '{}' ELSE prom.labels(jsonb_build_object('le', le)) END, c::prom.vals, phi::prom.vals, '1:1', false, 0, 15000)
     FROM unnest(les, counts) u(le, c) $$;
 
 SELECT phi, pg_temp.q(format('const(%s)', phi), '{0.1,0.5,+Inf}', '{[2],[6],[10]}') FROM unnest('{0,0.1,0.2,0.5,0.6,0.9,1}'::text[]) phi;
