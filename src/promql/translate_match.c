@@ -96,7 +96,9 @@ promql_pair_sql(const PromqlNode *node, const char *prefix)
 /*
  * Both sides joined by signature: columns sig, labels and vals of "m" and "o".  Of "o" there is one row
  * per signature, or with labels to include one for each series; labels are there in that case only.
- * "OFFSET 0" keeps the join from sparing the check rows that have no partner.
+ * "OFFSET 0" keeps the join from sparing the check rows that have no partner.  The join is a FULL one because
+ * an inner join is done as soon as one side turns out empty, and the errors and annotations of the other side
+ * were lost; of rows without a partner nothing comes, as what is computed on them is NULL.
  */
 PromqlJoin
 promql_join_sql(PromqlContext *cx, PromqlNode *node)

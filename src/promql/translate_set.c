@@ -4,7 +4,8 @@
  *
  * Whether a signature is there is a matter of each step.  For "and" and "unless" the right side is
  * folded to the steps at which it has a signature, joined to the left side and masks its values.  For
- * "or" the rows of both sides go through one aggregate per signature, so neither side is read twice.
+ * "or" the rows of both sides go through one aggregate per signature, so neither side is read twice.  Both
+ * sides are always evaluated, as translate_match.c says.
  */
 #include "postgres.h"
 
