@@ -7,29 +7,40 @@
  */
 #include "postgres.h"
 
-#include "access/tupdesc.h"
 #include "executor/spi.h"
+#include "executor/tstoreReceiver.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
+#include "tcop/dest.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/portal.h"
 
 #include "chunk/chunk.h"
 #include "common/compat.h"
 #include "promql/sqlgen.h"
+#include "store/store.h"
 
-#define FETCH_ROWS 500
+/* Gives each row of a result to fn. */
+typedef struct Receiver
+{
+	DestReceiver pub;
+	const PromqlPlan *plan;
+	PromqlSeriesFn fn;
+	void	   *arg;
+	MemoryContext row_cxt;
+} Receiver;
 
 int			promql_lookback_ms = 300000;
 bool		promql_experimental = false;
 int			promql_subquery_step_ms = 60000;
 
 static PromqlContext plan_context(const PromqlQuery *q);
-static Portal open_cursor(const char *sql);
+static void execute(const char *sql, DestReceiver *receiver);
+static void receive_start(DestReceiver *self, int operation, TupleDesc desc);
+static void receive_nothing(DestReceiver *self);
+static bool receive_row(TupleTableSlot *slot, DestReceiver *self);
 static int	begin_execution(void);
 static void end_execution(int nest_level);
-static void run_row(const PromqlPlan *p, HeapTuple row, TupleDesc desc, PromqlSeriesFn fn, void *arg);
+static void run_row(const PromqlPlan *p, Datum labels_datum, Datum result, PromqlSeriesFn fn, void *arg);
 
 PromqlPlan *
 promql_plan(const PromqlQuery *q)
@@ -118,45 +129,60 @@ promql_rows_sql(const PromqlPlan *p)
 void
 promql_run(const PromqlPlan *p, PromqlSeriesFn fn, void *arg)
 {
+	Receiver	receiver = {{receive_row, receive_start, receive_nothing, receive_nothing, DestNone}, p, fn, arg};
+
+	receiver.row_cxt = AllocSetContextCreate(CurrentMemoryContext, "PromQL result row", ALLOCSET_DEFAULT_SIZES);
+	execute(p->sql, &receiver.pub);
+	MemoryContextDelete(receiver.row_cxt);
+}
+
+/*
+ * Rows go to the receiver one by one as the executor makes them: nothing is kept of them here, and parallel
+ * workers may be used, which a cursor would rule out.
+ */
+static void
+execute(const char *sql, DestReceiver *receiver)
+{
+	SPIExecuteOptions options = {.read_only = true, .dest = receiver};
 	int			nest_level = begin_execution();
-	MemoryContext row_cxt = AllocSetContextCreate(CurrentMemoryContext, "PromQL result row",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = CurrentMemoryContext;
-	Portal		portal;
+	int			result;
 
 	SPI_connect();
-	portal = open_cursor(p->sql);
-	do
-	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			MemoryContextSwitchTo(row_cxt);
-			run_row(p, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, fn, arg);
-			MemoryContextReset(row_cxt);
-		}
-		SPI_freetuptable(SPI_tuptable);
-	} while (SPI_processed > 0);
-	SPI_cursor_close(portal);
+	result = SPI_execute_extended(sql, &options);
+	if (result < 0)
+		elog(ERROR, "SPI_execute_extended failed: %s", SPI_result_code_string(result));
 	SPI_finish();
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(row_cxt);
 	end_execution(nest_level);
 }
 
-static Portal
-open_cursor(const char *sql)
+static void
+receive_start(DestReceiver *self, int operation, TupleDesc desc)
 {
-	return SPI_cursor_parse_open(NULL, sql, &(SPIParseOpenOptions) {.read_only = true});
 }
 
 static void
-run_row(const PromqlPlan *p, HeapTuple row, TupleDesc desc, PromqlSeriesFn fn, void *arg)
+receive_nothing(DestReceiver *self)
 {
-	bool		isnull;
-	PromLabels *labels = DatumGetPromLabelsP(SPI_getbinval(row, desc, 1, &isnull));
-	Datum		result = SPI_getbinval(row, desc, 2, &isnull);
+}
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	Receiver   *r = (Receiver *) self;
+	MemoryContext old = MemoryContextSwitchTo(r->row_cxt);
+
+	CHECK_FOR_INTERRUPTS();
+	slot_getallattrs(slot);
+	run_row(r->plan, slot->tts_values[0], slot->tts_values[1], r->fn, r->arg);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(r->row_cxt);
+	return true;
+}
+
+static void
+run_row(const PromqlPlan *p, Datum labels_datum, Datum result, PromqlSeriesFn fn, void *arg)
+{
+	PromLabels *labels = DatumGetPromLabelsP(labels_datum);
 	int64	   *t_ms;
 	double	   *values;
 	int			n = 0;
@@ -191,12 +217,17 @@ run_row(const PromqlPlan *p, HeapTuple row, TupleDesc desc, PromqlSeriesFn fn, v
 
 /*
  * Planner settings while a translated query runs.  Estimates of how many groups labels make are far
- * too high, and would choose sorting wide rows over hashing them; compiling never pays here.
+ * too high, and would choose sorting wide rows over hashing them; compiling never pays here.  Several
+ * nodes of a plan may each take work_mem; what would not fit in the query's memory goes to files.
  */
 static int
 begin_execution(void)
 {
 	int			nest_level = NewGUCNestLevel();
+	int			share_kb = Max(prom_store_query_memory_kb() / 8, 64);
+
+	if (work_mem > share_kb)
+		(void) set_config_option("work_mem", psprintf("%d", share_kb), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("enable_sort", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
@@ -209,26 +240,15 @@ end_execution(int nest_level)
 	AtEOXact_GUC(true, nest_level);
 }
 
-/* Rows of the plan into a set-returning function's result. */
+/* Rows of the plan into a set-returning function's result: the only place where they are kept. */
 void
 promql_store_rows(const PromqlPlan *p, Tuplestorestate *store)
 {
-	int			nest_level = begin_execution();
-	char	   *sql = promql_rows_sql(p);
-	Portal		portal;
+	DestReceiver *receiver = CreateDestReceiver(DestTuplestore);
 
-	SPI_connect();
-	portal = open_cursor(sql);
-	do
-	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS * 10);
-		for (uint64 i = 0; i < SPI_processed; i++)
-			tuplestore_puttuple(store, SPI_tuptable->vals[i]);
-		SPI_freetuptable(SPI_tuptable);
-	} while (SPI_processed > 0);
-	SPI_cursor_close(portal);
-	SPI_finish();
-	end_execution(nest_level);
+	SetTuplestoreDestReceiverParams(receiver, store, CurrentMemoryContext, false, NULL, NULL);
+	execute(promql_rows_sql(p), receiver);
+	receiver->rDestroy(receiver);
 }
 
 void
