@@ -76,7 +76,7 @@ promql_plan(const PromqlQuery *q)
 			if (q->instant)
 				p->sql = promql_vector_sql(&cx, tree).sql;
 			else
-				p->sql = psprintf("SELECT v.labels, v.vals\nFROM (\n%s) AS v\nORDER BY v.labels",
+				p->sql = psprintf("SELECT v.labels, v.vals\nFROM (\n%s) AS v\nORDER BY prom._in_order(v.labels)",
 								  promql_vector_sql(&cx, tree).sql);
 			break;
 	}
