@@ -51,6 +51,9 @@ extern uint64 prom_labels_hash(const PromLabels *l);
 /* {__name__="up", job="x"}: names that need it are quoted, values have Go's escapes. */
 extern void prom_labels_print(StringInfo out, const PromLabels *l);
 
+/* The same with the metric's name ahead of the braces, and without them if nothing else is there. */
+extern void prom_labels_print_legend(StringInfo out, const PromLabels *l);
+
 /* Hash of one (name, value), what prom.series.pairs holds. */
 extern int32 prom_pair_hash(const char *name, int name_len, const char *value, int value_len);
 
