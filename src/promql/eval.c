@@ -11,6 +11,7 @@
 #include "executor/tstoreReceiver.h"
 #include "miscadmin.h"
 #include "tcop/dest.h"
+#include "tcop/pquery.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
 
@@ -137,20 +138,20 @@ promql_run(const PromqlPlan *p, PromqlSeriesFn fn, void *arg)
 }
 
 /*
- * Rows go to the receiver one by one as the executor makes them: nothing is kept of them here, and parallel
- * workers may be used, which a cursor would rule out.
+ * Rows go to the receiver one by one as the executor makes them: nothing is kept of them here.  A portal
+ * is run rather than a statement of SPI, which would show the whole SQL as the context of each error.
+ * (That workers are not used then is no loss: a leaf is a lateral subquery, which no worker runs.)
  */
 static void
 execute(const char *sql, DestReceiver *receiver)
 {
-	SPIExecuteOptions options = {.read_only = true, .dest = receiver};
 	int			nest_level = begin_execution();
-	int			result;
+	Portal		portal;
 
 	SPI_connect();
-	result = SPI_execute_extended(sql, &options);
-	if (result < 0)
-		elog(ERROR, "SPI_execute_extended failed: %s", SPI_result_code_string(result));
+	portal = SPI_cursor_parse_open(NULL, sql, &(SPIParseOpenOptions) {.read_only = true});
+	(void) PortalRunFetch(portal, FETCH_FORWARD, FETCH_ALL, receiver);
+	SPI_cursor_close(portal);
 	SPI_finish();
 	end_execution(nest_level);
 }
