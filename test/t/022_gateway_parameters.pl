@@ -134,7 +134,7 @@ is_json('series?match[]=m{i="2"}', '{"status":"success","data":[{"__name__":"m",
 
 # The text of an expression: its tree, and its canonical form
 is(http_json($node, '/api/v1/format_query', [ query => 'sum by(i)(m)/2' ])->{data}, 'sum by (i) (m) / 2', 'format_query');
-is_json('format_query?query=-"a"', '{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:2: parse error: unary expression only allowed on expressions of type scalar or instant vector, got \"string\""}');
+is_json('format_query?query=-"a"', '{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:1: parse error: unary expression only allowed on expressions of type scalar or instant vector, got \"string\""}');
 $answer = http_json($node, '/api/v1/parse_query', [ query => 'm{i=~"\\"x"} > bool 1' ]);
 is(JSON::PP->new->canonical->encode($answer),
 	'{"data":{"bool":true,"lhs":{"anchored":false,"matchers":[{"name":"__name__","type":"=","value":"m"},{"name":"i","type":"=~","value":"\\"x"}],'
