@@ -167,13 +167,29 @@ CREATE FUNCTION prom._labels_drop(labels prom.labels, names text[]) RETURNS prom
 	AS 'MODULE_PATHNAME', 'prom_labels_drop' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION prom._labels_drop(prom.labels, text[]) IS 'all labels but those of these names';
 
+CREATE FUNCTION prom._in_order(labels prom.labels) RETURNS prom.labels
+	AS 'MODULE_PATHNAME', 'prom_in_order' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._in_order(prom.labels) IS 'the label set itself: ordering by it is no reason for the planner to group by sorting';
+
+CREATE FUNCTION prom._label_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_label_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._label_support(internal) IS 'tells the planner how many series a test of a label lets through';
+
 CREATE FUNCTION prom._label_eq(labels prom.labels, name text, value text) RETURNS bool
-	AS 'MODULE_PATHNAME', 'prom_label_eq' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+	AS 'MODULE_PATHNAME', 'prom_label_eq' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2 SUPPORT prom._label_support;
 COMMENT ON FUNCTION prom._label_eq(prom.labels, text, text) IS 'does the label have this value; an absent label has the empty one';
 
 CREATE FUNCTION prom._label_re(labels prom.labels, name text, pattern text) RETURNS bool
-	AS 'MODULE_PATHNAME', 'prom_label_re' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+	AS 'MODULE_PATHNAME', 'prom_label_re' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5 SUPPORT prom._label_support;
 COMMENT ON FUNCTION prom._label_re(prom.labels, text, text) IS 'does the regular expression (RE2) match the whole value of the label; an absent label has the empty one';
+
+CREATE FUNCTION prom._label_ne(labels prom.labels, name text, value text) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_label_ne' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2 SUPPORT prom._label_support;
+COMMENT ON FUNCTION prom._label_ne(prom.labels, text, text) IS 'the opposite of prom._label_eq';
+
+CREATE FUNCTION prom._label_nre(labels prom.labels, name text, pattern text) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_label_nre' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5 SUPPORT prom._label_support;
+COMMENT ON FUNCTION prom._label_nre(prom.labels, text, text) IS 'the opposite of prom._label_re';
 
 CREATE FUNCTION prom._label_pair(name text, value text) RETURNS int4
 	AS 'MODULE_PATHNAME', 'prom_label_pair' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;

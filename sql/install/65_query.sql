@@ -1,15 +1,27 @@
 -- 65_query: PromQL in SQL.
 
+-- How many rows there will be, told to the planner.
+
+CREATE FUNCTION prom._query_support(internal) RETURNS internal
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_query_support';
+COMMENT ON FUNCTION prom._query_support(internal) IS 'Planner support of prom.query.';
+CREATE FUNCTION prom._query_range_support(internal) RETURNS internal
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_query_range_support';
+COMMENT ON FUNCTION prom._query_range_support(internal) IS 'Planner support of prom.query_range and prom.graph.';
+CREATE FUNCTION prom._samples_of_support(internal) RETURNS internal
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_samples_of_support';
+COMMENT ON FUNCTION prom._samples_of_support(internal) IS 'Planner support of prom.samples_of.';
+
 CREATE FUNCTION prom.query(expr text, "time" timestamptz DEFAULT pg_catalog.now())
 RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8)
-LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 100 COST 10000
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 100 COST 10000 SUPPORT prom._query_support
 AS 'MODULE_PATHNAME', 'prom_query';
 COMMENT ON FUNCTION prom.query(text, timestamptz) IS
 'Evaluates a PromQL expression at one time: a row per series; for a range selector a row per sample.';
 
 CREATE FUNCTION prom.query_range(expr text, start timestamptz, "end" timestamptz, step interval)
 RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8)
-LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000 SUPPORT prom._query_range_support
 AS 'MODULE_PATHNAME', 'prom_query_range';
 COMMENT ON FUNCTION prom.query_range(text, timestamptz, timestamptz, interval) IS
 'Evaluates a PromQL expression at start, start + step, ... up to end: a row per series and step that has a value. At most 11,000 steps beyond the first.';
@@ -33,7 +45,7 @@ COMMENT ON FUNCTION prom._scan_sql(text, int8, int8) IS 'The SQL of prom.samples
 
 CREATE FUNCTION prom.samples_of(selector text, start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity')
 RETURNS TABLE (labels prom.labels, "time" timestamptz, t_ms int8, value float8)
-LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000
+LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000 SUPPORT prom._samples_of_support
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN

@@ -232,7 +232,9 @@ extern void prom_write_run(PromRequest *r);
 extern PromJob *prom_write_group(void);	/* the next group of bodies, or NULL */
 extern bool prom_write_pending(void);
 
-/* ---- query.c, meta.c ---- */
+/* ---- expression.c, query.c, meta.c ---- */
+extern void prom_format_query_run(PromRequest *r);
+extern void prom_parse_query_run(PromRequest *r);
 
 /* Annotations of a query travel as notices with these. */
 #define PROM_SQLSTATE_WARNING "01PRW"

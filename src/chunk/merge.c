@@ -15,6 +15,7 @@
 #include "chunk/chunk.h"
 
 #define FIRST_SIZE	512
+#define INTERRUPT_SAMPLES 65536	/* merged between two checks for a cancelled query */
 
 /* ---- gathering one series ---- */
 
@@ -181,7 +182,11 @@ merge_runs(const Item *from, Item *to, int a, int b, int c)
 	int			j = b;
 
 	for (int k = a; k < c; k++)
+	{
+		if (k % INTERRUPT_SAMPLES == 0)
+			CHECK_FOR_INTERRUPTS();
 		to[k] = i < b && (j >= c || !item_before(&from[j], &from[i])) ? from[i++] : from[j++];
+	}
 }
 
 /* End of the ascending run that begins at i. */

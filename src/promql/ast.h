@@ -9,6 +9,7 @@
 #define PROMQL_AST_H
 
 #include "postgres.h"
+#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "promql/promql.h"
 
@@ -130,9 +131,18 @@ extern PromqlNode *promql_parse(const char *text);
 
 /* print.c: canonical text; parsing it gives the same tree */
 extern char *promql_print(const PromqlNode *node);
+extern void promql_print_window(StringInfo out, const PromqlNode *node);	/* of a subquery: [5m:] offset 1h */
+extern void promql_print_operator(StringInfo out, const PromqlNode *node);	/* == bool on (a) group_left () */
+extern void promql_print_grouping(StringInfo out, const PromqlNode *node);	/* sum by (a) */
 extern const char *promql_op_name(PromqlOp op);
 extern const char *promql_agg_name(PromqlAgg agg);
 extern const char *promql_type_name(PromqlType type);	/* "instant vector", ... */
+
+/* pretty.c: canonical text for people, broken where it is wide */
+extern char *promql_pretty(const PromqlNode *node);
+
+/* parse_json.c: the tree as Prometheus' /api/v1/parse_query gives it */
+extern char *promql_json(const PromqlNode *node);
 
 /*
  * errors with place: "line:col: parse error: message"; at is a byte offset, -1 if there is no place.

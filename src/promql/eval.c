@@ -7,31 +7,44 @@
  */
 #include "postgres.h"
 
-#include "access/tupdesc.h"
 #include "executor/spi.h"
+#include "executor/tstoreReceiver.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
+#include "tcop/dest.h"
+#include "tcop/pquery.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/portal.h"
 
 #include "chunk/chunk.h"
 #include "common/compat.h"
 #include "promql/sqlgen.h"
+#include "store/store.h"
 #include "vals/annotate.h"
 
-#define FETCH_ROWS 500
 #define SHOWN_ANNOTATIONS 10	/* of each kind, as Prometheus shows; HTTP's gateway counts itself */
+
+/* Gives each row of a result to fn. */
+typedef struct Receiver
+{
+	DestReceiver pub;
+	const PromqlPlan *plan;
+	PromqlSeriesFn fn;
+	void	   *arg;
+	MemoryContext row_cxt;
+} Receiver;
 
 int			promql_lookback_ms = 300000;
 bool		promql_experimental = false;
 int			promql_subquery_step_ms = 60000;
 
 static PromqlContext plan_context(const PromqlQuery *q);
-static Portal open_cursor(const char *sql);
+static void execute(const char *sql, DestReceiver *receiver, int shown_annotations);
+static void receive_start(DestReceiver *self, int operation, TupleDesc desc);
+static void receive_nothing(DestReceiver *self);
+static bool receive_row(TupleTableSlot *slot, DestReceiver *self);
 static int	begin_execution(void);
 static void end_execution(int nest_level);
-static void run_row(const PromqlPlan *p, HeapTuple row, TupleDesc desc, PromqlSeriesFn fn, void *arg);
+static void run_row(const PromqlPlan *p, Datum labels_datum, Datum result, PromqlSeriesFn fn, void *arg);
 
 PromqlPlan *
 promql_plan(const PromqlQuery *q)
@@ -67,7 +80,7 @@ promql_plan(const PromqlQuery *q)
 			if (q->instant)
 				p->sql = promql_final_names(promql_vector_sql(&cx, tree)).sql;
 			else
-				p->sql = psprintf("SELECT v.labels, v.vals\nFROM (\n%s) AS v\nORDER BY v.labels",
+				p->sql = psprintf("SELECT v.labels, v.vals\nFROM (\n%s) AS v\nORDER BY prom._in_order(v.labels)",
 								  promql_final_names(promql_vector_sql(&cx, tree)).sql);
 			break;
 	}
@@ -120,47 +133,62 @@ promql_rows_sql(const PromqlPlan *p)
 void
 promql_run(const PromqlPlan *p, PromqlSeriesFn fn, void *arg)
 {
+	Receiver	receiver = {{receive_row, receive_start, receive_nothing, receive_nothing, DestNone}, p, fn, arg};
+
+	receiver.row_cxt = AllocSetContextCreate(CurrentMemoryContext, "PromQL result row", ALLOCSET_DEFAULT_SIZES);
+	execute(p->sql, &receiver.pub, 0);
+	MemoryContextDelete(receiver.row_cxt);
+}
+
+/*
+ * Rows go to the receiver one by one as the executor makes them: nothing is kept of them here.  A portal
+ * is run rather than a statement of SPI, which would show the whole SQL as the context of each error.
+ * (That workers are not used then is no loss: a leaf is a lateral subquery, which no worker runs.)
+ */
+static void
+execute(const char *sql, DestReceiver *receiver, int shown_annotations)
+{
 	int			nest_level = begin_execution();
-	MemoryContext row_cxt = AllocSetContextCreate(CurrentMemoryContext, "PromQL result row",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = CurrentMemoryContext;
 	Portal		portal;
 
 	prom_annotations_begin();
 	SPI_connect();
-	portal = open_cursor(p->sql);
-	do
-	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			MemoryContextSwitchTo(row_cxt);
-			run_row(p, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, fn, arg);
-			MemoryContextReset(row_cxt);
-		}
-		SPI_freetuptable(SPI_tuptable);
-	} while (SPI_processed > 0);
+	portal = SPI_cursor_parse_open(NULL, sql, &(SPIParseOpenOptions) {.read_only = true});
+	(void) PortalRunFetch(portal, FETCH_FORWARD, FETCH_ALL, receiver);
 	SPI_cursor_close(portal);
 	SPI_finish();
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(row_cxt);
 	end_execution(nest_level);
-	prom_annotations_end(0);
-}
-
-static Portal
-open_cursor(const char *sql)
-{
-	return SPI_cursor_parse_open(NULL, sql, &(SPIParseOpenOptions) {.read_only = true});
+	prom_annotations_end(shown_annotations);
 }
 
 static void
-run_row(const PromqlPlan *p, HeapTuple row, TupleDesc desc, PromqlSeriesFn fn, void *arg)
+receive_start(DestReceiver *self, int operation, TupleDesc desc)
 {
-	bool		isnull;
-	PromLabels *labels = DatumGetPromLabelsP(SPI_getbinval(row, desc, 1, &isnull));
-	Datum		result = SPI_getbinval(row, desc, 2, &isnull);
+}
+
+static void
+receive_nothing(DestReceiver *self)
+{
+}
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	Receiver   *r = (Receiver *) self;
+	MemoryContext old = MemoryContextSwitchTo(r->row_cxt);
+
+	CHECK_FOR_INTERRUPTS();
+	slot_getallattrs(slot);
+	run_row(r->plan, slot->tts_values[0], slot->tts_values[1], r->fn, r->arg);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(r->row_cxt);
+	return true;
+}
+
+static void
+run_row(const PromqlPlan *p, Datum labels_datum, Datum result, PromqlSeriesFn fn, void *arg)
+{
+	PromLabels *labels = DatumGetPromLabelsP(labels_datum);
 	int64	   *t_ms;
 	double	   *values;
 	int			n = 0;
@@ -195,12 +223,17 @@ run_row(const PromqlPlan *p, HeapTuple row, TupleDesc desc, PromqlSeriesFn fn, v
 
 /*
  * Planner settings while a translated query runs.  Estimates of how many groups labels make are far
- * too high, and would choose sorting wide rows over hashing them; compiling never pays here.
+ * too high, and would choose sorting wide rows over hashing them; compiling never pays here.  Several
+ * nodes of a plan may each take work_mem; what would not fit in the query's memory goes to files.
  */
 static int
 begin_execution(void)
 {
 	int			nest_level = NewGUCNestLevel();
+	int			share_kb = Max(prom_store_query_memory_kb() / 8, 64);
+
+	if (work_mem > share_kb)
+		(void) set_config_option("work_mem", psprintf("%d", share_kb), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("enable_sort", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
@@ -213,28 +246,15 @@ end_execution(int nest_level)
 	AtEOXact_GUC(true, nest_level);
 }
 
-/* Rows of the plan into a set-returning function's result. */
+/* Rows of the plan into a set-returning function's result: the only place where they are kept. */
 void
 promql_store_rows(const PromqlPlan *p, Tuplestorestate *store)
 {
-	int			nest_level = begin_execution();
-	char	   *sql = promql_rows_sql(p);
-	Portal		portal;
+	DestReceiver *receiver = CreateDestReceiver(DestTuplestore);
 
-	prom_annotations_begin();
-	SPI_connect();
-	portal = open_cursor(sql);
-	do
-	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS * 10);
-		for (uint64 i = 0; i < SPI_processed; i++)
-			tuplestore_puttuple(store, SPI_tuptable->vals[i]);
-		SPI_freetuptable(SPI_tuptable);
-	} while (SPI_processed > 0);
-	SPI_cursor_close(portal);
-	SPI_finish();
-	end_execution(nest_level);
-	prom_annotations_end(SHOWN_ANNOTATIONS);
+	SetTuplestoreDestReceiverParams(receiver, store, CurrentMemoryContext, false, NULL, NULL);
+	execute(promql_rows_sql(p), receiver, SHOWN_ANNOTATIONS);
+	receiver->rDestroy(receiver);
 }
 
 void

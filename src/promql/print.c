@@ -93,13 +93,7 @@ print(StringInfo out, const PromqlNode *node)
 			break;
 		case PROMQL_SUBQUERY:
 			print(out, node->left);
-			appendStringInfoChar(out, '[');
-			print_duration(out, node->range_ms);
-			appendStringInfoChar(out, ':');
-			if (node->step_ms)
-				print_duration(out, node->step_ms);
-			appendStringInfoChar(out, ']');
-			print_modifiers(out, node);
+			promql_print_window(out, node);
 			break;
 		case PROMQL_UNARY:
 			appendStringInfoString(out, promql_op_name(node->op));
@@ -164,6 +158,19 @@ print_selector(StringInfo out, const PromqlNode *node)
 	}
 }
 
+/* What follows the expression of a subquery. */
+void
+promql_print_window(StringInfo out, const PromqlNode *node)
+{
+	appendStringInfoChar(out, '[');
+	print_duration(out, node->range_ms);
+	appendStringInfoChar(out, ':');
+	if (node->step_ms)
+		print_duration(out, node->step_ms);
+	appendStringInfoChar(out, ']');
+	print_modifiers(out, node);
+}
+
 static void
 print_modifiers(StringInfo out, const PromqlNode *node)
 {
@@ -191,24 +198,33 @@ print_modifiers(StringInfo out, const PromqlNode *node)
 static void
 print_binary(StringInfo out, const PromqlNode *node)
 {
+	print(out, node->left);
+	appendStringInfoChar(out, ' ');
+	promql_print_operator(out, node);
+	appendStringInfoChar(out, ' ');
+	print(out, node->right);
+}
+
+/* A binary operator and how it matches. */
+void
+promql_print_operator(StringInfo out, const PromqlNode *node)
+{
 	bool		grouped = node->card == PROMQL_MANY_TO_ONE || node->card == PROMQL_ONE_TO_MANY;
 
-	print(out, node->left);
-	appendStringInfo(out, " %s ", promql_op_name(node->op));
+	appendStringInfoString(out, promql_op_name(node->op));
 	if (node->returns_bool)
-		appendStringInfoString(out, "bool ");
+		appendStringInfoString(out, " bool");
 	/* ignoring nothing is what happens without it */
 	if (node->has_matching && (node->on || node->labels || grouped))
 	{
-		print_labels(out, node->on ? "on" : "ignoring", node->labels);
 		appendStringInfoChar(out, ' ');
+		print_labels(out, node->on ? "on" : "ignoring", node->labels);
 	}
 	if (grouped)
 	{
-		print_labels(out, node->card == PROMQL_MANY_TO_ONE ? "group_left" : "group_right", node->include);
 		appendStringInfoChar(out, ' ');
+		print_labels(out, node->card == PROMQL_MANY_TO_ONE ? "group_left" : "group_right", node->include);
 	}
-	print(out, node->right);
 }
 
 static void
@@ -226,8 +242,9 @@ print_call(StringInfo out, const PromqlNode *node)
 	appendStringInfoChar(out, ')');
 }
 
-static void
-print_aggregate(StringInfo out, const PromqlNode *node)
+/* An aggregation up to its parenthesis. */
+void
+promql_print_grouping(StringInfo out, const PromqlNode *node)
 {
 	appendStringInfoString(out, promql_agg_name(node->agg));
 	if (node->without || node->labels)
@@ -236,6 +253,12 @@ print_aggregate(StringInfo out, const PromqlNode *node)
 		print_labels(out, node->without ? "without" : "by", node->labels);
 		appendStringInfoChar(out, ' ');
 	}
+}
+
+static void
+print_aggregate(StringInfo out, const PromqlNode *node)
+{
+	promql_print_grouping(out, node);
 	appendStringInfoChar(out, '(');
 	if (node->param)
 	{

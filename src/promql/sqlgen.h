@@ -164,6 +164,20 @@ extern PromqlVector promql_group_sql(PromqlContext *cx, PromqlNode *node);
 /* ---- translate_set.c ---- */
 extern PromqlVector promql_set_sql(PromqlContext *cx, PromqlNode *node);
 
+/* ---- explain.c ---- */
+
+/* The nodes that were translated, as the beginning of a JSON array */
+typedef struct PromqlTrace
+{
+	StringInfoData nodes;
+	int			n;
+	int			depth;			/* of the node that is being translated */
+} PromqlTrace;
+
+/* Note a node and give it a number; when it is translated, make its SQL a subquery that bears its name. */
+extern int	promql_trace_begin(PromqlTrace *trace, const PromqlNode *node);
+extern char *promql_trace_end(PromqlTrace *trace, const PromqlNode *node, int number, const char *sql);
+
 /* ---- layout.c ---- */
 
 /* The same SQL, indented: one tab per open parenthesis. */

@@ -15,13 +15,29 @@
 
 #include "promql/sqlgen.h"
 
+static PromqlVector vector_sql(PromqlContext *cx, PromqlNode *node);
 static PromqlVector scalar_operand_sql(PromqlContext *cx, PromqlNode *node);
 static char *operator_sql(const PromqlNode *node, const char *l, const char *r, bool keep_right);
 
 PromqlVector
 promql_vector_sql(PromqlContext *cx, PromqlNode *node)
 {
+	PromqlTrace *trace = cx->query->trace;
+	PromqlVector x;
+	int			number;
+
 	check_stack_depth();
+	if (trace == NULL || node->tag == PROMQL_PAREN)
+		return vector_sql(cx, node);
+	number = promql_trace_begin(trace, node);
+	x = vector_sql(cx, node);
+	x.sql = promql_trace_end(trace, node, number, x.sql);
+	return x;
+}
+
+static PromqlVector
+vector_sql(PromqlContext *cx, PromqlNode *node)
+{
 	switch (node->tag)
 	{
 		case PROMQL_SELECTOR:

@@ -129,6 +129,39 @@ read_inside(LabelText *t)
 	}
 }
 
+void
+prom_labels_print_legend(StringInfo out, const PromLabels *l)
+{
+	PromLabelWalk w = prom_label_walk(l);
+	PromLabel	label;
+	const char *name;
+	int			len = 0;
+	int			plain = 0;
+	int			start;
+	bool		named = prom_labels_get(l, "__name__", 8, &name, &len);
+
+	while (plain < len && (is_name_char(name[plain], plain == 0) || name[plain] == ':'))
+		plain++;
+	if (!named || plain < len)
+	{
+		prom_labels_print(out, l);
+		return;
+	}
+	appendBinaryStringInfo(out, name, len);
+	start = out->len;
+	while (prom_label_next(&w, &label))
+	{
+		if (label.name_len == 8 && memcmp(label.name, "__name__", 8) == 0)
+			continue;
+		appendStringInfoString(out, out->len == start ? "{" : ", ");
+		print_name(out, label.name, label.name_len);
+		appendStringInfoChar(out, '=');
+		prom_label_quote(out, label.value, label.value_len);
+	}
+	if (out->len > start)
+		appendStringInfoChar(out, '}');
+}
+
 static inline bool
 is_name_char(char c, bool first)
 {

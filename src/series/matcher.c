@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/supportnodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -61,6 +62,9 @@ typedef struct PlannedMatcher
 
 PG_FUNCTION_INFO_V1(prom_label_eq);
 PG_FUNCTION_INFO_V1(prom_label_re);
+PG_FUNCTION_INFO_V1(prom_label_ne);
+PG_FUNCTION_INFO_V1(prom_label_nre);
+PG_FUNCTION_INFO_V1(prom_label_support);
 PG_FUNCTION_INFO_V1(prom_series_where);
 
 static PromMatchType match_type(const char *op);
@@ -158,6 +162,34 @@ prom_label_re(PG_FUNCTION_ARGS)
 
 	(void) prom_labels_get(l, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &value, &len);
 	PG_RETURN_BOOL(prom_regex_match(re, value, len));
+}
+
+Datum
+prom_label_ne(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(!DatumGetBool(prom_label_eq(fcinfo)));
+}
+
+Datum
+prom_label_nre(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(!DatumGetBool(prom_label_re(fcinfo)));
+}
+
+/*
+ * What the planner is told of these tests.  How many series have a label is known from the condition on
+ * pairs, for which there are statistics; the test behind it takes away next to none.  Those without such a
+ * condition mostly let most through.
+ */
+Datum
+prom_label_support(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+
+	if (!IsA(request, SupportRequestSelectivity))
+		PG_RETURN_POINTER(NULL);
+	((SupportRequestSelectivity *) request)->selectivity = 0.9;
+	PG_RETURN_POINTER(request);
 }
 
 /* The condition of prom_matchers_sql on a row "s", for matchers given as three arrays. */
@@ -455,8 +487,8 @@ append_recheck(StringInfo out, const char *alias, const PlannedMatcher *p)
 	bool		negative = p->plan == PLAN_IS_NOT || p->plan == PLAN_NOT_REGEX;
 	const char *operand = is_regex ? p->matcher->value : p->value;
 
-	appendStringInfo(out, "%sprom.%s(%s.labels, %s, %s)",
-					 negative ? "NOT " : "", is_regex ? "_label_re" : "_label_eq", alias,
+	appendStringInfo(out, "prom.%s(%s.labels, %s, %s)",
+					 is_regex ? (negative ? "_label_nre" : "_label_re") : (negative ? "_label_ne" : "_label_eq"), alias,
 					 quote_literal_cstr(p->matcher->name), quote_literal_cstr(operand));
 }
 

@@ -52,6 +52,9 @@ extern uint64 prom_labels_hash(const PromLabels *l);
 extern void prom_labels_print(StringInfo out, const PromLabels *l);
 extern void prom_label_quote(StringInfo out, const char *s, int len);	/* with Go's escapes */
 
+/* The same with the metric's name ahead of the braces, and without them if nothing else is there. */
+extern void prom_labels_print_legend(StringInfo out, const PromLabels *l);
+
 /* Hash of one (name, value), what prom.series.pairs holds. */
 extern int32 prom_pair_hash(const char *name, int name_len, const char *value, int value_len);
 

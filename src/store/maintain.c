@@ -23,7 +23,6 @@
 #define PARTITION_MS	3600000	/* how often the next day's partition is looked after */
 
 int			prom_store_max_ahead_s = 86400;
-int			prom_store_max_samples = 50000000;
 
 static int	merge_age_s = 30;
 
@@ -155,9 +154,6 @@ prom_store_init(void)
 							"Guards against senders with a wrong clock: such samples would sit in partitions of their own for long.",
 							&prom_store_max_ahead_s, 86400, 0, 366 * 86400, PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
-	DefineCustomIntVariable("promgres.query_max_samples",
-							"Samples that one query may read.",
-							"A query that needs more ends with an error. Parallel workers count for themselves.", &prom_store_max_samples, 50000000, 1, PG_INT32_MAX, PGC_USERSET, 0,
-							NULL, NULL, NULL);
+	prom_budget_init();
 	prom_worker_register("promgres maintenance", "prom_maintain_main", BgWorkerStart_RecoveryFinished);
 }

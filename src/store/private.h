@@ -26,8 +26,9 @@ prom_day_start(int64 t_ms)
 /* promgres.store_max_ahead: samples further in the future than this are refused. */
 extern int	prom_store_max_ahead_s;
 
-/* promgres.query_max_samples */
-extern int	prom_store_max_samples;
+/* ---- budget.c ---- */
+
+extern void prom_budget_init(void);
 
 /* ---- fresh.c ---- */
 

@@ -23,6 +23,9 @@
 #include "common/compat.h"
 #include "store/private.h"
 
+/* Samples that are looked at between two checks for a cancelled query */
+#define INTERRUPT_SAMPLES 65536
+
 /* A chunk, and room for one of its columns. */
 typedef struct Column
 {
@@ -109,26 +112,6 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 					 alias, alias, first_ms, range.to_ms);
 }
 
-void
-prom_store_count_samples(int64 n)
-{
-	static int64 loaded = 0;
-	static TimestampTz statement = 0;
-
-	if (statement != GetCurrentStatementStartTimestamp())
-	{
-		statement = GetCurrentStatementStartTimestamp();
-		loaded = 0;
-	}
-	loaded += n;
-	if (loaded > prom_store_max_samples)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("query processing would load too many samples into memory in query execution"),
-				 errdetail("It has more than %d samples.", prom_store_max_samples),
-				 errhint("Narrow the time range or the label matchers, or raise \"promgres.query_max_samples\".")));
-}
-
 PG_FUNCTION_INFO_V1(prom_fresh_step);
 PG_FUNCTION_INFO_V1(prom_fresh_final);
 PG_FUNCTION_INFO_V1(prom_sids);
@@ -166,6 +149,7 @@ prom_fresh_step(PG_FUNCTION_ARGS)
 	prom_chunk_open(&f->column.reader, chunk);
 	r = &f->column.reader;
 	f->shard = r->shard;
+	prom_store_counts()->fresh++;
 	if (f->nsids < r->nseries / 8)
 	{
 		for (int s = 0; s < f->nsids; s++)
@@ -237,6 +221,7 @@ fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64
 	if (f->n + n > f->size)
 	{
 		f->size = Max(f->size * 2, f->n + n);
+		prom_store_need_memory(f->size * sizeof(*f->samples));
 		f->samples = repalloc_huge(f->samples, f->size * sizeof(*f->samples));
 	}
 	for (int i = 0; i < n; i++)
@@ -257,18 +242,27 @@ fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64
 static PromChunk *
 fresh_finish(Fresh *f)
 {
-	size_t	   *start = palloc0(sizeof(size_t) * (f->nsids + 1));
-	struct FreshSample **by_series = MemoryContextAllocHuge(CurrentMemoryContext, f->n * sizeof(*by_series));
-	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_PLAIN, f->shard);
+	size_t	   *start;
+	struct FreshSample **by_series;
+	PromChunkBuilder *b;
 	PromGather	g;
 	size_t		at = 0;
 
+	/* the pointers, and the chunk while it is built and when it is finished */
+	prom_store_need_memory(f->n * (sizeof(*by_series) + 2 * (sizeof(int64) + sizeof(double))));
+	start = palloc0(sizeof(size_t) * (f->nsids + 1));
+	by_series = MemoryContextAllocHuge(CurrentMemoryContext, f->n * sizeof(*by_series));
+	b = prom_chunk_begin(PROM_CHUNK_PLAIN, f->shard);
 	for (size_t i = 0; i < f->n; i++)
 		start[f->samples[i].series + 1]++;
 	for (int s = 0; s < f->nsids; s++)
 		start[s + 1] += start[s];
 	for (size_t i = 0; i < f->n; i++)
+	{
+		if (i % INTERRUPT_SAMPLES == 0)
+			CHECK_FOR_INTERRUPTS();
 		by_series[start[f->samples[i].series]++] = &f->samples[i];
+	}
 
 	/* start[s] is now the end of series s */
 	prom_gather_init(&g, CurrentMemoryContext);

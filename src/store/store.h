@@ -46,11 +46,37 @@ extern void prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanR
  */
 extern void prom_active_sql(StringInfo out, const char *alias, PromScanRange range);
 
+/* ---- budget.c ---- */
+
+/* What the current statement has read, in this process. */
+typedef struct PromScanCounts
+{
+	int64		series;			/* that have a sample in the time asked for, or a row that could hold one */
+	int64		chunks;			/* warm rows opened */
+	int64		chunks_used;	/* those of them that had samples of the series and time */
+	int64		fresh;			/* fresh rows opened */
+	int64		samples;
+} PromScanCounts;
+
+extern PromScanCounts *prom_store_counts(void);
+
 /*
- * Count samples that the current statement reads, or values that it holds for a single group; raises CONFIGURATION_LIMIT_EXCEEDED when they are
- * more than promgres.query_max_samples.
+ * Count samples that the current statement reads, or values that it holds for a single group; raises
+ * CONFIGURATION_LIMIT_EXCEEDED when they are more than promgres.query_max_samples.
  */
 extern void prom_store_count_samples(int64 n);
+
+/* Count a series that a leaf reads; the same, with promgres.query_max_series. */
+extern void prom_store_count_series(void);
+
+/*
+ * To be called before so many bytes of a query's data are allocated; raises CONFIGURATION_LIMIT_EXCEEDED if
+ * the query would then hold more than promgres.query_memory.  Cheap; also if the memory is freed soon.
+ */
+extern void prom_store_need_memory(size_t bytes);
+
+/* promgres.query_memory */
+extern int	prom_store_query_memory_kb(void);
 
 extern void prom_store_init(void);
 

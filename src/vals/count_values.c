@@ -143,6 +143,7 @@ prom_agg_count_values_final(PG_FUNCTION_ARGS)
 		Datum		values[2] = {PointerGetDatum(value_text(entry->value)), PointerGetDatum(entry->counts)};
 		bool		nulls[2] = {false, false};
 
+		CHECK_FOR_INTERRUPTS();
 		elements[n++] = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 	}
 	ReleaseTupleDesc(desc);

@@ -48,6 +48,7 @@ prom_labeled_add(PromLabeledList *list, const PromLabels *labels, const PromVals
 			: repalloc_huge(list->rows, sizeof(PromLabeled) * list->size);
 	}
 	prom_store_count_samples(vals->nsteps);
+	prom_store_need_memory(VARSIZE_ANY(labels));
 	list->rows[list->n].labels = prom_labeled_labels(labels);
 	list->rows[list->n].vals = prom_vals_copy(vals);
 	list->n++;
@@ -56,6 +57,7 @@ prom_labeled_add(PromLabeledList *list, const PromLabels *labels, const PromVals
 static int
 compare_rows(const void *a, const void *b)
 {
+	CHECK_FOR_INTERRUPTS();
 	return prom_labels_cmp(((const PromLabeled *) a)->labels, ((const PromLabeled *) b)->labels);
 }
 

@@ -22,6 +22,7 @@ compare_values(const void *a, const void *b)
 	double		x = *(const double *) a;
 	double		y = *(const double *) b;
 
+	CHECK_FOR_INTERRUPTS();
 	if (isnan(x) || isnan(y))
 		return isnan(y) - isnan(x);
 	return (x > y) - (x < y);

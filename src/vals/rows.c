@@ -15,6 +15,7 @@
 #include "utils/memutils.h"
 
 #include "common/compat.h"
+#include "store/store.h"
 #include "vals/rows.h"
 #include "vals/state.h"
 
@@ -97,6 +98,7 @@ make_room(PromRows *s, size_t more)
 				 errdetail("The %d series seen so far have %d steps each.", s->nrows, s->nsteps),
 				 errhint("Ask for fewer steps, or select fewer series.")));
 	size = Min(needed * 2, MaxAllocSize);
+	prom_store_need_memory(size);
 	moved = palloc(size);
 	memcpy(moved, s, offsetof(PromRows, data) + s->used);
 	SET_VARSIZE(moved, size);

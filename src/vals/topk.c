@@ -45,6 +45,7 @@ compare_at(const TopkStep *at, int a, int b)
 	double		x = at->rows[a].vals->v[at->step];
 	double		y = at->rows[b].vals->v[at->step];
 
+	CHECK_FOR_INTERRUPTS();
 	if (at->kind == PROM_ROWS_LIMITK)
 		return compare_hashes(at->rows[a].labels, at->rows[b].labels);
 	if (isnan(x) != isnan(y))

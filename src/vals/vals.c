@@ -23,6 +23,7 @@
 #include "common/clock.h"
 #include "common/compat.h"
 #include "vals/vals.h"
+#include "store/store.h"
 
 PG_FUNCTION_INFO_V1(prom_vals_in);
 PG_FUNCTION_INFO_V1(prom_vals_out);
@@ -61,6 +62,7 @@ prom_vals_new(int nsteps)
 	PromVals   *x;
 
 	prom_vals_check_steps(nsteps);
+	prom_store_need_memory(PROM_VALS_SIZE(nsteps));
 	x = palloc0(PROM_VALS_SIZE(nsteps));
 	SET_VARSIZE(x, PROM_VALS_SIZE(nsteps));
 	x->format = PROM_VALS_FORMAT;
@@ -81,8 +83,10 @@ prom_vals_const(double v)
 PromVals *
 prom_vals_copy(const PromVals *x)
 {
-	PromVals   *copy = palloc(VARSIZE(x));
+	PromVals   *copy;
 
+	prom_store_need_memory(VARSIZE(x));
+	copy = palloc(VARSIZE(x));
 	memcpy(copy, x, VARSIZE(x));
 	copy->notes = 0;
 	return copy;

@@ -58,6 +58,7 @@ get_state(FunctionCallInfo fcinfo, bool *is_new)
 	*is_new = PG_ARGISNULL(0);
 	if (!*is_new)
 		return (LeafState *) PG_GETARG_POINTER(0);
+	prom_store_count_series();
 	s = MemoryContextAllocZero(cxt, sizeof(LeafState));
 	prom_gather_init(&s->gather, cxt);
 	return s;
@@ -124,6 +125,7 @@ add_row(FunctionCallInfo fcinfo, LeafState *s)
 	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
 	int64		order = PG_GETARG_INT64(2);
 	int			before = s->gather.n;
+	PromScanCounts *counts = prom_store_counts();
 	int			column;
 
 	if (reader == NULL)
@@ -136,9 +138,20 @@ add_row(FunctionCallInfo fcinfo, LeafState *s)
 	s->shard = reader->shard;
 	column = prom_chunk_find(reader, s->sid);
 	if (column >= 0)
+	{
+		int			count = prom_chunk_count(reader, column);
+
+		/* 8 bytes each for time, value and order; the gather doubles its room */
+		if (s->gather.n + count > s->gather.size)
+			prom_store_need_memory(((size_t) s->gather.size * 2 + count) * 3 * 8);
 		prom_gather_column(&s->gather, reader, column, s->from_ms, s->to_ms, order);
+	}
 	if (order < PROM_FRESH_ORDER)
+	{
+		counts->chunks++;
+		counts->chunks_used += s->gather.n > before;
 		prom_store_count_samples(s->gather.n - before);
+	}
 }
 
 /* (state, data, ord, sid, start_ms, step_ms, nsteps, range_ms [, scalar, now_ms, now_step_ms]) */
@@ -180,6 +193,18 @@ remove_stale(PromGather *g)
 	g->n = n;
 }
 
+/* Puts the samples in order. */
+static void
+finish_gather(PromGather *g, bool keep_stale)
+{
+	/* what sorting takes: two arrays of samples with time, value and order */
+	if (!g->sorted)
+		prom_store_need_memory((size_t) g->n * 2 * 3 * 8);
+	prom_gather_finish(g);
+	if (!keep_stale)
+		remove_stale(g);
+}
+
 static Datum
 finish_window(FunctionCallInfo fcinfo, PromRangeFn fn, bool keep_stale)
 {
@@ -189,9 +214,7 @@ finish_window(FunctionCallInfo fcinfo, PromRangeFn fn, bool keep_stale)
 	if (!AggCheckCallContext(fcinfo, NULL))
 		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
 	s = (LeafState *) PG_GETARG_POINTER(0);
-	prom_gather_finish(&s->gather);
-	if (!keep_stale)
-		remove_stale(&s->gather);
+	finish_gather(&s->gather, keep_stale);
 	out = prom_range_eval(s->gather.n, s->gather.t_ms, s->gather.values, &s->steps, s->range_ms, fn,
 							 s->has_scalar ? &s->scalar : NULL);
 	if (out == NULL)
@@ -268,9 +291,7 @@ finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 	if (!AggCheckCallContext(fcinfo, NULL))
 		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
 	s = (LeafState *) PG_GETARG_POINTER(0);
-	prom_gather_finish(&s->gather);
-	if (!keep_stale)
-		remove_stale(&s->gather);
+	finish_gather(&s->gather, keep_stale);
 	if (s->gather.n == 0)
 		PG_RETURN_NULL();
 	b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->shard);

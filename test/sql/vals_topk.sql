@@ -74,4 +74,5 @@ SELECT step, abs(var_pop(c.value) - s.value) < 1e-6 AS variance FROM chosen c JO
 DROP TABLE promql_topk_many;
 
 -- too much is an error, not the end of memory
+SET promgres.query_memory = '4GB';
 SELECT prom._agg_count_values(x) FROM (SELECT ('[' || string_agg((i + 20000 * r)::text, ' ') || ']')::prom.vals AS x FROM generate_series(1, 11000) i, generate_series(1, 2) r GROUP BY r) q;
