@@ -177,7 +177,7 @@ COMMENT ON FUNCTION prom._label_re(prom.labels, text, text) IS 'does the regular
 
 CREATE FUNCTION prom._label_pair(name text, value text) RETURNS int4
 	AS 'MODULE_PATHNAME', 'prom_label_pair' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION prom._label_pair(text, text) IS 'hash of a label, as in prom.series.pairs';
+COMMENT ON FUNCTION prom._label_pair(text, text) IS 'hash of a label, one of prom._label_pairs';
 
 CREATE FUNCTION prom._label_pairs(labels prom.labels) RETURNS int4[]
 	AS 'MODULE_PATHNAME', 'prom_label_pairs' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
@@ -185,22 +185,22 @@ COMMENT ON FUNCTION prom._label_pairs(prom.labels) IS 'hashes of all labels';
 
 -- Tables.  Every key contains shard: the same tables can be spread over several servers.
 
+-- A series costs what its labels cost and little more: what can be computed from them is in the indexes
+-- alone.  Label sets are unique because they are made under the shard's lock; a hash of four bytes finds
+-- them, and the labels decide.
 CREATE TABLE prom.series (
 	shard int2 NOT NULL,
 	sid int4 NOT NULL,
-	fingerprint uuid NOT NULL,
-	labels prom.labels NOT NULL,
-	pairs int4[] NOT NULL,
 	created timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	PRIMARY KEY (shard, sid),
-	UNIQUE (shard, fingerprint)
+	labels prom.labels NOT NULL,
+	PRIMARY KEY (shard, sid)
 );
-CREATE INDEX series_pairs_idx ON prom.series USING gin (pairs) WITH (fastupdate = on, gin_pending_list_limit = 512);
+CREATE INDEX series_hash_idx ON prom.series (shard, prom.labels_hash4(labels));
+CREATE INDEX series_pairs_idx ON prom.series USING gin (prom._label_pairs(labels)) WITH (fastupdate = on, gin_pending_list_limit = 512);
 COMMENT ON TABLE prom.series IS 'every series that has samples';
 COMMENT ON COLUMN prom.series.shard IS 'part of the series that one server can hold; 0 while there is one server';
 COMMENT ON COLUMN prom.series.sid IS 'number within the shard, its block of 64 is given to one metric name';
-COMMENT ON COLUMN prom.series.fingerprint IS '128-bit hash of the labels';
-COMMENT ON COLUMN prom.series.pairs IS 'hashes of the labels, prom._label_pairs(labels)';
+COMMENT ON INDEX prom.series_pairs_idx IS 'hashes of the labels; the translation of a selector asks for them by the same expression';
 
 CREATE TABLE prom.shard (
 	shard int2 PRIMARY KEY,
@@ -295,7 +295,7 @@ BEGIN
 		AND NOT EXISTS (
 			SELECT FROM prom.series s
 			WHERE s.shard = g.shard
-				AND s.pairs @> ARRAY[prom._label_pair(g.name, g.value)]
+				AND prom._label_pairs(s.labels) @> ARRAY[prom._label_pair(g.name, g.value)]
 				AND prom._label_eq(s.labels, g.name, g.value));
 
 	UPDATE prom.shard h SET removals = h.removals + 1 WHERE h.shard = ANY (shards);

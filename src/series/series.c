@@ -2,10 +2,11 @@
  * series.c
  *	  Label set -> id: find or create, many at a time.
  *
- * A series is found by the 128-bit hash of its canonical bytes.  Those not found are made while the
- * row of their shard in prom.shard is locked: only its holder creates, so after another look the ids
- * can be given out and all rows inserted without meeting anyone.  Shards are locked in ascending order
- * and before any row is written, hence two senders of the same new series wait but do not deadlock.
+ * A series is found by 32 bits of the hash of its canonical bytes, which then are compared.  Those not
+ * found are made while the row of their shard in prom.shard is locked: only its holder creates, so
+ * after another look the ids can be given out and all rows inserted without meeting anyone.  That
+ * lock is what keeps label sets unique.  Shards are locked in ascending order and before any row is
+ * written, hence two senders of the same new series wait but do not deadlock.
  *
  * Ids are given out in blocks of 64 per metric name: sid = block * 64 + slot.  Rows that hold the
  * samples of one block then hold one metric.
@@ -49,7 +50,6 @@
 typedef struct Wanted
 {
 	PromSeriesWant *want;		/* the first */
-	PromSeriesHash fingerprint;
 	PromSeriesId id;			/* sid is PROM_HASHMAP_FREE while it is unknown */
 	int			metric;			/* index in the list of metrics, while it is made */
 } Wanted;
@@ -85,10 +85,10 @@ static const struct
 }			statements[NSTATEMENTS] =
 {
 	[FIND_SERIES] = {
-		"SELECT w.i, s.sid FROM unnest($1, $2) WITH ORDINALITY AS w(shard, fingerprint, i)"
+		"SELECT w.i, s.sid, s.labels FROM unnest($1, $2) WITH ORDINALITY AS w(shard, hash, i)"
 		" JOIN prom.series s ON s.shard OPERATOR(pg_catalog.=) w.shard"
-		" AND s.fingerprint OPERATOR(pg_catalog.=) w.fingerprint",
-		2, {INT2ARRAYOID, UUIDARRAYOID}
+		" AND prom.labels_hash4(s.labels) OPERATOR(pg_catalog.=) w.hash",
+		2, {INT2ARRAYOID, INT4ARRAYOID}
 	},
 	[LOCK_SHARD] = {
 		"SELECT next_block FROM prom.shard WHERE shard OPERATOR(pg_catalog.=) $1 FOR UPDATE",
@@ -115,10 +115,9 @@ static const struct
 		2, {INT2OID, INT4OID}
 	},
 	[ADD_SERIES] = {
-		"INSERT INTO prom.series (shard, sid, fingerprint, labels, pairs)"
-		" SELECT $1, w.sid, w.fingerprint, w.labels, prom._label_pairs(w.labels)"
-		" FROM unnest($2, $3, $4) AS w(sid, fingerprint, labels)",
-		4, {INT2OID, INT4ARRAYOID, UUIDARRAYOID, ANY_LABELS_ARRAY}
+		"INSERT INTO prom.series (shard, sid, labels)"
+		" SELECT $1, w.sid, w.labels FROM unnest($2, $3) AS w(sid, labels)",
+		3, {INT2OID, INT4ARRAYOID, ANY_LABELS_ARRAY}
 	},
 	[ADD_VALUES] = {
 		"INSERT INTO prom.label_value (shard, name, value, digest)"
@@ -152,7 +151,6 @@ static void end_statements(int nest_level);
 static void run(Statement statement, Datum *args);
 static int64 result_int(uint64 row, int column);
 static void resolve_slice(PromSeriesWant *want, int n);
-static PromSeriesHash fingerprint_of(const PromLabels *l);
 static int16 shard_of(const PromLabels *l);
 static int	find_series(Wanted **list, int n);
 static void make_series(Wanted **list, int n);
@@ -317,17 +315,17 @@ resolve_slice(PromSeriesWant *want, int n)
 	prom_hashmap_reserve(&seen, n);
 	for (int i = 0; i < n; i++)
 	{
-		PromSeriesHash fingerprint = fingerprint_of(want[i].labels);
-		PromHashEntry *e = prom_hashmap_find(&seen, fingerprint);
+		PromLabels *l = want[i].labels;
+		PromSeriesHash key = prom_series_raw_hash(VARDATA_ANY(l), VARSIZE_ANY_EXHDR(l));
+		PromHashEntry *e = prom_hashmap_find(&seen, key);
 		Wanted	   *w = &wanted[nwanted];
 
 		which[i] = e ? e->id.sid : nwanted;
 		if (e)
 			continue;
 		w->want = &want[i];
-		w->fingerprint = fingerprint;
-		w->id = (PromSeriesId) {shard_of(want[i].labels), PROM_HASHMAP_FREE};
-		prom_hashmap_put(&seen, fingerprint, (PromSeriesId) {0, nwanted});
+		w->id = (PromSeriesId) {shard_of(l), PROM_HASHMAP_FREE};
+		prom_hashmap_put(&seen, key, (PromSeriesId) {0, nwanted});
 		list[nwanted++] = w;
 	}
 
@@ -339,12 +337,6 @@ resolve_slice(PromSeriesWant *want, int n)
 		want[i].id = wanted[which[i]].id;
 		prom_series_learn(want[i].raw, want[i].id);
 	}
-}
-
-static PromSeriesHash
-fingerprint_of(const PromLabels *l)
-{
-	return prom_series_raw_hash(VARDATA_ANY(l), VARSIZE_ANY_EXHDR(l));
 }
 
 /* One server holds one shard. */
@@ -359,20 +351,27 @@ static int
 find_series(Wanted **list, int n)
 {
 	Datum	   *shards = palloc(n * sizeof(Datum));
-	Datum	   *fingerprints = palloc(n * sizeof(Datum));
+	Datum	   *hashes = palloc(n * sizeof(Datum));
 	Datum		args[2];
 	int			unknown = 0;
 
 	for (int i = 0; i < n; i++)
 	{
 		shards[i] = Int16GetDatum(list[i]->id.shard);
-		fingerprints[i] = uuid_of(list[i]->fingerprint);
+		hashes[i] = Int32GetDatum((int32) prom_labels_hash(list[i]->want->labels));
 	}
 	args[0] = array_of(shards, n, INT2OID);
-	args[1] = array_of(fingerprints, n, UUIDOID);
+	args[1] = array_of(hashes, n, INT4OID);
 	run(FIND_SERIES, args);
 	for (uint64 row = 0; row < SPI_processed; row++)
-		list[result_int(row, 1) - 1]->id.sid = (int32) result_int(row, 2);
+	{
+		Wanted	   *w = list[result_int(row, 1) - 1];
+		bool		isnull;
+		Datum		labels = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 3, &isnull);
+
+		if (prom_labels_cmp(DatumGetPromLabelsP(labels), w->want->labels) == 0)
+			w->id.sid = (int32) result_int(row, 2);
+	}
 	SPI_freetuptable(SPI_tuptable);
 
 	for (int i = 0; i < n; i++)
@@ -545,20 +544,17 @@ static void
 add_series(int16 shard, Wanted **list, int n)
 {
 	Datum	   *sids = palloc(n * sizeof(Datum));
-	Datum	   *fingerprints = palloc(n * sizeof(Datum));
 	Datum	   *labels = palloc(n * sizeof(Datum));
-	Datum		args[4];
+	Datum		args[3];
 
 	for (int i = 0; i < n; i++)
 	{
 		sids[i] = Int32GetDatum(list[i]->id.sid);
-		fingerprints[i] = uuid_of(list[i]->fingerprint);
 		labels[i] = PointerGetDatum(list[i]->want->labels);
 	}
 	args[0] = Int16GetDatum(shard);
 	args[1] = array_of(sids, n, INT4OID);
-	args[2] = array_of(fingerprints, n, UUIDOID);
-	args[3] = array_of(labels, n, plans_labels_type);
+	args[2] = array_of(labels, n, plans_labels_type);
 	run(ADD_SERIES, args);
 }
 

@@ -51,7 +51,7 @@ extern uint64 prom_labels_hash(const PromLabels *l);
 /* {__name__="up", job="x"}: names that need it are quoted, values have Go's escapes. */
 extern void prom_labels_print(StringInfo out, const PromLabels *l);
 
-/* Hash of one (name, value), what prom.series.pairs holds. */
+/* Hash of one (name, value), one of what prom._label_pairs() gives. */
 extern int32 prom_pair_hash(const char *name, int name_len, const char *value, int value_len);
 
 /* ---- labels_set.c ---- */
@@ -88,8 +88,9 @@ extern bool prom_matcher_test(const PromMatcher *m, const char *value, int value
 
 /*
  * Append an SQL condition on the row "alias" of prom.series that is true for the series which
- * satisfy all n matchers: constants for the GIN index on pairs (regex and the like are resolved over
- * prom.label_value, by SPI, now) and a recheck on labels.  All names are schema-qualified.
+ * satisfy all n matchers: constants for the GIN index on prom._label_pairs(labels) (regex and the like
+ * are resolved over prom.label_value, by SPI, now) and a recheck on labels.  All names are
+ * schema-qualified.
  */
 extern void prom_matchers_sql(StringInfo out, const char *alias, const PromMatcher *m, int n);
 

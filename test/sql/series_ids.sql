@@ -7,7 +7,7 @@ SELECT * FROM prom.series_id('{job="a", __name__="up"}');
 SELECT * FROM prom.series_id('up{job="b"}');
 SELECT * FROM prom.series_id('{job="b"}');
 SELECT * FROM prom.series_id('{}');
-SELECT s.shard, s.sid, s.labels, s.pairs = prom._label_pairs(s.labels) AS pairs FROM prom.series s ORDER BY 1, 2;
+SELECT s.shard, s.sid, s.labels FROM prom.series s ORDER BY 1, 2;
 SELECT shard, name, value FROM prom.label_value ORDER BY name, value;
 
 -- ids of one metric share blocks of 64
