@@ -125,12 +125,13 @@ typedef struct PromSeriesId
 	int32		sid;
 } PromSeriesId;
 
-/* One wanted series: in "labels", out "id". */
+/* One wanted series: in "labels", out "id" or the reason why it was not made. */
 typedef struct PromSeriesWant
 {
 	PromSeriesHash raw;			/* hash of the label bytes as the sender wrote them */
 	PromLabels *labels;
 	PromSeriesId id;
+	char	   *refused;		/* palloc'd, names metric and setting; NULL: "id" is valid */
 } PromSeriesWant;
 
 /*
@@ -146,7 +147,7 @@ extern PromSeriesHash prom_series_raw_hash(const void *bytes, size_t len);
 /*
  * Find or create all n (SPI must not be connected).  New series are made under the shard's lock, in
  * one step, so that senders of the same new series neither deadlock nor lose ids.  What is learnt
- * enters the cache when the transaction commits.
+ * enters the cache when the transaction commits.  New series above a limit are refused one by one.
  */
 extern void prom_series_resolve(PromSeriesWant *want, int n);
 

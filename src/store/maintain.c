@@ -159,5 +159,6 @@ prom_store_init(void)
 							"Samples that one query may read.",
 							"A query that needs more ends with an error. Parallel workers count for themselves.", &prom_store_max_samples, 50000000, 1, PG_INT32_MAX, PGC_USERSET, 0,
 							NULL, NULL, NULL);
+	prom_store_ingest_init();
 	prom_worker_register("promgres maintenance", "prom_maintain_main", BgWorkerStart_RecoveryFinished);
 }

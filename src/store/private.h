@@ -29,6 +29,10 @@ extern int	prom_store_max_ahead_s;
 /* promgres.query_max_samples */
 extern int	prom_store_max_samples;
 
+/* ---- ingest.c ---- */
+
+extern void prom_store_ingest_init(void);
+
 /* ---- fresh.c ---- */
 
 /* The oid of a table or sequence of ours. */
