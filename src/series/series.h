@@ -142,6 +142,9 @@ extern void prom_series_begin(void);
 
 /* The id of a label set seen before by this backend, by the hash of its raw bytes. */
 extern bool prom_series_cached(PromSeriesHash raw, PromSeriesId *id);
+
+/* It will be asked for soon: with many series each look is a miss of the processor's cache. */
+extern void prom_series_expect(PromSeriesHash raw);
 extern PromSeriesHash prom_series_raw_hash(const void *bytes, size_t len);
 
 /*

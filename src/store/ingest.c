@@ -48,6 +48,9 @@
 
 static int	max_samples;		/* promgres.max_samples_per_request */
 
+/* So many series of a body are read ahead, so that memory is fetched while others are worked on. */
+#define READ_AHEAD		16
+
 typedef struct Sample
 {
 	int64		t_ms;
@@ -84,8 +87,8 @@ typedef struct Outcome
 } Outcome;
 
 static void decode_body(Batch *batch, const bytea *body, Outcome *out);
-static void add_series(Batch *batch, const PromWriteSeries *s, Outcome *out);
-static bool find_series(Batch *batch, const PromWriteSeries *s, int32 *sid, Outcome *out);
+static void add_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, Outcome *out);
+static bool find_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, int32 *sid, Outcome *out);
 static PromLabels *series_labels(const PromWriteSeries *s, char **reason);
 static void add_metadata(Batch *batch, const PromWriteMetadata *m, int before, Outcome *out);
 static void resolve_series(Batch *batch, Outcome *outcomes, int nbodies);
@@ -183,8 +186,11 @@ decode_body(Batch *batch, const bytea *body, Outcome *out)
 	PromWireError err;
 	PromWriteWalk walk;
 	PromWriteItem item;
-	PromWriteSeries series;
+	PromWriteSeries series[READ_AHEAD];
+	PromSeriesHash raw[READ_AHEAD];
 	PromWriteMetadata metadata;
+	size_t		nsamples = 0;
+	int			nseries = 0;
 	const Batch before = *batch;
 
 	if (!prom_snappy_size(in, in_len, BODY_CAP, &len, &err))
@@ -200,28 +206,39 @@ decode_body(Batch *batch, const bytea *body, Outcome *out)
 	}
 
 	prom_write_begin(&walk, message, len);
-	while ((item = prom_write_next(&walk, &series, &metadata, &err)) != PROM_WRITE_END)
+	do
 	{
 		CHECK_FOR_INTERRUPTS();
+		item = prom_write_next(&walk, &series[nseries], &metadata, &err);
 		if (item == PROM_WRITE_SERIES)
-			add_series(batch, &series, out);
+		{
+			raw[nseries] = prom_series_raw_hash(series[nseries].labels, series[nseries].labels_len);
+			prom_series_expect(raw[nseries]);
+			nsamples += series[nseries++].nsamples;
+		}
 		else if (item == PROM_WRITE_METADATA)
 			add_metadata(batch, &metadata, before.nmetadata, out);
-		else
+		else if (item != PROM_WRITE_END)
 		{
 			forget_body(batch, &before, out);
 			refuse(out, psprintf("protobuf: %s at byte %zu of the uncompressed body", err.reason,
 								 err.offset));
 			return;
 		}
-		if (max_samples > 0 && batch->n - before.n > (size_t) max_samples)
+		if (max_samples > 0 && nsamples > (size_t) max_samples)
 		{
 			forget_body(batch, &before, out);
 			refuse(out, psprintf("the body has more samples than promgres.max_samples_per_request = %d allows",
 								 max_samples));
 			return;
 		}
-	}
+		if (nseries == READ_AHEAD || item == PROM_WRITE_END)
+		{
+			for (int i = 0; i < nseries; i++)
+				add_series(batch, &series[i], raw[i], out);
+			nseries = 0;
+		}
+	} while (item != PROM_WRITE_END);
 }
 
 /* Everything of it; only the room it made stays. */
@@ -236,7 +253,7 @@ forget_body(Batch *batch, const Batch *before, Outcome *out)
 }
 
 static void
-add_series(Batch *batch, const PromWriteSeries *s, Outcome *out)
+add_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, Outcome *out)
 {
 	size_t		pos = 0;
 	int64		t_ms;
@@ -245,7 +262,7 @@ add_series(Batch *batch, const PromWriteSeries *s, Outcome *out)
 
 	out->exemplars += s->nexemplars;
 	out->histograms += s->nhistograms;
-	if (s->nsamples == 0 || !find_series(batch, s, &sid, out))
+	if (s->nsamples == 0 || !find_series(batch, s, raw, &sid, out))
 		return;
 
 	if (batch->n + s->nsamples > batch->size)
@@ -276,22 +293,18 @@ add_series(Batch *batch, const PromWriteSeries *s, Outcome *out)
 
 /* The series' id, or ~index into wants; false (and refused) if its labels are bad. */
 static bool
-find_series(Batch *batch, const PromWriteSeries *s, int32 *sid, Outcome *out)
+find_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, int32 *sid, Outcome *out)
 {
-	PromSeriesHash raw = {0, 0};
 	PromSeriesId id;
 	PromSeriesWant *want;
 	PromLabels *labels;
 	char	   *reason;
 
-	if (s->labels_len > 0)
+	/* Scattered labels have no bytes to be known by. */
+	if (s->labels_len > 0 && prom_series_cached(raw, &id))
 	{
-		raw = prom_series_raw_hash(s->labels, s->labels_len);
-		if (prom_series_cached(raw, &id))
-		{
-			*sid = id.sid;
-			return true;
-		}
+		*sid = id.sid;
+		return true;
 	}
 	labels = series_labels(s, &reason);
 	if (labels == NULL)
