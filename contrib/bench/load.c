@@ -2,7 +2,10 @@
  * load.c
  *	  A load generator: remote_write bodies over HTTP keep-alive connections.
  *
- * Usage: load URL-HOST PORT PATH SERIES SAMPLES-PER-SERIES [BODY-SAMPLES [CONNECTIONS [START-MS [STEP-MS]]]]
+ * Usage: load URL-HOST PORT PATH SERIES SAMPLES-PER-SERIES [BODY-SAMPLES [CONNECTIONS [START-MS [STEP-MS
+ *		[GENERATION [CHURN]]]]]]
+ *
+ * Of every 100 targets, CHURN get other pods with each GENERATION, hence other series (0, 10).
  *
  * Ten labels per series, one new sample of every series per step.  Every connection sends its own series,
  * waits for each answer, and stops at the first that is not 2xx.  Values are like an exporter's: 60 %
@@ -53,6 +56,8 @@ static int	body_samples = 2000;
 static int	connections = 4;
 static int64_t start_ms;
 static int64_t step_ms = 15000;
+static int	generation;
+static int	churn = 10;
 static Buffer *labels;			/* of each series, as protobuf */
 
 static double
@@ -116,7 +121,16 @@ make_labels(int s)
 	Buffer	   *b = &labels[s];
 	char		text[100];
 	int			target = s % 1600 / 16;
+	int			born = 0;		/* the last generation that replaced this target's pod */
 
+	if (churn > 0)
+	{
+		int			turns = 100 / churn > 1 ? 100 / churn : 1;	/* generations to replace every pod */
+		int			turn = target % 100 * turns / 100 + 1;
+
+		if (generation >= turn)
+			born = generation - (generation - turn) % turns;
+	}
 	snprintf(text, sizeof(text), "bench_metric_%d_total", s / 1600);
 	put_label(b, "__name__", text);
 	put_label(b, "cluster", "eu-central-1");
@@ -131,7 +145,7 @@ make_labels(int s)
 	put_label(b, "namespace", text);
 	snprintf(text, sizeof(text), "node-%d.internal.example", target);
 	put_label(b, "node", text);
-	snprintf(text, sizeof(text), "pod-%d-%x", target, target * 2654435761u);
+	snprintf(text, sizeof(text), "pod-%d-%x", target, (target + born * 1000003u) * 2654435761u);
 	put_label(b, "pod", text);
 	put_label(b, "region", "eu-central");
 }
@@ -294,7 +308,7 @@ main(int argc, char **argv)
 
 	if (argc < 6)
 	{
-		fprintf(stderr, "usage: %s HOST PORT PATH SERIES STEPS [BODY-SAMPLES [CONNECTIONS [START-MS [STEP-MS]]]]\n", argv[0]);
+		fprintf(stderr, "usage: %s HOST PORT PATH SERIES STEPS [BODY-SAMPLES [CONNECTIONS [START-MS [STEP-MS [GENERATION [CHURN]]]]]]\n", argv[0]);
 		return 2;
 	}
 	host = argv[1];
@@ -309,6 +323,10 @@ main(int argc, char **argv)
 	start_ms = argc > 8 ? strtoll(argv[8], NULL, 10) : ((int64_t) time(NULL) - (int64_t) nsteps * step_ms / 1000) * 1000;
 	if (argc > 9)
 		step_ms = atoi(argv[9]);
+	if (argc > 10)
+		generation = atoi(argv[10]);
+	if (argc > 11)
+		churn = atoi(argv[11]);
 
 	labels = calloc(nseries, sizeof(Buffer));
 	for (int s = 0; s < nseries; s++)

@@ -6,8 +6,8 @@
  * without the label.  Regexes match the whole value.
  *
  * In SQL a set of matchers becomes two kinds of conditions on a row of prom.series.  The first kind is
- * for the GIN index on pairs: hashes of (name, value) as constants, from which the planner also
- * estimates well.  Equalities and regexes that merely list values give them at once, the others are
+ * for the GIN index on prom._label_pairs(labels): hashes of (name, value) as constants, from which the
+ * planner also estimates well.  Equalities and regexes that merely list values give them at once, the others are
  * looked up in prom.label_value now.  Hashes may collide, and a matcher that accepts the empty string
  * or too many values gives none: the second kind tests every matcher on the labels themselves.
  */
@@ -331,7 +331,7 @@ listed_values(const char *pattern, List **values)
 }
 
 /*
- * Conditions on pairs: one for all equalities, one per label of the other matchers that need the label
+ * Conditions on the hashed pairs: one for all equalities, one per label of the other matchers that need the label
  * to be there.  False if no series can satisfy them.
  */
 static bool
@@ -471,7 +471,7 @@ static void
 append_hashes(StringInfo out, const char *alias, const char *op, HashList *list)
 {
 	qsort(list->hash, list->n, sizeof(int32), compare_hashes);
-	appendStringInfo(out, "%s.pairs OPERATOR(pg_catalog.%s) '{", alias, op);
+	appendStringInfo(out, "prom._label_pairs(%s.labels) OPERATOR(pg_catalog.%s) '{", alias, op);
 	for (int i = 0; i < list->n; i++)
 	{
 		if (i == 0 || list->hash[i] != list->hash[i - 1])

@@ -6,9 +6,9 @@
  * of prom.fresh that stay below a page, so that they are not toasted.  Rows are cut at fixed stripes of
  * series ids: a reader can skip rows by their id range however senders mix their series.
  *
- * A body with malformed bytes leaves nothing behind.  In a well-formed body the bad series and samples
- * are refused one by one and the rest is kept.  Of two samples with one timestamp in a call the later
- * in the order of bodies counts.
+ * A body with malformed bytes leaves nothing behind.  In a well-formed body the bad series and samples,
+ * and new series above a limit, are refused one by one and the rest is kept.  Of two samples with one
+ * timestamp in a call the later in the order of bodies counts.
  */
 #include "postgres.h"
 
@@ -26,6 +26,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/rel.h"
 #include "utils/timestamp.h"
@@ -44,6 +45,11 @@
 #define MOST_BYTES(n)	(160 + 18 * (n))	/* which is this much for n samples */
 #define SEQ_ROWS		500		/* that share a number: the merge takes all rows of a number at once */
 #define NOTE_INTERVAL_MS 600000
+
+static int	max_samples;		/* promgres.max_samples_per_request */
+
+/* So many series of a body are read ahead, so that memory is fetched while others are worked on. */
+#define READ_AHEAD		16
 
 typedef struct Sample
 {
@@ -76,15 +82,17 @@ typedef struct Outcome
 	int64		histograms;
 	int64		refused;		/* series and samples */
 	char	   *error;			/* the first reason */
+	size_t		end;			/* of its samples in the batch */
+	int			wants_end;		/* of its series */
 } Outcome;
 
-
 static void decode_body(Batch *batch, const bytea *body, Outcome *out);
-static void add_series(Batch *batch, const PromWriteSeries *s, Outcome *out);
-static bool find_series(Batch *batch, const PromWriteSeries *s, int32 *sid, Outcome *out);
+static void add_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, Outcome *out);
+static bool find_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, int32 *sid, Outcome *out);
 static PromLabels *series_labels(const PromWriteSeries *s, char **reason);
 static void add_metadata(Batch *batch, const PromWriteMetadata *m, int before, Outcome *out);
-static void resolve_series(Batch *batch);
+static void resolve_series(Batch *batch, Outcome *outcomes, int nbodies);
+static void forget_body(Batch *batch, const Batch *before, Outcome *out);
 static size_t sort_samples(Batch *batch);
 static void write_fresh(Relation rel, const Sample *samples, size_t n);
 static void insert_row(Relation rel, PromChunkBuilder *b, const PromFreshRow *row);
@@ -94,6 +102,15 @@ static char *outcome_text(const Outcome *out);
 static void note_unsupported(int64 exemplars, int64 histograms);
 
 PG_FUNCTION_INFO_V1(prom_ingest);
+
+void
+prom_store_ingest_init(void)
+{
+	DefineCustomIntVariable("promgres.max_samples_per_request",
+							"Sets how many samples one remote write body may have.",
+							"A larger body is refused whole. 0 is no limit but that of the size.",
+							&max_samples, 0, 0, PG_INT32_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+}
 
 Datum
 prom_ingest(PG_FUNCTION_ARGS)
@@ -130,10 +147,12 @@ prom_ingest(PG_FUNCTION_ARGS)
 			refuse(&outcomes[i], pstrdup("body is NULL"));
 		else
 			decode_body(&batch, DatumGetByteaPP(elems[i]), &outcomes[i]);
+		outcomes[i].end = batch.n;
+		outcomes[i].wants_end = batch.nwants;
 		MemoryContextReset(batch.body_cxt);
 	}
 
-	resolve_series(&batch);
+	resolve_series(&batch, outcomes, nbodies);
 	kept = sort_samples(&batch);
 	if (kept > 0)
 		write_fresh(fresh, batch.samples, kept);
@@ -167,11 +186,12 @@ decode_body(Batch *batch, const bytea *body, Outcome *out)
 	PromWireError err;
 	PromWriteWalk walk;
 	PromWriteItem item;
-	PromWriteSeries series;
+	PromWriteSeries series[READ_AHEAD];
+	PromSeriesHash raw[READ_AHEAD];
 	PromWriteMetadata metadata;
-	size_t		samples_before = batch->n;
-	int			wants_before = batch->nwants;
-	int			metadata_before = batch->nmetadata;
+	size_t		nsamples = 0;
+	int			nseries = 0;
+	const Batch before = *batch;
 
 	if (!prom_snappy_size(in, in_len, BODY_CAP, &len, &err))
 	{
@@ -186,29 +206,54 @@ decode_body(Batch *batch, const bytea *body, Outcome *out)
 	}
 
 	prom_write_begin(&walk, message, len);
-	while ((item = prom_write_next(&walk, &series, &metadata, &err)) != PROM_WRITE_END)
+	do
 	{
 		CHECK_FOR_INTERRUPTS();
+		item = prom_write_next(&walk, &series[nseries], &metadata, &err);
 		if (item == PROM_WRITE_SERIES)
-			add_series(batch, &series, out);
-		else if (item == PROM_WRITE_METADATA)
-			add_metadata(batch, &metadata, metadata_before, out);
-		else
 		{
-			batch->n = samples_before;
-			batch->nwants = wants_before;
-			batch->nmetadata = metadata_before;
-			batch->metadata.len = metadata_before * sizeof(PromWriteMetadata);
-			memset(out, 0, sizeof(*out));
+			raw[nseries] = prom_series_raw_hash(series[nseries].labels, series[nseries].labels_len);
+			prom_series_expect(raw[nseries]);
+			nsamples += series[nseries++].nsamples;
+		}
+		else if (item == PROM_WRITE_METADATA)
+			add_metadata(batch, &metadata, before.nmetadata, out);
+		else if (item != PROM_WRITE_END)
+		{
+			forget_body(batch, &before, out);
 			refuse(out, psprintf("protobuf: %s at byte %zu of the uncompressed body", err.reason,
 								 err.offset));
 			return;
 		}
-	}
+		if (max_samples > 0 && nsamples > (size_t) max_samples)
+		{
+			forget_body(batch, &before, out);
+			refuse(out, psprintf("the body has more samples than promgres.max_samples_per_request = %d allows",
+								 max_samples));
+			return;
+		}
+		if (nseries == READ_AHEAD || item == PROM_WRITE_END)
+		{
+			for (int i = 0; i < nseries; i++)
+				add_series(batch, &series[i], raw[i], out);
+			nseries = 0;
+		}
+	} while (item != PROM_WRITE_END);
+}
+
+/* Everything of it; only the room it made stays. */
+static void
+forget_body(Batch *batch, const Batch *before, Outcome *out)
+{
+	batch->n = before->n;
+	batch->nwants = before->nwants;
+	batch->nmetadata = before->nmetadata;
+	batch->metadata.len = before->nmetadata * sizeof(PromWriteMetadata);
+	memset(out, 0, sizeof(*out));
 }
 
 static void
-add_series(Batch *batch, const PromWriteSeries *s, Outcome *out)
+add_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, Outcome *out)
 {
 	size_t		pos = 0;
 	int64		t_ms;
@@ -217,7 +262,7 @@ add_series(Batch *batch, const PromWriteSeries *s, Outcome *out)
 
 	out->exemplars += s->nexemplars;
 	out->histograms += s->nhistograms;
-	if (s->nsamples == 0 || !find_series(batch, s, &sid, out))
+	if (s->nsamples == 0 || !find_series(batch, s, raw, &sid, out))
 		return;
 
 	if (batch->n + s->nsamples > batch->size)
@@ -248,22 +293,18 @@ add_series(Batch *batch, const PromWriteSeries *s, Outcome *out)
 
 /* The series' id, or ~index into wants; false (and refused) if its labels are bad. */
 static bool
-find_series(Batch *batch, const PromWriteSeries *s, int32 *sid, Outcome *out)
+find_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, int32 *sid, Outcome *out)
 {
-	PromSeriesHash raw = {0, 0};
 	PromSeriesId id;
 	PromSeriesWant *want;
 	PromLabels *labels;
 	char	   *reason;
 
-	if (s->labels_len > 0)
+	/* Scattered labels have no bytes to be known by. */
+	if (s->labels_len > 0 && prom_series_cached(raw, &id))
 	{
-		raw = prom_series_raw_hash(s->labels, s->labels_len);
-		if (prom_series_cached(raw, &id))
-		{
-			*sid = id.sid;
-			return true;
-		}
+		*sid = id.sid;
+		return true;
 	}
 	labels = series_labels(s, &reason);
 	if (labels == NULL)
@@ -341,18 +382,45 @@ add_metadata(Batch *batch, const PromWriteMetadata *m, int before, Outcome *out)
 	batch->nmetadata++;
 }
 
-/* Give every pending series its id. */
+/* Give every pending series its id; those that are refused lose their samples, and their body hears why. */
 static void
-resolve_series(Batch *batch)
+resolve_series(Batch *batch, Outcome *outcomes, int nbodies)
 {
+	size_t		kept = 0;
+	size_t		i = 0;
+	int			w = 0;
+
 	if (batch->nwants == 0)
 		return;
 	prom_series_resolve(batch->wants, batch->nwants);
-	for (size_t i = 0; i < batch->n; i++)
+	for (int body = 0; body < nbodies; body++)
 	{
-		if (batch->samples[i].sid < 0)
-			batch->samples[i].sid = batch->wants[~batch->samples[i].sid].id.sid;
+		Outcome    *out = &outcomes[body];
+
+		for (; w < out->wants_end; w++)
+		{
+			if (batch->wants[w].refused)
+				refuse(out, batch->wants[w].refused);
+		}
+		for (; i < out->end; i++)
+		{
+			Sample	   *s = &batch->samples[i];
+
+			if (s->sid < 0)
+			{
+				const PromSeriesWant *want = &batch->wants[~s->sid];
+
+				if (want->id.sid < 0)
+				{
+					out->samples--;
+					continue;
+				}
+				s->sid = want->id.sid;
+			}
+			batch->samples[kept++] = *s;
+		}
 	}
+	batch->n = kept;
 }
 
 static int

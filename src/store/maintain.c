@@ -155,5 +155,6 @@ prom_store_init(void)
 							&prom_store_max_ahead_s, 86400, 0, 366 * 86400, PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	prom_budget_init();
+	prom_store_ingest_init();
 	prom_worker_register("promgres maintenance", "prom_maintain_main", BgWorkerStart_RecoveryFinished);
 }

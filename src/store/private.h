@@ -30,6 +30,10 @@ extern int	prom_store_max_ahead_s;
 
 extern void prom_budget_init(void);
 
+/* ---- ingest.c ---- */
+
+extern void prom_store_ingest_init(void);
+
 /* ---- fresh.c ---- */
 
 /* The oid of a table or sequence of ours. */
