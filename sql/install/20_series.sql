@@ -192,6 +192,7 @@ CREATE TABLE prom.series (
 	labels prom.labels NOT NULL,
 	pairs int4[] NOT NULL,
 	created timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	empty_since timestamptz,
 	PRIMARY KEY (shard, sid),
 	UNIQUE (shard, fingerprint)
 );
@@ -200,6 +201,7 @@ COMMENT ON TABLE prom.series IS 'every series that has samples';
 COMMENT ON COLUMN prom.series.shard IS 'part of the series that one server can hold; 0 while there is one server';
 COMMENT ON COLUMN prom.series.sid IS 'number within the shard, its block of 64 is given to one metric name';
 COMMENT ON COLUMN prom.series.fingerprint IS '128-bit hash of the labels';
+COMMENT ON COLUMN prom.series.empty_since IS 'when it was found to have no samples left; NULL: it had some at the last look';
 COMMENT ON COLUMN prom.series.pairs IS 'hashes of the labels, prom._label_pairs(labels)';
 
 CREATE TABLE prom.shard (
@@ -298,9 +300,19 @@ BEGIN
 				AND s.pairs @> ARRAY[prom._label_pair(g.name, g.value)]
 				AND prom._label_eq(s.labels, g.name, g.value));
 
+	-- The next series of such a metric gets a new block: ids are not given out again.
+	DELETE FROM prom.metric m
+	USING unnest(gone_shards, gone_names, gone_values) AS g(shard, name, value)
+	WHERE g.name = '__name__' AND m.shard = g.shard AND m.name = g.value
+		AND NOT EXISTS (
+			SELECT FROM prom.series s
+			WHERE s.shard = g.shard
+				AND s.pairs @> ARRAY[prom._label_pair(g.name, g.value)]
+				AND prom._label_eq(s.labels, g.name, g.value));
+
 	UPDATE prom.shard h SET removals = h.removals + 1 WHERE h.shard = ANY (shards);
 	PERFORM prom._series_removed();
 	RETURN removed;
 END
 $$;
-COMMENT ON FUNCTION prom._remove_series(int2[], int4[]) IS 'remove series, and labels that no other series has; the caller has removed their samples';
+COMMENT ON FUNCTION prom._remove_series(int2[], int4[]) IS 'remove series, and labels and metrics that no other series has; the caller has removed their samples';

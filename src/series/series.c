@@ -151,11 +151,11 @@ static int	begin_statements(void);
 static void end_statements(int nest_level);
 static void run(Statement statement, Datum *args);
 static int64 result_int(uint64 row, int column);
-static void resolve_slice(PromSeriesWant *want, int n);
+static int	resolve_slice(PromSeriesWant *want, int n);
 static PromSeriesHash fingerprint_of(const PromLabels *l);
 static int16 shard_of(const PromLabels *l);
 static int	find_series(Wanted **list, int n);
-static void make_series(Wanted **list, int n);
+static int	make_series(Wanted **list, int n);
 static int32 lock_shard(int16 shard);
 static void make_in_shard(int16 shard, Wanted **list, int n);
 static Metric *find_metrics(int16 shard, Wanted **list, int n, int *nmetrics);
@@ -172,11 +172,12 @@ prom_series_init(void)
 	prom_series_cache_init();
 }
 
-void
+int
 prom_series_resolve(PromSeriesWant *want, int n)
 {
 	MemoryContext slice_context = AllocSetContextCreate(CurrentMemoryContext, "promgres series",
 														ALLOCSET_DEFAULT_SIZES);
+	int			made = 0;
 
 	for (int done = 0; done < n; done += SLICE_SERIES)
 	{
@@ -186,12 +187,13 @@ prom_series_resolve(PromSeriesWant *want, int n)
 		CHECK_FOR_INTERRUPTS();
 		nest_level = begin_statements();
 		old = MemoryContextSwitchTo(slice_context);
-		resolve_slice(want + done, Min(n - done, SLICE_SERIES));
+		made += resolve_slice(want + done, Min(n - done, SLICE_SERIES));
 		MemoryContextSwitchTo(old);
 		end_statements(nest_level);
 		MemoryContextReset(slice_context);
 	}
 	MemoryContextDelete(slice_context);
+	return made;
 }
 
 int64
@@ -304,7 +306,8 @@ result_int(uint64 row, int column)
 	return TupleDescAttr(desc, column - 1)->atttypid == INT8OID ? DatumGetInt64(d) : DatumGetInt32(d);
 }
 
-static void
+/* Returns how many series were made. */
+static int
 resolve_slice(PromSeriesWant *want, int n)
 {
 	PromHashMap seen = {CurrentMemoryContext};
@@ -313,6 +316,7 @@ resolve_slice(PromSeriesWant *want, int n)
 	int		   *which = palloc(n * sizeof(int));
 	int			nwanted = 0;
 	int			nlist;
+	int			made = 0;
 
 	prom_hashmap_reserve(&seen, n);
 	for (int i = 0; i < n; i++)
@@ -333,12 +337,13 @@ resolve_slice(PromSeriesWant *want, int n)
 
 	nlist = find_series(list, nwanted);
 	if (nlist > 0)
-		make_series(list, nlist);
+		made = make_series(list, nlist);
 	for (int i = 0; i < n; i++)
 	{
 		want[i].id = wanted[which[i]].id;
 		prom_series_learn(want[i].raw, want[i].id);
 	}
+	return made;
 }
 
 static PromSeriesHash
@@ -395,7 +400,8 @@ compare_wanted(const void *a, const void *b)
 	return (wa > wb) - (wa < wb);
 }
 
-static void
+/* Returns how many were not there when the lock was got. */
+static int
 make_series(Wanted **list, int n)
 {
 	qsort(list, n, sizeof(Wanted *), compare_wanted);
@@ -415,6 +421,7 @@ make_series(Wanted **list, int n)
 			end++;
 		make_in_shard(shard, list + i, end - i);
 	}
+	return n;
 }
 
 /* Lock the row of a shard, which is made when it is first needed; returns its next block. */
