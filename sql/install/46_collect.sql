@@ -80,7 +80,7 @@ LANGUAGE plpgsql
 AS $$
 DECLARE
 	block	int4 := 0;
-	wait	interval := coalesce(grace, pg_catalog.current_setting('promgres.series_grace', true)::interval, '1 day');
+	wait	interval := coalesce(grace, pg_catalog.current_setting('promgres.series_grace', true)::pg_catalog.interval, '1 day');
 BEGIN
 	COMMIT;
 	WHILE block IS NOT NULL LOOP
