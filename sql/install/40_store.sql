@@ -82,6 +82,8 @@ BEGIN
 		RAISE datetime_field_overflow USING MESSAGE = 'day out of range',
 			DETAIL = format('%s ms is before 1970 or after 9999.', t_ms);
 	END IF;
+	-- A day that is there must not be dropped before the caller has written to it.
+	LOCK TABLE prom.warm IN ROW EXCLUSIVE MODE;
 	part := 'warm_' || to_char(timestamp '1970-01-01' + first / 86400000 * interval '1 day', 'YYYYMMDD');
 	IF (SELECT c.relispartition FROM pg_class c WHERE c.oid = to_regclass('prom.' || part)) THEN
 		RETURN false;
