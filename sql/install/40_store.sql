@@ -168,6 +168,26 @@ RETURN prom._is_loaded() AND
 COMMENT ON FUNCTION prom._merge_due(int4, int4) IS
 'True when prom.fresh holds more rows than the first figure or one older than the second (seconds).';
 
+-- Upkeep
+
+CREATE FUNCTION prom._days() RETURNS TABLE (day regclass, t_min int8, age int4)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT c.oid::regclass, (regexp_match(pg_get_expr(c.relpartbound, c.oid), '\((?:'')?(-?[0-9]+)'))[1]::int8, age(c.relfrozenxid)
+	FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'prom.warm'::regclass;
+END;
+COMMENT ON FUNCTION prom._days() IS 'Partitions of prom.warm, where their days begin (ms since 1970), and the age of their oldest transaction id.';
+
+CREATE FUNCTION prom._day_to_freeze(min_age int4) RETURNS text
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN (SELECT d.day FROM prom._days() d
+	WHERE d.age > min_age AND d.t_min < prom._to_ms(clock_timestamp()) - 2 * 86400000
+	ORDER BY d.age DESC, d.t_min LIMIT 1)::text;
+COMMENT ON FUNCTION prom._day_to_freeze(int4) IS
+'The partition, over for a day at least, whose oldest transaction id is the oldest and older than this; NULL: none. What is merged no more is frozen before the server has to do so for all days at once.';
+
 -- Scan
 
 CREATE FUNCTION prom._fresh_step(internal, prom.chunk, int8, int4[], int8, int8) RETURNS internal

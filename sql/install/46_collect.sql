@@ -13,9 +13,7 @@ BEGIN
 		WHERE f.shard = one AND f.sid_max >= wanted[1] AND f.sid_min <= wanted[cardinality(wanted)]);
 	-- Day by day, the newest first: most series have samples there and are not looked for further.
 	FOR first IN
-		SELECT (regexp_match(pg_get_expr(c.relpartbound, c.oid), '\((?:'')?(-?[0-9]+)'))[1]::int8
-		FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
-		WHERE i.inhparent = 'prom.warm'::regclass ORDER BY 1 DESC
+		SELECT d.t_min FROM prom._days() d ORDER BY 1 DESC
 	LOOP
 		EXIT WHEN rest IS NULL;
 		EXECUTE format('SELECT array_agg(u ORDER BY u) FROM unnest($2) u '

@@ -25,6 +25,8 @@
 #define PARTITION_MS	3600000	/* how often the next day's partition is looked after */
 #define COLLECT_MS		3600000 /* from one look for series without samples to the next */
 #define COLLECT_BLOCKS	64		/* of series ids, looked at in one turn */
+#define FREEZE_MS		600000	/* how often an old day is looked for that is not frozen yet */
+#define FREEZE_AGE		10000000	/* transactions */
 #define FRESH_BYTES		(256 * 1024 * 1024) /* a file of this size is made smaller when it is empty again */
 
 int			prom_store_max_ahead_s = 86400;
@@ -40,6 +42,7 @@ static bool answer(PGconn *conn, const char *sql, bool *yes);
 static bool make_days(PGconn *conn);
 static bool collect_series(PGconn *conn);
 static bool vacuum_fresh(PGconn *conn);
+static bool freeze_day(PGconn *conn);
 static void complain(const char *message);
 
 /* The last complaint: each is logged once until it changes or the trouble ends. */
@@ -106,7 +109,7 @@ turn(PGconn *conn)
 		return false;
 	if (due && !(command(conn, "CALL prom.merge()") && vacuum_fresh(conn)))
 		return false;
-	return collect_series(conn);
+	return collect_series(conn) && freeze_day(conn);
 }
 
 /*
@@ -125,6 +128,28 @@ vacuum_fresh(PGconn *conn)
 	if (!answer(conn, sql, &large))
 		return false;
 	return command(conn, large ? "VACUUM (TRUNCATE) prom.fresh" : "VACUUM prom.fresh");
+}
+
+/* Days that are over are frozen one by one, before autovacuum has to do so for all of them at once. */
+static bool
+freeze_day(PGconn *conn)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	char		sql[100];
+	PGresult   *res;
+	bool		ok;
+
+	if (last != 0 && !TimestampDifferenceExceeds(last, now, FREEZE_MS))
+		return true;
+	last = now;
+	snprintf(sql, sizeof(sql), "SELECT 'VACUUM (FREEZE) ' || prom._day_to_freeze(%d)", FREEZE_AGE);
+	res = prom_remote_exec(conn, sql);
+	ok = PQresultStatus(res) == PGRES_TUPLES_OK;
+	if (ok && !PQgetisnull(res, 0, 0))
+		ok = command(conn, PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return ok;
 }
 
 /* Series without samples are looked for once an hour, some blocks of ids a turn. */

@@ -123,6 +123,12 @@ SELECT prom._make_day(86400000000);
 SELECT t_ms, value FROM prom.samples_of('late');
 DROP TABLE prom.warm_19720927, prom.warm_19720927_2;
 
+-- days that are over are frozen one by one: which is next
+SELECT prom._make_day(86400000000), prom._make_day(253402214400000);
+SELECT day, t_min, age >= 0 AS age FROM prom._days() WHERE t_min >= 86400000000 AND t_min < 86500000000 OR t_min > 2e14;
+SELECT prom._day_to_freeze(-1) IS NOT NULL AS some, prom._day_to_freeze(2147483647) AS none;
+DROP TABLE prom.warm_19720927, prom.warm_99991231;
+
 -- days that have no name
 SELECT prom._make_day(-1);
 SELECT prom._make_day(253402300800000);
