@@ -300,19 +300,9 @@ BEGIN
 				AND s.pairs @> ARRAY[prom._label_pair(g.name, g.value)]
 				AND prom._label_eq(s.labels, g.name, g.value));
 
-	-- The next series of such a metric gets a new block: ids are not given out again.
-	DELETE FROM prom.metric m
-	USING unnest(gone_shards, gone_names, gone_values) AS g(shard, name, value)
-	WHERE g.name = '__name__' AND m.shard = g.shard AND m.name = g.value
-		AND NOT EXISTS (
-			SELECT FROM prom.series s
-			WHERE s.shard = g.shard
-				AND s.pairs @> ARRAY[prom._label_pair(g.name, g.value)]
-				AND prom._label_eq(s.labels, g.name, g.value));
-
 	UPDATE prom.shard h SET removals = h.removals + 1 WHERE h.shard = ANY (shards);
 	PERFORM prom._series_removed();
 	RETURN removed;
 END
 $$;
-COMMENT ON FUNCTION prom._remove_series(int2[], int4[]) IS 'remove series, and labels and metrics that no other series has; the caller has removed their samples';
+COMMENT ON FUNCTION prom._remove_series(int2[], int4[]) IS 'remove series, and labels that no other series has; the caller has removed their samples';

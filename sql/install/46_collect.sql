@@ -39,6 +39,7 @@ DECLARE
 	wanted	int4[];
 	empty	int4[];
 	due		int4[];
+	metrics	text[];
 BEGIN
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
 		RAISE feature_not_supported USING MESSAGE = 'series cannot be collected in a transaction that is REPEATABLE READ or SERIALIZABLE',
@@ -64,8 +65,14 @@ BEGIN
 		-- Whoever has written to one of them meanwhile is waited for, and then it is not empty.
 		LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
 		due := prom._empty_series(one, due);
+		metrics := ARRAY(SELECT DISTINCT prom.label(s.labels, '__name__') FROM prom.series s WHERE s.shard = one AND s.sid = ANY (due));
 		PERFORM prom._stat_count('collected_series',
 			prom._remove_series(array_fill(one, ARRAY[cardinality(due)]), due));
+		-- The next series of such a metric gets a new block: ids are not given out again.
+		DELETE FROM prom.metric m
+		WHERE m.shard = one AND m.name = ANY (metrics) AND NOT EXISTS (
+			SELECT FROM prom.series s
+			WHERE s.shard = one AND s.pairs @> ARRAY[prom._label_pair('__name__', m.name)] AND prom._label_eq(s.labels, '__name__', m.name));
 	END LOOP;
 	RETURN (SELECT min(s.sid) >> 6 FROM prom.series s WHERE s.sid >= next);
 END

@@ -63,4 +63,4 @@ CALL prom.collect_series();
 ROLLBACK;
 
 SELECT prom.delete_series('{__name__=~".+"}');
-SELECT (SELECT count(*) FROM prom.series) AS series, (SELECT count(*) FROM prom.metric) AS metrics, (SELECT count(*) FROM prom.label_value) AS label_values;
+SELECT (SELECT count(*) FROM prom.series) AS series, (SELECT count(*) FROM prom.label_value) AS label_values;

@@ -20,7 +20,7 @@ CREATE FUNCTION pg_temp.damage(t int8, data bytea) RETURNS void LANGUAGE sql AS 
 	UPDATE prom.warm w SET data = pg_temp.raw($2, '') WHERE w.t_min = t;
 $$;
 CREATE TEMP VIEW aside AS
-	SELECT source, t_min, samples, gen, length(data) AS bytes, sqlstate, regexp_replace(reason, '[0-9]+', 'N', 'g') AS reason FROM prom.quarantine ORDER BY t_min, id;
+	SELECT source, t_min, samples, gen, data IS NOT NULL AS bytes, sqlstate, regexp_replace(reason, '[0-9]+', 'N', 'g') AS reason FROM prom.quarantine ORDER BY t_min, id;
 
 -- cut off, of another version, nothing at all: in fresh rows.  A query tells what to do; the merge does it.
 SELECT pg_temp.write('q', t, t) FROM generate_series(1, 5) t;
@@ -131,4 +131,4 @@ DO $$ DECLARE r regclass; BEGIN
 		EXECUTE format('DROP TABLE %s', r);
 	END LOOP;
 END $$;
-SELECT (SELECT count(*) FROM prom.series) AS series, (SELECT count(*) FROM prom.fresh) AS fresh, (SELECT count(*) FROM prom.warm) AS warm, (SELECT count(*) FROM prom.metric) AS metrics;
+SELECT (SELECT count(*) FROM prom.series) AS series, (SELECT count(*) FROM prom.fresh) AS fresh, (SELECT count(*) FROM prom.warm) AS warm;
