@@ -62,7 +62,7 @@ prom_remote_params(const char *application_name, const char ***keywords, const c
 	k[n] = "user", v[n++] = prom_remote_role[0] != '\0' ? prom_remote_role : os_account();
 	k[n] = "application_name", v[n++] = application_name;
 	k[n] = "client_encoding", v[n++] = "UTF8";
-	k[n] = "options", v[n++] = "-c search_path=pg_catalog,pg_temp -c client_min_messages=error";
+	k[n] = "options", v[n++] = "-c search_path=pg_catalog,pg_temp";
 	k[n] = "sslmode", v[n++] = "disable";
 	k[n] = "gssencmode", v[n++] = "disable";
 	Assert(n < PROM_REMOTE_PARAMS);

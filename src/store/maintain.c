@@ -36,6 +36,7 @@ int			prom_store_max_samples = 50000000;
 static int	merge_age_s = 30;
 static int	series_grace_s = 86400;
 
+static void ignore_notice(void *arg, const char *message);
 static bool turn(PGconn *conn);
 static bool command(PGconn *conn, const char *sql);
 static bool answer(PGconn *conn, const char *sql, bool *yes);
@@ -68,7 +69,11 @@ prom_maintain_main(Datum arg)
 			conn = NULL;
 		}
 		if (conn == NULL && !drains)
+		{
 			conn = prom_remote_connect("promgres maintenance");
+			if (conn)
+				PQsetNoticeProcessor(conn, ignore_notice, NULL);
+		}
 		ok = conn && PQstatus(conn) == CONNECTION_OK && turn(conn);
 		if (ok)
 			last_complaint[0] = '\0';
@@ -83,6 +88,12 @@ prom_maintain_main(Datum arg)
 	if (conn)
 		PQfinish(conn);
 	prom_worker_end();
+}
+
+/* The backend has logged it; libpq would write it to the log again. */
+static void
+ignore_notice(void *arg, const char *message)
+{
 }
 
 /* False if something failed; the connection tells what. */
