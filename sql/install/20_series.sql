@@ -208,6 +208,7 @@ CREATE TABLE prom.series (
 	shard int2 NOT NULL,
 	sid int4 NOT NULL,
 	created timestamptz NOT NULL DEFAULT pg_catalog.now(),
+	empty_since timestamptz,
 	labels prom.labels NOT NULL,
 	PRIMARY KEY (shard, sid)
 );
@@ -216,6 +217,7 @@ CREATE INDEX series_pairs_idx ON prom.series USING gin (prom._label_pairs(labels
 COMMENT ON TABLE prom.series IS 'every series that has samples';
 COMMENT ON COLUMN prom.series.shard IS 'part of the series that one server can hold; 0 while there is one server';
 COMMENT ON COLUMN prom.series.sid IS 'number within the shard, its block of 64 is given to one metric name';
+COMMENT ON COLUMN prom.series.empty_since IS 'when it was found to have no samples left; NULL: it had some at the last look';
 COMMENT ON INDEX prom.series_pairs_idx IS 'hashes of the labels; the translation of a selector asks for them by the same expression';
 
 CREATE TABLE prom.shard (

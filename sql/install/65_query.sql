@@ -55,13 +55,6 @@ $$;
 COMMENT ON FUNCTION prom.samples_of(text, timestamptz, timestamptz) IS
 'The stored samples of the series that a PromQL selector matches, start <= time <= end, as they were written: staleness markers (a NaN of its own) included.';
 
-CREATE FUNCTION prom._to_ms(t timestamptz) RETURNS int8
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN CASE WHEN t = '-infinity' THEN -9223372036854775807
-	WHEN t = 'infinity' THEN 9223372036854775807
-	ELSE pg_catalog.floor(pg_catalog.extract('epoch', t) * 1000)::pg_catalog.int8 END;
-COMMENT ON FUNCTION prom._to_ms(timestamptz) IS 'Milliseconds since 1970; infinities become the ends of int8.';
-
 CREATE FUNCTION prom.delete_series(selector text, start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity')
 RETURNS bigint
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
@@ -103,11 +96,7 @@ BEGIN
 
 		-- Series without samples go, too.  The lock keeps senders from writing to one that is going.
 		LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
-		SELECT coalesce(array_agg(u ORDER BY u), '{}') INTO empty FROM unnest(wanted) u
-		WHERE NOT EXISTS (SELECT FROM prom.warm w WHERE w.shard = one AND w.block = u >> 6
-				AND prom._has(w.data, u, -9223372036854775807, 9223372036854775807))
-			AND NOT u = ANY (SELECT unnest(prom._hits(f.data, wanted, -9223372036854775807, 9223372036854775807))
-				FROM prom.fresh f WHERE f.shard = one);
+		empty := prom._empty_series(one, wanted);
 		PERFORM prom._remove_series(array_fill(one, ARRAY[cardinality(empty)]), empty);
 		SELECT touched + count(DISTINCT u) INTO touched FROM unnest(hit || empty) u;
 	END LOOP;

@@ -147,7 +147,8 @@ extern void prom_gather_finish(PromGather *g);
  *	prom_merge_init(&m, cxt); prom_merge_add(&m, chunk, order) ...;
  *	while (prom_merge_next(&m, &sid)) use m.gather.n, .t_ms, .values
  *
- * Chunks must stay in memory until the end.  All must be of one shard.
+ * Chunks must stay in memory until the end.  All must be of one shard.  Adding returns the opened chunk,
+ * for a look until the next is added.
  */
 typedef struct PromMerge
 {
@@ -162,7 +163,7 @@ typedef struct PromMerge
 } PromMerge;
 
 extern void prom_merge_init(PromMerge *m, MemoryContext cxt);
-extern void prom_merge_add(PromMerge *m, const PromChunk *chunk, int64 order);
+extern const PromChunkReader *prom_merge_add(PromMerge *m, const PromChunk *chunk, int64 order);
 extern bool prom_merge_next(PromMerge *m, int32 *sid);
 
 /* ---- type.c ---- */

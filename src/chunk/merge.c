@@ -297,7 +297,7 @@ prom_merge_init(PromMerge *m, MemoryContext cxt)
 	m->cxt = cxt;
 }
 
-void
+const PromChunkReader *
 prom_merge_add(PromMerge *m, const PromChunk *chunk, int64 order)
 {
 	MemoryContext old = MemoryContextSwitchTo(m->cxt);
@@ -324,6 +324,7 @@ prom_merge_add(PromMerge *m, const PromChunk *chunk, int64 order)
 	if (in->reader.nseries > 0)
 		m->ninputs++;
 	MemoryContextSwitchTo(old);
+	return &in->reader;
 }
 
 static void

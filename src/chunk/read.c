@@ -45,7 +45,8 @@ corrupt(const char *reason)
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("corrupt prom.chunk"),
-			 errdetail_internal("%s", reason)));
+			 errdetail_internal("%s", reason),
+			 errhint("If it is a stored one, prom.quarantine_damaged() finds its row and sets it aside.")));
 }
 
 static inline void *

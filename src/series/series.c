@@ -179,10 +179,10 @@ static int	begin_statements(void);
 static void end_statements(int nest_level);
 static void run(Statement statement, Datum *args);
 static int64 result_int(uint64 row, int column);
-static void resolve_slice(PromSeriesWant *want, int n, MemoryContext caller);
+static int	resolve_slice(PromSeriesWant *want, int n, MemoryContext caller);
 static int16 shard_of(const PromLabels *l);
 static int	find_series(Wanted **list, int n);
-static void make_series(Wanted **list, int n);
+static int	make_series(Wanted **list, int n);
 static int	refuse_hopeless(Wanted **list, int n);
 static Shard lock_shard(int16 shard);
 static Shard shard_result(int16 shard);
@@ -204,12 +204,13 @@ prom_series_init(void)
 	prom_limits_init();
 }
 
-void
+int
 prom_series_resolve(PromSeriesWant *want, int n)
 {
 	MemoryContext caller = CurrentMemoryContext;
 	MemoryContext slice_context = AllocSetContextCreate(caller, "promgres series",
 														ALLOCSET_DEFAULT_SIZES);
+	int			made = 0;
 
 	for (int done = 0; done < n; done += SLICE_SERIES)
 	{
@@ -219,12 +220,13 @@ prom_series_resolve(PromSeriesWant *want, int n)
 		CHECK_FOR_INTERRUPTS();
 		nest_level = begin_statements();
 		old = MemoryContextSwitchTo(slice_context);
-		resolve_slice(want + done, Min(n - done, SLICE_SERIES), caller);
+		made += resolve_slice(want + done, Min(n - done, SLICE_SERIES), caller);
 		MemoryContextSwitchTo(old);
 		end_statements(nest_level);
 		MemoryContextReset(slice_context);
 	}
 	MemoryContextDelete(slice_context);
+	return made;
 }
 
 int64
@@ -348,7 +350,8 @@ result_int(uint64 row, int column)
 	return TupleDescAttr(desc, column - 1)->atttypid == INT8OID ? DatumGetInt64(d) : DatumGetInt32(d);
 }
 
-static void
+/* Returns how many series were made. */
+static int
 resolve_slice(PromSeriesWant *want, int n, MemoryContext caller)
 {
 	PromHashMap seen = {CurrentMemoryContext};
@@ -357,6 +360,7 @@ resolve_slice(PromSeriesWant *want, int n, MemoryContext caller)
 	int		   *which = palloc(n * sizeof(int));
 	int			nwanted = 0;
 	int			nlist;
+	int			made = 0;
 
 	prom_hashmap_reserve(&seen, n);
 	for (int i = 0; i < n; i++)
@@ -379,7 +383,7 @@ resolve_slice(PromSeriesWant *want, int n, MemoryContext caller)
 
 	nlist = find_series(list, nwanted);
 	if (nlist > 0)
-		make_series(list, nlist);
+		made = make_series(list, nlist);
 	for (int i = 0; i < n; i++)
 	{
 		const Wanted *w = &wanted[which[i]];
@@ -391,6 +395,7 @@ resolve_slice(PromSeriesWant *want, int n, MemoryContext caller)
 		else
 			want[i].refused = MemoryContextStrdup(caller, w->refused);
 	}
+	return made;
 }
 
 /* One server holds one shard. */
@@ -463,9 +468,12 @@ compare_wanted(const void *a, const void *b)
 	return (wa > wb) - (wa < wb);
 }
 
-static void
+/* Returns how many were made: not refused, and not there when the lock was got. */
+static int
 make_series(Wanted **list, int n)
 {
+	int			made = 0;
+
 	qsort(list, n, sizeof(Wanted *), compare_wanted);
 	n = refuse_hopeless(list, n);
 	for (int i = 0; i < n; i++)
@@ -484,6 +492,9 @@ make_series(Wanted **list, int n)
 			end++;
 		make_in_shard(shard, list + i, end - i);
 	}
+	for (int i = 0; i < n; i++)
+		made += list[i]->refused == NULL;
+	return made;
 }
 
 /*

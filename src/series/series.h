@@ -154,9 +154,10 @@ extern PromSeriesHash prom_series_raw_hash(const void *bytes, size_t len);
 /*
  * Find or create all n (SPI must not be connected).  New series are made under the shard's lock, in
  * one step, so that senders of the same new series neither deadlock nor lose ids.  What is learnt
- * enters the cache when the transaction commits.  New series above a limit are refused one by one.
+ * enters the cache when the transaction commits.  New series above a limit are refused one by one.  Returns
+ * how many were made.
  */
-extern void prom_series_resolve(PromSeriesWant *want, int n);
+extern int	prom_series_resolve(PromSeriesWant *want, int n);
 
 extern void prom_series_init(void);
 

@@ -71,7 +71,8 @@ prom_store_insert_fresh(Relation fresh, int16 shard, const PromFreshRow *row, co
 	Datum		values[] = {
 		Int16GetDatum(shard), Int32GetDatum(row->sid_min), Int32GetDatum(row->sid_max),
 		Int64GetDatum(row->t_min), Int64GetDatum(row->t_max), Int32GetDatum(row->samples),
-		Int64GetDatum(row->seq), TimestampTzGetDatum(GetCurrentTimestamp()), PointerGetDatum(chunk)
+		Int64GetDatum(row->seq), TimestampTzGetDatum(GetCurrentTimestamp()), PointerGetDatum(chunk),
+		Int64GetDatum(row->day_ms)
 	};
 
 	if (slot->tts_tupleDescriptor->natts != lengthof(values))
@@ -80,6 +81,7 @@ prom_store_insert_fresh(Relation fresh, int16 shard, const PromFreshRow *row, co
 	ExecClearTuple(slot);
 	memcpy(slot->tts_values, values, sizeof(values));
 	memset(slot->tts_isnull, false, lengthof(values) * sizeof(bool));
+	slot->tts_isnull[lengthof(values) - 1] = !row->late;
 	ExecStoreVirtualTuple(slot);
 	simple_table_tuple_insert(fresh, slot);
 	ExecDropSingleTupleTableSlot(slot);

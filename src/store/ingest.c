@@ -12,6 +12,7 @@
  */
 #include "postgres.h"
 
+#include "access/detoast.h"
 #include "access/htup_details.h"
 #include "access/heapam.h"
 #include "access/table.h"
@@ -70,7 +71,8 @@ typedef struct Batch
 	int			wants_size;
 	StringInfoData metadata;	/* PromWriteMetadata structs; their texts are copies */
 	int			nmetadata;
-	int64		t_latest;		/* samples after this are out of bounds */
+	int64		t_earliest;		/* samples before this are out of bounds, */
+	int64		t_latest;		/* and those after this */
 	MemoryContext body_cxt;		/* reset per body */
 } Batch;
 
@@ -80,7 +82,10 @@ typedef struct Outcome
 	int64		samples;
 	int64		exemplars;
 	int64		histograms;
-	int64		refused;		/* series and samples */
+	int64		refused;		/* series, samples and metadata; or the body */
+	int64		out_of_bounds;	/* samples among them, */
+	int64		bad_labels;		/* series, */
+	int64		too_much_metadata;
 	char	   *error;			/* the first reason */
 	size_t		end;			/* of its samples in the batch */
 	int			wants_end;		/* of its series */
@@ -100,6 +105,7 @@ static void write_metadata(Batch *batch);
 static void refuse(Outcome *out, char *reason);
 static char *outcome_text(const Outcome *out);
 static void note_unsupported(int64 exemplars, int64 histograms);
+static void count_outcome(const Outcome *out, size_t bytes);
 
 PG_FUNCTION_INFO_V1(prom_ingest);
 
@@ -137,6 +143,8 @@ prom_ingest(PG_FUNCTION_ARGS)
 	fresh = prom_store_open_for_insert("fresh");
 	prom_series_begin();
 	batch.t_latest = prom_clock_to_ms(GetCurrentTimestamp()) + (int64) prom_store_max_ahead_s * 1000;
+	if (prom_store_max_age_s > 0)
+		batch.t_earliest = Max(0, prom_clock_to_ms(GetCurrentTimestamp()) - (int64) prom_store_max_age_s * 1000);
 	initStringInfo(&batch.metadata);
 	batch.body_cxt = AllocSetContextCreate(CurrentMemoryContext, "prom.ingest body",
 										   ALLOCSET_DEFAULT_SIZES);
@@ -171,7 +179,10 @@ prom_ingest(PG_FUNCTION_ARGS)
 			values[3] = CStringGetTextDatum(error);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, isnull);
 		note_unsupported(outcomes[i].exemplars, outcomes[i].histograms);
+		count_outcome(&outcomes[i], nulls[i] ? 0 : toast_raw_datum_size(elems[i]) - VARHDRSZ);
 	}
+	prom_stat_count(PROM_STAT_INGEST_CALLS, 1);
+	prom_stat_stamp(PROM_STAT_INGEST_LAST);
 	return (Datum) 0;
 }
 
@@ -276,10 +287,13 @@ add_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, Outcome *
 	{
 		Sample	   *sample;
 
-		if (t_ms < 0 || t_ms > batch->t_latest)
+		if (t_ms < batch->t_earliest || t_ms > batch->t_latest)
 		{
+			out->out_of_bounds++;
 			refuse(out, psprintf("out of bounds: timestamp " INT64_FORMAT " ms is %s", t_ms,
-								 t_ms < 0 ? "before 1970" : "too far in the future"));
+								 t_ms < 0 ? "before 1970" :
+								 t_ms < batch->t_earliest ? "older than promgres.ingest_max_age" :
+								 "too far in the future"));
 			continue;
 		}
 		sample = &batch->samples[batch->n];
@@ -309,6 +323,7 @@ find_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, int32 *s
 	labels = series_labels(s, &reason);
 	if (labels == NULL)
 	{
+		out->bad_labels++;
 		refuse(out, reason);
 		return false;
 	}
@@ -368,6 +383,7 @@ add_metadata(Batch *batch, const PromWriteMetadata *m, int before, Outcome *out)
 
 	if (batch->nmetadata - before >= METADATA_MAX)
 	{
+		out->too_much_metadata++;
 		refuse(out, psprintf("more than %d metadata entries in one body", METADATA_MAX));
 		return;
 	}
@@ -392,7 +408,7 @@ resolve_series(Batch *batch, Outcome *outcomes, int nbodies)
 
 	if (batch->nwants == 0)
 		return;
-	prom_series_resolve(batch->wants, batch->nwants);
+	prom_stat_count(PROM_STAT_INGEST_SERIES, prom_series_resolve(batch->wants, batch->nwants));
 	for (int body = 0; body < nbodies; body++)
 	{
 		Outcome    *out = &outcomes[body];
@@ -400,7 +416,10 @@ resolve_series(Batch *batch, Outcome *outcomes, int nbodies)
 		for (; w < out->wants_end; w++)
 		{
 			if (batch->wants[w].refused)
+			{
+				out->bad_labels++;
 				refuse(out, batch->wants[w].refused);
+			}
 		}
 		for (; i < out->end; i++)
 		{
@@ -598,4 +617,21 @@ note_unsupported(int64 exemplars, int64 histograms)
 			(errmsg("skipped " INT64_FORMAT " exemplars and refused " INT64_FORMAT " native histogram samples so far: they are not supported yet",
 					total_exemplars, total_histograms),
 			 errhint("Remove \"send_exemplars\" and \"send_native_histograms\" from the sender's remote_write section.")));
+}
+
+static void
+count_outcome(const Outcome *out, size_t bytes)
+{
+	/* What has a reason of its own is a part of a body; else the body was refused. */
+	int64		parts = out->out_of_bounds + out->bad_labels + out->too_much_metadata;
+
+	prom_stat_count(PROM_STAT_INGEST_BODIES, 1);
+	prom_stat_count(PROM_STAT_INGEST_BYTES, bytes);
+	prom_stat_count(PROM_STAT_INGEST_SAMPLES, out->samples);
+	prom_stat_count(PROM_STAT_INGEST_EXEMPLARS, out->exemplars);
+	prom_stat_count(PROM_STAT_REFUSED_HISTOGRAMS, out->histograms);
+	prom_stat_count(PROM_STAT_REFUSED_TIME, out->out_of_bounds);
+	prom_stat_count(PROM_STAT_REFUSED_LABELS, out->bad_labels);
+	prom_stat_count(PROM_STAT_REFUSED_METADATA, out->too_much_metadata);
+	prom_stat_count(PROM_STAT_REFUSED_BODIES, out->refused - parts);
 }
