@@ -7,14 +7,14 @@ from sender import ABSENT, ACKNOWLEDGED, OPEN, THERE
 # Each gives rows only if something is wrong.
 ORPHANS = {
     "fresh samples of series that are not there": """
-        SELECT f.shard, sid, count(*) FROM prom.fresh f, unnest(prom._sids(f.data)) sid
-        WHERE NOT EXISTS (SELECT FROM prom.series s WHERE s.shard = f.shard AND s.sid = sid) GROUP BY 1, 2""",
+        SELECT f.shard, x.id, count(*) FROM prom.fresh f, unnest(prom._sids(f.data)) x(id)
+        WHERE NOT EXISTS (SELECT FROM prom.series s WHERE s.shard = f.shard AND s.sid = x.id) GROUP BY 1, 2""",
     "warm samples of series that are not there": """
-        SELECT w.shard, sid, count(*) FROM prom.warm w, unnest(prom._sids(w.data)) sid
-        WHERE NOT EXISTS (SELECT FROM prom.series s WHERE s.shard = w.shard AND s.sid = sid) GROUP BY 1, 2""",
+        SELECT w.shard, x.id, count(*) FROM prom.warm w, unnest(prom._sids(w.data)) x(id)
+        WHERE NOT EXISTS (SELECT FROM prom.series s WHERE s.shard = w.shard AND s.sid = x.id) GROUP BY 1, 2""",
     "warm rows of another block or day than they say": """
         SELECT tableoid::regclass, w.block, w.t_min, w.seq FROM prom.warm w
-        WHERE EXISTS (SELECT FROM unnest(prom._sids(w.data)) sid WHERE sid >> 6 <> w.block)
+        WHERE EXISTS (SELECT FROM unnest(prom._sids(w.data)) x(id) WHERE x.id >> 6 <> w.block)
             OR w.t_min / 86400000 <> w.t_max / 86400000 OR w.t_min > w.t_max""",
     "rows that say other things than their chunk": """
         SELECT 'warm', w.seq FROM prom.warm w,
@@ -158,3 +158,38 @@ def merged(server):
         if left == "0":
             return []
     return [f"{left} rows stay fresh however often they are merged"]
+
+
+# ---------------------------------------------------------------- that all this can fail
+
+# Harm done on purpose, in this order, and a word of what must be said of it.
+HARM = {
+    "a warm row is gone": (
+        "DELETE FROM prom.warm WHERE (t_min, seq) = (SELECT t_min, seq FROM prom.warm WHERE shard = 0 AND prom._sids(data) && (SELECT array_agg(sid) FROM prom.series WHERE labels['era'] = '{era}') LIMIT 1)",
+        "lost: "),
+    "every row is there twice": (
+        "INSERT INTO prom.warm SELECT shard, block, t_min, nextval('prom.store_seq'), t_max, gen, samples, data FROM prom.warm",
+        "at most were posted"),
+    "a value is another": (
+        "INSERT INTO prom.fresh (shard, sid_min, sid_max, t_min, t_max, samples, seq, data)"
+        " SELECT 0, sid, sid, {t}, {t}, 1, nextval('prom.store_seq'), prom.chunk_build(0::int2, sid, ARRAY[{t}::int8], ARRAY[0.5])"
+        " FROM prom.series WHERE labels['era'] = '{era}' AND labels['i'] = '0' LIMIT 1",
+        "another value: "),
+    "a label is not in prom.label_value": (
+        "DELETE FROM prom.label_value WHERE name = 'era' AND value = '{era}'", "that prom.label_value lacks"),
+    "a series is gone": (
+        "DELETE FROM prom.series WHERE labels['era'] = '{era}' AND labels['i'] = '1'", "of series that are not there"),
+    "numbers are drawn again": ("SELECT setval('prom.store_seq', 1)", "that would be drawn again"),
+}
+
+
+def teeth(server, era, senders):
+    """Do harm; [(what, what is wrong)], which is that the checks above have not noticed."""
+    result = []
+    for name, (sql, word) in HARM.items():
+        before = samples(server, era, senders)[0] + orphans(server)
+        server.sql(sql.replace("{era}", str(era)).replace("{t}", str(load.BASE_MS)))
+        said = [line for line in samples(server, era, senders)[0] + orphans(server) if line not in before]
+        noticed = any(word in line for line in said)
+        result.append((name, [] if noticed else ["the checks say only:"] + said[-10:]))
+    return result

@@ -14,8 +14,10 @@ import http.client
 import random
 import re
 import shutil
+import signal
 import sys
 import time
+import traceback
 
 import check
 import faults
@@ -136,6 +138,19 @@ def rounds(tap, server, count, seed):
     return faced
 
 
+def harm(tap, server, seed):
+    """The checks of every round notice what they are there for.  Ruins the tables, so it comes last."""
+    senders = [Sender(server, seed, "harm", 0)]
+    senders[0].start()
+    senders[0].go.set()
+    wait_for(lambda: len(senders[0].state) > 20, "some bodies are written")
+    settle(server, senders)
+    tap.ok(check.merged(server) + check.samples(server, "harm", senders)[0], "before harm is done, all is well")
+    for name, wrong in check.teeth(server, "harm", senders):
+        tap.ok(wrong, f"it is noticed when {name}")
+    senders[0].end()
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("work")
@@ -145,6 +160,7 @@ def main():
     parser.add_argument("--small-wal", help="small file system for the write-ahead log")
     args = parser.parse_args()
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))
     tap = Tap()
     server = Server(args.work, args.small, args.small_wal)
     prometheus = None
@@ -161,12 +177,15 @@ def main():
         if prometheus:
             wrong, words = prometheus.compare()
             tap.ok(wrong, f"Prometheus' own samples are there, bit for bit: {words}")
+            prometheus.end()
+            prometheus = None
+        harm(tap, server, args.seed)
         print(f"# {args.rounds} rounds: {faced} bodies acknowledged, {time.monotonic() - begun:.0f} s, seed {args.seed}")
-    except Failure as failure:
+    except Exception as failure:        # of whatever kind: the run has failed, and the server must be stopped
         if not tap.failed:
-            print(f"not ok {tap.n + 1} - {failure}")
             tap.n += 1
             tap.failed += 1
+            print(f"not ok {tap.n} - the run went on", *traceback.format_exception(failure), sep="\n# ")
     finally:
         if prometheus:
             prometheus.end()

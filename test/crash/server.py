@@ -189,11 +189,16 @@ promgres.request_timeout = 10s
     def full(self, directory):
         """Leave hardly a byte free there; the ballast, to be removed."""
         ballast = os.path.join(directory, "ballast")
-        room = os.statvfs(directory)
-        size = room.f_bavail * room.f_frsize - MARGIN
-        if size > 0:
-            with open(ballast, "wb") as f:
-                os.posix_fallocate(f.fileno(), 0, size)
+
+        def fill():
+            room = os.statvfs(directory)
+            try:
+                with open(ballast, "wb") as f:
+                    os.posix_fallocate(f.fileno(), 0, max(room.f_bavail * room.f_frsize - MARGIN, 1))
+                return True
+            except OSError:         # the server was faster
+                return False
+        wait_for(fill, f"{directory} is full")
         return ballast
 
     # ------------------------------------------------------------ standby
