@@ -85,9 +85,9 @@ static const struct
 }			statements[NSTATEMENTS] =
 {
 	[FIND_SERIES] = {
-		"SELECT w.i, s.sid FROM unnest($1, $2) WITH ORDINALITY AS w(shard, fingerprint, i)"
-		" JOIN prom.series s ON s.shard OPERATOR(pg_catalog.=) w.shard"
-		" AND s.fingerprint OPERATOR(pg_catalog.=) w.fingerprint",
+		"SELECT w.i, s.sid FROM unnest($1, $2) WITH ORDINALITY AS w(shard, fingerprint, i),"
+		" LATERAL (SELECT x.sid FROM prom.series x WHERE x.shard OPERATOR(pg_catalog.=) w.shard"
+		" AND x.fingerprint OPERATOR(pg_catalog.=) w.fingerprint OFFSET 0) s",
 		2, {INT2ARRAYOID, UUIDARRAYOID}
 	},
 	[LOCK_SHARD] = {
@@ -99,9 +99,9 @@ static const struct
 		1, {INT2OID}
 	},
 	[FIND_METRICS] = {
-		"SELECT w.i, m.block, m.used FROM unnest($2) WITH ORDINALITY AS w(name, i)"
-		" JOIN prom.metric m ON m.shard OPERATOR(pg_catalog.=) $1"
-		" AND m.name OPERATOR(pg_catalog.=) w.name",
+		"SELECT w.i, m.block, m.used FROM unnest($2) WITH ORDINALITY AS w(name, i),"
+		" LATERAL (SELECT x.block, x.used FROM prom.metric x WHERE x.shard OPERATOR(pg_catalog.=) $1"
+		" AND x.name OPERATOR(pg_catalog.=) w.name OFFSET 0) m",
 		2, {INT2OID, TEXTARRAYOID}
 	},
 	[SAVE_METRICS] = {
@@ -132,7 +132,11 @@ static const struct
 	},
 };
 
-/* Settings under which the statements are planned: once, and to look up by index. */
+/*
+ * Settings under which the statements are planned: once, and to look up by index.  The plans are kept
+ * while the tables grow from nothing; OFFSET 0 is there so that the planner cannot take what is good
+ * for small tables only, which is to go through all metrics of the shard for each name.
+ */
 static const char *const plan_settings[][2] = {
 	{"plan_cache_mode", "force_generic_plan"},
 	{"enable_seqscan", "off"},

@@ -84,6 +84,21 @@ sub run_watched
 	return (time - $begun, $most);
 }
 
+# New metrics are looked up by index even by a backend that has planned that when there were none.
+{
+	my @bodies = map {
+		my $n = $_;
+		unpack 'H*', write_body(map { [ { __name__ => "plan_${n}_$_" }, [ $start_ms, 1 ] ] } 1 .. 300)
+	} 1 .. 2;
+	my ($status, $out, $err) = $old->psql('postgres', join ";\n", 'BEGIN', q{LOAD 'auto_explain'},
+		'SET auto_explain.log_min_duration = 0', 'SET auto_explain.log_analyze = on',
+		'SET auto_explain.log_nested_statements = on', 'SET client_min_messages = log',
+		(map { "SELECT samples FROM prom.ingest(ARRAY['\\x$_'::bytea])" } @bodies), 'ROLLBACK');
+	is($out, "300\n300", 'two bodies of new metrics are stored');
+	like($err, qr/metric_pkey/, 'their metrics are looked for');
+	unlike($err, qr/Rows Removed by (?:Join )?Filter/, 'and nothing is gone through in vain');
+}
+
 is(fill(100), 204, 'a hundred metrics are written');
 # The worker makes the partitions of today and tomorrow at a time of its own.
 $old->safe_psql('postgres', "SELECT prom._make_day((extract(epoch FROM now() + d * interval '1 day') * 1000)::int8) FROM generate_series(0, 1) d");
