@@ -140,6 +140,7 @@ def full_disk(r):
     ballast = r.server.full(r.server.small)
     try:
         wait_for(lambda: r.answered(5) > before, "writes are refused for want of space")
+        r.server.sql("SELECT count(*) FROM prom.query('count(crash_mark)', to_timestamp(1700000060))")
         time.sleep(r.rng.uniform(0.2, 2))
     finally:
         os.remove(ballast)
