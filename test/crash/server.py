@@ -122,7 +122,7 @@ promgres.request_timeout = 10s
 
     # ------------------------------------------------------------ asking
 
-    def psql(self, sql, database=DATABASE, timeout=120):
+    def psql(self, sql, database=DATABASE, timeout=300):
         """(status, output, errors)"""
         run = subprocess.run(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.work, "-p", str(self.port),
                               "-U", "postgres", "-d", database, "-c", sql],
