@@ -1,6 +1,6 @@
 # Queries on a hot standby while the primary writes, merges and vacuums without a pause: they give a
 # right answer or end with a conflict with recovery, never a wrong answer; with hot_standby_feedback
-# there is no conflict either.
+# no conflict is about rows.
 #
 # 6 seconds each way; LONG=1: 120.
 
@@ -69,10 +69,12 @@ foreach my $feedback ('off', 'on')
 		ok(wait_for(sub { $primary->safe_psql('postgres', 'SELECT count(backend_xmin) FROM pg_stat_replication') eq '1' }, 'feedback arrives'),
 			'the primary has had feedback');
 	}
+	# What was vacuumed before that is behind it.
+	$primary->wait_for_catchup($standby, 'replay', $primary->lsn('insert'));
 
 	my $load = start_load($from);
 	my ($right, $conflicts, $last, $turn) = (0, 0, 0, 0);
-	my @wrong;
+	my (@wrong, %reason);
 	my $end = time + $seconds;
 	while (time < $end || ($feedback eq 'off' && !$conflicts && time < $end + 30))
 	{
@@ -83,6 +85,7 @@ foreach my $feedback ('off', 'on')
 		if ($err =~ /conflict with recovery/)
 		{
 			$conflicts++;
+			$reason{ $err =~ /DETAIL:  (.*)/ ? $1 : 'not told' }++;
 			next;
 		}
 		my @lines = grep { /\|/ } split /\n/, $out;
@@ -102,7 +105,13 @@ foreach my $feedback ('off', 'on')
 	is_deeply(\@wrong, [], "feedback $feedback: no answer was wrong");
 	cmp_ok($right, '>', 0, "feedback $feedback: there were answers");
 	cmp_ok($last, '>', 10, "feedback $feedback: while samples came");
-	is($conflicts, 0, 'feedback on: no conflict') if $feedback eq 'on';
+	diag("measured: $reason{$_} conflicts: $_") foreach sort keys %reason;
+	# Feedback keeps rows; it cannot help where VACUUM cuts the end of a table off, which takes a lock.
+	if ($feedback eq 'on')
+	{
+		is_deeply([ grep { !/relation lock/ } sort keys %reason ], [], 'feedback on: no query lost rows that it needs');
+		cmp_ok($conflicts, '<', $right, 'feedback on: conflicts are rare');
+	}
 	cmp_ok($conflicts, '>', 0, 'feedback off: there were conflicts') if $feedback eq 'off';
 	$from = $primary->safe_psql('postgres', q{SELECT count(*) FROM prom.samples_of('steady{i="1"}', '-infinity', 'infinity')});
 	diag("measured: hot_standby_feedback $feedback: $right right answers, $conflicts conflicts, $from bodies");
