@@ -428,8 +428,16 @@ range_duration:
 			| range_duration DIV range_duration	{ $$ = promql_make_duration_op(parser, @$, PROMQL_DIV, @2, $1, $3); }
 			| range_duration MOD range_duration	{ $$ = promql_make_duration_op(parser, @$, PROMQL_MOD, @2, $1, $3); }
 			| range_duration POW range_duration	{ $$ = promql_make_duration_op(parser, @$, PROMQL_POW, @2, $1, $3); }
-			| '(' range_duration ')'		{ $$ = promql_make_duration_parens(parser, @$, $2); }
+			| '(' range_duration ')'
+				{
+					promql_check_computed(parser, @2);
+					$$ = promql_make_duration_parens(parser, @$, $2);
+				}
 			| duration_call
+				{
+					promql_check_computed(parser, @1);
+					$$ = $1;
+				}
 		;
 
 /* binds no operator: m offset 5m + 1 adds to m */
@@ -438,8 +446,20 @@ offset_duration:
 			| ADD duration_literal			{ $$ = negated($2, @$, false); }
 			| SUB duration_literal			{ $$ = negated($2, @$, true); }
 			| offset_computed
-			| ADD offset_computed			{ $$ = negated($2, @$, false); }
-			| SUB offset_computed			{ $$ = negated($2, @$, true); }
+				{
+					promql_check_computed(parser, @1);
+					$$ = $1;
+				}
+			| ADD offset_computed
+				{
+					promql_check_computed(parser, @1);
+					$$ = negated($2, @$, false);
+				}
+			| SUB offset_computed
+				{
+					promql_check_computed(parser, @1);
+					$$ = negated($2, @$, true);
+				}
 		;
 
 offset_computed:

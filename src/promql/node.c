@@ -20,7 +20,6 @@
 static int64 duration_ms(PromqlParser *parser, PromqlNode *number);
 static void set_positive(PromqlParser *parser, PromqlNode *duration, int64 *ms, PromqlNode **expr);
 static void check_duration(PromqlParser *parser, const PromqlNode *operand);
-static void experimental_duration(PromqlParser *parser, int at);
 static bool takes_modifiers(const PromqlNode *node);
 static bool is_utf8(const char *s);
 static char *regexp_reason(const char *pattern, const char *reason);
@@ -336,6 +335,14 @@ promql_set_fill(PromqlParser *parser, PromqlNode *modifiers, PromqlSpan span, Pr
 
 /* ---- durations ---- */
 
+/* Durations that are computed are experimental; the place is where the error is to point. */
+void
+promql_check_computed(PromqlParser *parser, PromqlSpan span)
+{
+	if (!promql_experimental)
+		promql_experimental_error(parser->text, span.start, "experimental duration expression is not enabled");
+}
+
 /* As nodes of a duration serve those of scalars: PROMQL_NUMBER (seconds), UNARY, BINARY, PAREN, CALL. */
 PromqlNode *
 promql_make_duration_op(PromqlParser *parser, PromqlSpan span, PromqlOp op, PromqlSpan op_span,
@@ -343,7 +350,7 @@ promql_make_duration_op(PromqlParser *parser, PromqlSpan span, PromqlOp op, Prom
 {
 	PromqlNode *node;
 
-	experimental_duration(parser, left->start);
+	promql_check_computed(parser, (PromqlSpan) {left->start, left->end});
 	check_duration(parser, left);
 	check_duration(parser, right);
 	if ((op == PROMQL_DIV || op == PROMQL_MOD) && right->tag == PROMQL_NUMBER && right->number == 0)
@@ -358,7 +365,6 @@ promql_make_duration_parens(PromqlParser *parser, PromqlSpan span, PromqlNode *i
 {
 	PromqlNode *node;
 
-	experimental_duration(parser, inner->start);
 	check_duration(parser, inner);
 	if (inner->tag == PROMQL_NUMBER)
 		return inner;
@@ -376,7 +382,6 @@ promql_make_duration_call(PromqlParser *parser, PromqlSpan span, PromqlSpan name
 	char	   *word = promql_word(parser, name);
 	ListCell   *lc;
 
-	experimental_duration(parser, span.start);
 	foreach(lc, args)
 		check_duration(parser, lfirst(lc));
 	for (char *c = word; *c; c++)
@@ -385,13 +390,6 @@ promql_make_duration_call(PromqlParser *parser, PromqlSpan span, PromqlSpan name
 	node->type = PROMQL_SCALAR;
 	node->args = args;
 	return node;
-}
-
-static void
-experimental_duration(PromqlParser *parser, int at)
-{
-	if (!promql_experimental)
-		promql_experimental_error(parser->text, at, "experimental duration expression is not enabled");
 }
 
 static void

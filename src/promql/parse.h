@@ -82,6 +82,7 @@ extern void promql_set_at(PromqlParser *parser, PromqlNode *node, PromqlAt at, d
 extern PromqlNode *promql_set_range(PromqlParser *parser, PromqlNode *node, PromqlNode *range,
 									PromqlSpan brackets);
 extern void promql_set_extended(PromqlParser *parser, PromqlNode *node, bool anchored);
+extern void promql_check_computed(PromqlParser *parser, PromqlSpan span);
 extern PromqlNode *promql_make_duration_op(PromqlParser *parser, PromqlSpan span, PromqlOp op, PromqlSpan op_span,
 										   PromqlNode *left, PromqlNode *right);
 extern PromqlNode *promql_make_duration_call(PromqlParser *parser, PromqlSpan span, PromqlSpan name, List *args);

@@ -159,6 +159,8 @@ print_selector(StringInfo out, const PromqlNode *node)
 	}
 	if (printed)
 		appendStringInfoChar(out, '}');
+	else if (!outside)
+		appendStringInfoString(out, "{}");
 	if (node->type == PROMQL_MATRIX)
 	{
 		appendStringInfoChar(out, '[');

@@ -261,6 +261,8 @@ quantile_text(double phi)
 		return pstrdup("NaN");
 	if (isinf(phi))
 		return pstrdup(phi > 0 ? "+Inf" : "-Inf");
+	if (phi == 0)
+		return pstrdup("0.0");
 	/* the fewest digits that give the number back */
 	for (precision = 0; precision < 17; precision++)
 	{
