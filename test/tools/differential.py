@@ -4,8 +4,9 @@
   differential.py --prometheus URL --promgres URL [--seed N] [--queries N] [--shift DAYS]
                   [--between COMMAND] [--verbose]
       Writes the same samples to both by remote write (Prometheus needs --web.enable-remote-write-receiver
-      and an empty TSDB), promgres with promgres.promql_experimental on, then asks random expressions, made of nothing but what promgres offers, as
-      instant and as range queries.  Both must give the same series, times and values, or both an error.
+      and an empty TSDB; promgres has promgres.promql_experimental on), then asks random expressions, made
+      of nothing but what promgres offers, as instant and as range queries.  Both must give the same
+      series, times and values, or both an error.
 
 The seed decides everything, and is printed; --shift moves the samples by as many days, so that one pair of
 servers serves several runs.  Sent to a Prometheus 2, which differs from Prometheus 3, whose rules promgres
