@@ -53,6 +53,7 @@ promql_plan(const PromqlQuery *q)
 	PromqlNode *tree = promql_parse(q->text);
 	PromqlContext cx = plan_context(q);
 
+	promql_resolve_durations(tree, q);
 	p->type = tree->type;
 	p->start_ms = cx.steps.start_ms;
 	p->step_ms = cx.steps.step_ms;

@@ -18,6 +18,8 @@ static void append(StringInfo out, const PromqlNode *node);
 static void append_selector(StringInfo out, const PromqlNode *node);
 static void append_matchers(StringInfo out, const PromqlNode *node);
 static void append_when(StringInfo out, const PromqlNode *node);
+static void append_time(StringInfo out, const char *key, int64 ms, const PromqlNode *expr);
+static void append_duration(StringInfo out, const PromqlNode *node, bool wrapped);
 static void append_binary(StringInfo out, const PromqlNode *node);
 static void append_matching(StringInfo out, const PromqlNode *node);
 static void append_fill(StringInfo out, bool has_fill, double fill);
@@ -66,8 +68,8 @@ append(StringInfo out, const PromqlNode *node)
 		case PROMQL_SUBQUERY:
 			appendStringInfoString(out, "{\"type\":\"subquery\",\"expr\":");
 			append(out, node->left);
-			appendStringInfo(out, ",\"range\":" INT64_FORMAT ",\"rangeExpr\":null,\"step\":" INT64_FORMAT ",\"stepExpr\":null",
-							 node->range_ms, node->step_ms);
+			append_time(out, "range", node->range_ms, node->range_expr);
+			append_time(out, "step", node->step_ms, node->step_expr);
 			append_when(out, node);
 			appendStringInfoChar(out, '}');
 			break;
@@ -96,10 +98,12 @@ append(StringInfo out, const PromqlNode *node)
 static void
 append_selector(StringInfo out, const PromqlNode *node)
 {
-	appendStringInfo(out, "{\"type\":\"%s\",\"name\":", node->range_ms ? "matrixSelector" : "vectorSelector");
+	bool		is_range = node->range_ms || node->range_expr;
+
+	appendStringInfo(out, "{\"type\":\"%s\",\"name\":", is_range ? "matrixSelector" : "vectorSelector");
 	escape_json(out, node->name ? node->name : "");
-	if (node->range_ms)
-		appendStringInfo(out, ",\"range\":" INT64_FORMAT ",\"rangeExpr\":null", node->range_ms);
+	if (is_range)
+		append_time(out, "range", node->range_ms, node->range_expr);
 	append_when(out, node);
 	append_matchers(out, node);
 	appendStringInfo(out, ",\"anchored\":%s,\"smoothed\":%s}", bool_text(node->anchored), bool_text(node->smoothed));
@@ -124,11 +128,39 @@ append_matchers(StringInfo out, const PromqlNode *node)
 	appendStringInfoChar(out, ']');
 }
 
+/* A duration, and the expression that it is computed by. */
+static void
+append_time(StringInfo out, const char *key, int64 ms, const PromqlNode *expr)
+{
+	appendStringInfo(out, ",\"%s\":" INT64_FORMAT ",\"%sExpr\":", key, ms, key);
+	append_duration(out, expr, false);
+}
+
+static void
+append_duration(StringInfo out, const PromqlNode *node, bool wrapped)
+{
+	check_stack_depth();
+	if (node != NULL && node->tag == PROMQL_PAREN)
+		append_duration(out, node->left, true);
+	else if (node != NULL && (node->tag == PROMQL_BINARY || node->tag == PROMQL_UNARY))
+	{
+		bool		unary = node->tag == PROMQL_UNARY;
+
+		appendStringInfo(out, "{\"type\":\"durationExpr\",\"op\":\"%s\",\"lhs\":", promql_op_name(node->op));
+		append_duration(out, unary ? NULL : node->left, false);
+		appendStringInfoString(out, ",\"rhs\":");
+		append_duration(out, unary ? node->left : node->right, false);
+		appendStringInfo(out, ",\"wrapped\":%s}", bool_text(wrapped));
+	}
+	else
+		append(out, node);
+}
+
 /* The offset and "@" of a selector or subquery. */
 static void
 append_when(StringInfo out, const PromqlNode *node)
 {
-	appendStringInfo(out, ",\"offset\":" INT64_FORMAT ",\"offsetExpr\":null", node->offset_ms);
+	append_time(out, "offset", node->offset_ms, node->offset_expr);
 	if (node->at == PROMQL_AT_TIME)
 		appendStringInfo(out, ",\"timestamp\":" INT64_FORMAT, node->at_ms);
 	else

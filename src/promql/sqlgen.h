@@ -46,6 +46,9 @@ extern char *promql_scalar_sql(PromqlContext *cx, PromqlNode *node);
 /* A constant as prom.vals. */
 extern char *promql_number_sql(double number);
 
+/* A constant as float8. */
+extern char *promql_float_sql(double number);
+
 /* ARRAY['a', 'b']::text[] of a list of char *, with "extra" (or NULL) added */
 extern char *promql_text_array(List *names, const char *extra);
 
@@ -123,20 +126,29 @@ extern PromqlVector promql_selector_sql(PromqlContext *cx, PromqlNode *node, con
 extern PromqlVector promql_window_sql(PromqlContext *cx, PromqlNode *node);
 
 /*
- * The window function "name" over a range, which is a selector or a subquery; "scalar" is its parameter,
- * or NULL.  Without keep_name label sets lose their names, which is not checked yet.
+ * The window function "name" over a range, which is a selector or a subquery; "scalars" are its parameters.
+ * Without keep_name label sets lose their names, which is not checked yet.
  */
-extern PromqlVector promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, PromqlNode *scalar,
+extern PromqlVector promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, List *scalars,
 									 bool keep_name);
 
 extern PromqlNode *promql_without_parens(PromqlNode *node);
+
+/* Raises if the range is anchored or smoothed and the function of that name knows no such ranges. */
+extern void promql_check_extended(const PromqlNode *range, const char *name);
+
+/* No series at all */
+extern PromqlVector promql_nothing(void);
 
 /* A range vector as the whole query: its samples. */
 extern char *promql_matrix_sql(PromqlContext *cx, PromqlNode *node);
 
 /* ---- translate_agg.c ---- */
 extern PromqlVector promql_aggregate_sql(PromqlContext *cx, PromqlNode *node);
-extern PromqlVector promql_histogram_quantile_sql(PromqlContext *cx, PromqlNode *node);
+extern PromqlVector promql_histogram_sql(PromqlContext *cx, PromqlNode *node);
+
+/* ---- translate_info.c ---- */
+extern PromqlVector promql_info_sql(PromqlContext *cx, PromqlNode *node);
 
 /* ---- translate_match.c ---- */
 
@@ -148,6 +160,7 @@ typedef struct PromqlJoin
 	PromqlNames many_names;
 	bool		many_is_unique; /* at most one row per signature */
 	bool		one_is_unique;
+	bool		is_filled;		/* rows were added for signatures that one side lacks */
 } PromqlJoin;
 
 extern PromqlVector promql_match_sql(PromqlContext *cx, PromqlNode *node);

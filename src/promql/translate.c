@@ -163,6 +163,12 @@ promql_keeps_name(const PromqlNode *node)
 char *
 promql_number_sql(double number)
 {
+	return psprintf("prom._vals(%s)", promql_float_sql(number));
+}
+
+char *
+promql_float_sql(double number)
+{
 	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
 
 	if (isnan(number))
@@ -171,5 +177,5 @@ promql_number_sql(double number)
 		strlcpy(text, number > 0 ? "Infinity" : "-Infinity", sizeof(text));
 	else
 		double_to_shortest_decimal_buf(number, text);
-	return psprintf("prom._vals('%s'::pg_catalog.float8)", text);
+	return psprintf("'%s'::pg_catalog.float8", text);
 }

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 
 #include "promql/sqlgen.h"
+#include "promql/translate.h"
 
 static PromqlVector one_per_group(PromqlContext *cx, PromqlNode *node);
 static PromqlVector topk_sql(PromqlContext *cx, PromqlNode *node);
@@ -171,24 +172,69 @@ inner(const PromqlNode *node)
 	return node;
 }
 
-/* Buckets of one histogram are the series that differ in nothing but le. */
+/*
+ * Buckets of one histogram are the series that differ in nothing but le.  histogram_quantiles gives a series
+ * for each of its quantiles, and for each value that one takes.
+ */
 PromqlVector
-promql_histogram_quantile_sql(PromqlContext *cx, PromqlNode *node)
+promql_histogram_sql(PromqlContext *cx, PromqlNode *node)
 {
-	char	   *phi = promql_scalar_sql(cx, linitial(node->args));
-	PromqlVector x = promql_vector_sql(cx, lsecond(node->args));
+	bool		several = node->function->kind == PROMQL_FN_HISTOGRAM_QUANTILES;
+	PromqlVector x = {NULL};
+	StringInfoData params;
+	const char *separator = "";
+	PromqlNode *vector = NULL;
+	ListCell   *lc;
 
-	x.sql = psprintf("SELECT %s AS labels, h.vals\n"
-					 "FROM (\n"
-					 "SELECT g.sig AS labels, prom._histogram_quantile(g.labels, g.vals, %s, %s, %s, " INT64_FORMAT ", " INT64_FORMAT ") AS vals\n"
+	initStringInfo(&params);
+	foreach(lc, node->args)
+	{
+		PromqlNode *arg = lfirst(lc);
+
+		if (arg->type == PROMQL_VECTOR)
+		{
+			vector = promql_without_parens(arg);
+			x = promql_vector_sql(cx, arg);
+		}
+		if (arg->type != PROMQL_SCALAR)
+			continue;
+		appendStringInfo(&params, "%s%s", separator, promql_scalar_sql(cx, arg));
+		separator = ", ";
+	}
+	x.sql = psprintf("SELECT g.sig AS labels, prom._%s(g.labels, g.vals, %s, %s, " INT64_FORMAT ", " INT64_FORMAT ", %s%s%s) AS %s\n"
 					 "FROM (\n"
 					 "SELECT prom._labels_drop(%s, '{le}'::pg_catalog.text[]) AS sig, x.labels, x.vals\n"
 					 "FROM (\n%s) AS x) AS g\n"
-					 "GROUP BY g.sig) AS h\n"
-					 "WHERE h.vals IS NOT NULL",
-					 promql_drop_name_sql("h.labels"), phi, promql_place_sql(cx, promql_without_parens(lsecond(node->args))),
-					 promql_delayed_names ? "true" : "false", cx->steps.start_ms, cx->steps.step_ms,
-					 promql_keep_name_sql("x.labels"), x.sql);
+					 "GROUP BY g.sig",
+					 node->function->sql, promql_place_sql(cx, vector), promql_delayed_names ? "true" : "false",
+					 cx->steps.start_ms, cx->steps.step_ms, several ? "ARRAY[" : "", params.data, several ? "]" : "",
+					 several ? "found" : "vals", promql_keep_name_sql("x.labels"), x.sql);
+	if (several)
+	{
+		const char *label = inner(lsecond(node->args))->text;
+
+		if (label[0] == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid label name in histogram_quantiles(): %s", label)));
+		x.sql = psprintf("SELECT prom._labels_set(%s, %s, u.value) AS labels, u.vals\n"
+						 "FROM (\n%s) AS h\n"
+						 "CROSS JOIN LATERAL pg_catalog.unnest(h.found) AS u(value, vals)",
+						 promql_drop_name_sql("h.labels"), quote_literal_cstr(label), x.sql);
+		/* the label may have told histograms apart, or two quantiles be one */
+		x.names = PROMQL_NAMES_MANY;
+	}
+	else
+		x.sql = psprintf("SELECT %s AS labels, h.vals\n"
+						 "FROM (\n%s) AS h\n"
+						 "WHERE h.vals IS NOT NULL", promql_drop_name_sql("h.labels"), x.sql);
 	x = promql_check_names(x, true);
-	return promql_told_quantile_sql(cx, x, linitial(node->args), phi, false);
+	foreach(lc, node->args)
+	{
+		PromqlNode *arg = lfirst(lc);
+
+		if (arg->type == PROMQL_SCALAR && node->function->kind != PROMQL_FN_HISTOGRAM_FRACTION)
+			x = promql_told_quantile_sql(cx, x, arg, promql_scalar_sql(cx, arg), false);
+	}
+	return x;
 }

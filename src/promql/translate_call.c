@@ -30,6 +30,15 @@ static const char *text_argument(PromqlNode *call, int n);
 PromqlVector
 promql_call_sql(PromqlContext *cx, PromqlNode *node)
 {
+	ListCell   *lc;
+
+	foreach(lc, node->args)
+	{
+		const PromqlNode *arg = promql_without_parens(lfirst(lc));
+
+		if (arg->type == PROMQL_MATRIX)
+			promql_check_extended(arg, node->function->name);
+	}
 	switch ((PromqlFunctionKind) node->function->kind)
 	{
 		case PROMQL_FN_WINDOW:
@@ -42,6 +51,12 @@ promql_call_sql(PromqlContext *cx, PromqlNode *node)
 			return date_sql(cx, node);
 		case PROMQL_FN_TIMESTAMP:
 			return timestamp_sql(cx, node);
+		case PROMQL_FN_START_TIMESTAMP:
+			/* samples are stored without: what Prometheus answers if it keeps none */
+			(void) promql_vector_sql(cx, linitial(node->args));
+			return promql_nothing();
+		case PROMQL_FN_INFO:
+			return promql_info_sql(cx, node);
 		case PROMQL_FN_ABSENT:
 			return absent_sql(cx, node);
 		case PROMQL_FN_LABEL_REPLACE:
@@ -60,7 +75,9 @@ promql_call_sql(PromqlContext *cx, PromqlNode *node)
 			return unlabelled(psprintf("prom._vector(%s, %d)", promql_scalar_sql(cx, linitial(node->args)),
 									   cx->steps.n));
 		case PROMQL_FN_HISTOGRAM_QUANTILE:
-			return promql_histogram_quantile_sql(cx, node);
+		case PROMQL_FN_HISTOGRAM_QUANTILES:
+		case PROMQL_FN_HISTOGRAM_FRACTION:
+			return promql_histogram_sql(cx, node);
 		case PROMQL_FN_NONE:
 		case PROMQL_FN_TIME:
 		case PROMQL_FN_START:
@@ -161,7 +178,7 @@ absent_sql(PromqlContext *cx, PromqlNode *node)
 	PromqlVector x;
 
 	if (node->function->sql)
-		x = promql_range_sql(cx, arg, node->function->sql, NULL, true);
+		x = promql_range_sql(cx, arg, node->function->sql, NIL, true);
 	else
 		x = promql_vector_sql(cx, arg);
 	result.sql = psprintf("SELECT a.labels, a.vals\n"

@@ -24,7 +24,7 @@ promql_group_sql(PromqlContext *cx, PromqlNode *node)
 	if (node->include)
 		labels = psprintf("prom._labels_take(%s, %s, o.labels)", labels, promql_text_array(node->include, NULL));
 
-	if (node->include == NIL && (keeps_name || join.many_names == PROMQL_NAMES_SAME))
+	if (node->include == NIL && !join.is_filled && (keeps_name || join.many_names == PROMQL_NAMES_SAME))
 		x.sql = promql_pairs_sql(&join, labels, promql_pair_sql(node, "prom._"));
 	else
 		x.sql = psprintf("SELECT g.labels, g.vals\n"

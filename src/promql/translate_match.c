@@ -7,11 +7,15 @@
  * label sets alone tell that signatures are unique, that is all.  Else the one side is folded first and
  * what it has twice is told to the other side, and an aggregate per signature computes the result: it
  * sees all its rows of "m" and so can tell when two of them would match at one step.
+ *
+ * Fill modifiers add rows to the side where a signature is missing, at the steps at which the other has it;
+ * after that all is the same.  fill_left is about "m", even if that is the right side: so is Prometheus.
  */
 #include "postgres.h"
 
 #include "promql/sqlgen.h"
 
+static char *filled_sql(const char *side, const char *other, double value);
 static bool aggregate_is_unique(const PromqlNode *node, const PromqlNode *vector);
 static bool list_within(List *inner, List *outer);
 
@@ -112,15 +116,27 @@ promql_join_sql(PromqlContext *cx, PromqlNode *node)
 	char	   *many_rows = promql_signed_sql(node, many.sql);
 	char	   *one_rows = promql_signed_sql(node, one.sql);
 
+	if (node->has_fill_left || node->has_fill_right)
+	{
+		join.with = psprintf("WITH all_many AS MATERIALIZED (\n%s),\nall_one AS MATERIALIZED (\n%s)\n", many_rows, one_rows);
+		many_rows = node->has_fill_left ? filled_sql("all_many", "all_one", node->fill_left)
+			: "SELECT x.sig, x.labels, x.vals\nFROM all_many AS x";
+		one_rows = node->has_fill_right ? filled_sql("all_one", "all_many", node->fill_right)
+			: "SELECT x.sig, x.labels, x.vals\nFROM all_one AS x";
+		/* a filled row has no name, whatever the others have */
+		many.names = one.names = PROMQL_NAMES_MANY;
+		join.is_filled = true;
+	}
 	join.many_names = many.names;
-	join.many_is_unique = promql_signature_is_unique(node, many_node, many.names);
-	join.one_is_unique = promql_signature_is_unique(node, one_node, one.names);
+	join.many_is_unique = !join.is_filled && promql_signature_is_unique(node, many_node, many.names);
+	join.one_is_unique = !join.is_filled && promql_signature_is_unique(node, one_node, one.names);
 	if (!join.one_is_unique)
 	{
-		join.with = psprintf("WITH one AS MATERIALIZED (\n"
+		join.with = psprintf("%s one AS MATERIALIZED (\n"
 							 "SELECT y.sig, prom._one_side%s(y.sig, y.labels, y.vals) AS %s, prom._duplicate(y.sig, y.labels, y.vals) AS duplicate\n"
 							 "FROM (\n%s) AS y\n"
 							 "GROUP BY y.sig)\n",
+							 join.is_filled ? psprintf("%s,", join.with) : "WITH",
 							 node->include ? "_rows" : "", node->include ? "found" : "vals", one_rows);
 		one_rows = "SELECT one.sig, one.vals\n"
 			"FROM one";
@@ -135,6 +151,31 @@ promql_join_sql(PromqlContext *cx, PromqlNode *node)
 						 "FULL JOIN (\n%s) AS o ON o.sig OPERATOR(prom.=) m.sig",
 						 many_rows, one_rows);
 	return join;
+}
+
+/* The rows of one side, and those that it lacks of the other side's signatures: their labels are these. */
+static char *
+filled_sql(const char *side, const char *other, double value)
+{
+	return psprintf("SELECT x.sig, x.labels, x.vals\n"
+					"FROM (\n"
+					"SELECT a.sig, a.labels, a.vals\n"
+					"FROM %s AS a\n"
+					"UNION ALL\n"
+					"SELECT f.sig, f.sig AS labels, f.vals\n"
+					"FROM (\n"
+					"SELECT p.sig, prom._fill(p.vals, q.vals, %s) AS vals\n"
+					"FROM (\n"
+					"SELECT y.sig, prom._agg_group(y.vals) AS vals\n"
+					"FROM %s AS y\n"
+					"GROUP BY y.sig) AS p\n"
+					"LEFT JOIN (\n"
+					"SELECT y.sig, prom._agg_group(y.vals) AS vals\n"
+					"FROM %s AS y\n"
+					"GROUP BY y.sig) AS q ON q.sig OPERATOR(prom.=) p.sig\n"
+					"OFFSET 0) AS f\n"
+					"WHERE f.vals IS NOT NULL) AS x",
+					side, promql_float_sql(value), other, side);
 }
 
 /* The rows of a vector with their signature. */

@@ -1,22 +1,30 @@
 /*
  * histogram.c
- *	  histogram_quantile over classic histograms, as an aggregate over the buckets of one histogram.
+ *	  Functions of histograms, as aggregates over the buckets of one classic histogram.
  *
  * A bucket is a series with the label le, its upper bound; its value counts all observations up to
  * there.  The state keeps the buckets sorted by bound, those with equal bounds added up, so the order
  * of rows does not matter.  Each step is computed over the buckets that are present at it.  A series
- * whose le is missing or not a number is passed over with a warning; that counts had to be made monotonic
- * is an info.  The buckets of one state count as samples of the query, for their number has no other limit.
+ * whose le is missing or not a number is passed over.  The buckets of one state count as samples of the
+ * query, for their number has no other limit.
  */
 #include "postgres.h"
 
-#include <float.h>
 #include <math.h>
 
+#include "catalog/pg_type.h"
+#include "funcapi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/typcache.h"
 
 #include "common/compat.h"
 #include "vals/annotate.h"
+#include "vals/buckets.h"
+#include "vals/vals.h"
 #include "series/series.h"
 #include "store/store.h"
 
@@ -28,7 +36,8 @@ typedef struct Bucket
 
 typedef struct HistogramState
 {
-	PromVals   *phi;
+	PromVals  **params;			/* of the function: quantiles, or two bounds */
+	int			nparams;
 	Bucket	   *buckets;
 	int			n;
 	int			size;
@@ -40,18 +49,10 @@ typedef struct HistogramState
 	PromFixed	fixed;
 } HistogramState;
 
-/* One step's buckets. */
-typedef struct Point
-{
-	double		bound;
-	double		count;
-} Point;
-
-/* Counts whose relative difference is below this are equal: rounding of rates and sums. */
-#define SMALL_DELTA 1e-12
-
-PG_FUNCTION_INFO_V1(prom_histogram_quantile_add);
+PG_FUNCTION_INFO_V1(prom_histogram_add);
 PG_FUNCTION_INFO_V1(prom_histogram_quantile_final);
+PG_FUNCTION_INFO_V1(prom_histogram_quantiles_final);
+PG_FUNCTION_INFO_V1(prom_histogram_fraction_final);
 
 /* ---- gathering the buckets ---- */
 
@@ -124,18 +125,36 @@ name_subject(const PromLabels *labels, bool has_name)
 	return psprintf(" for metric name \"%.*s\"", len, name);
 }
 
+/* The parameters are an array in the first of the arguments from "arg" on, or these themselves. */
 static HistogramState *
-new_histogram(FunctionCallInfo fcinfo)
+new_histogram(FunctionCallInfo fcinfo, int arg)
 {
 	HistogramState *s = palloc0(sizeof(HistogramState));
 
-	s->phi = prom_vals_copy(PG_GETARG_PROM_VALS_P(3));
+	if (type_is_array(get_fn_expr_argtype(fcinfo->flinfo, arg)))
+	{
+		ArrayIterator next = array_create_iterator(PG_GETARG_ARRAYTYPE_P(arg), 0, NULL);
+		Datum		param;
+		bool		isnull;
+
+		s->params = palloc(sizeof(PromVals *) * ArrayGetNItems(ARR_NDIM(PG_GETARG_ARRAYTYPE_P(arg)),
+															   ARR_DIMS(PG_GETARG_ARRAYTYPE_P(arg))));
+		while (array_iterate(next, &param, &isnull))
+			if (!isnull)
+				s->params[s->nparams++] = prom_vals_copy(DatumGetPromValsP(param));
+	}
+	else
+	{
+		s->params = palloc(sizeof(PromVals *) * (PG_NARGS() - arg));
+		for (int i = arg; i < PG_NARGS(); i++)
+			s->params[s->nparams++] = prom_vals_copy(PG_GETARG_PROM_VALS_P(i));
+	}
 	s->size = 16;
 	s->buckets = palloc(sizeof(Bucket) * s->size);
-	s->place = PG_GETARG_TEXT_P_COPY(4);
-	s->subject = name_subject(PG_GETARG_PROM_LABELS_P(1), PG_GETARG_BOOL(5));
-	s->start_ms = PG_GETARG_INT64(6);
-	s->step_ms = PG_GETARG_INT64(7);
+	s->place = PG_GETARG_TEXT_P_COPY(3);
+	s->subject = name_subject(PG_GETARG_PROM_LABELS_P(1), PG_GETARG_BOOL(4));
+	s->start_ms = PG_GETARG_INT64(5);
+	s->step_ms = PG_GETARG_INT64(6);
 	return s;
 }
 
@@ -150,18 +169,21 @@ warn_of_bound(const PromLabels *labels, const char *le, int le_len, const text *
 				  name_subject(labels, has_name));
 }
 
-/* prom._histogram_quantile(labels, v, phi, place, has_name, start_ms, step_ms) */
+/*
+ * prom._histogram_quantile(labels, v, place, has_name, start_ms, step_ms, phi); _histogram_quantiles ends with
+ * an array of them, _histogram_fraction with the lower and the upper bound.
+ */
 Datum
-prom_histogram_quantile_add(PG_FUNCTION_ARGS)
+prom_histogram_add(PG_FUNCTION_ARGS)
 {
 	HistogramState *s = PG_ARGISNULL(0) ? NULL : (HistogramState *) PG_GETARG_POINTER(0);
-	MemoryContext cxt;
 	bool		complete = true;
+	MemoryContext cxt;
 
 	if (!AggCheckCallContext(fcinfo, &cxt))
 		elog(ERROR, "aggregate's function called outside of an aggregate");
 	for (int i = 1; i < PG_NARGS(); i++)
-		complete &= !PG_ARGISNULL(i);
+		complete = complete && !PG_ARGISNULL(i);
 	if (complete)
 	{
 		PromLabels *labels = PG_GETARG_PROM_LABELS_P(1);
@@ -175,124 +197,54 @@ prom_histogram_quantile_add(PG_FUNCTION_ARGS)
 			MemoryContext old = MemoryContextSwitchTo(cxt);
 
 			if (s == NULL)
-				s = new_histogram(fcinfo);
+				s = new_histogram(fcinfo, 7);
 			add_bucket(s, bound, counts);
 			MemoryContextSwitchTo(old);
 		}
 		else
-			warn_of_bound(labels, le, le_len, PG_GETARG_TEXT_PP(4), PG_GETARG_BOOL(5));
+			warn_of_bound(labels, le, le_len, PG_GETARG_TEXT_PP(3), PG_GETARG_BOOL(4));
 	}
 	if (s == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(s);
 }
 
-/* ---- the quantile ---- */
+/* ---- results ---- */
 
-static bool
-almost_equal(double a, double b)
-{
-	double		sum = fabs(a) + fabs(b);
-	double		difference = fabs(a - b);
-
-	if (a == b || (isnan(a) && isnan(b)))
-		return true;
-	if (a == 0 || b == 0 || sum < DBL_MIN)
-		return difference < SMALL_DELTA * DBL_MIN;
-	return difference / fmin(sum, DBL_MAX) < SMALL_DELTA;
-}
-
-/* Notes that the count of a bucket had to be lifted to the one before it. */
-static void
-note_fixed(PromFixed *fixed, const Point *p, double before)
-{
-	if (fixed->count++ == 0)
-		fixed->low = fixed->high = p->bound;
-	fixed->low = Min(fixed->low, p->bound);
-	fixed->high = Max(fixed->high, p->bound);
-	fixed->max_diff = Max(fixed->max_diff, before - p->count);
-}
-
-/* Counts never fall from one bound to the next: what does is lifted to the count before it, and noted. */
-static void
-make_monotonic(Point *p, int n, PromFixed *fixed)
-{
-	double		before = p[0].count;
-
-	for (int i = 1; i < n; i++)
-	{
-		if (almost_equal(before, p[i].count))
-			p[i].count = before;
-		else if (p[i].count < before)
-		{
-			note_fixed(fixed, &p[i], before);
-			p[i].count = before;
-		}
-		else
-			before = p[i].count;
-	}
-}
-
-/* First bucket but the last that reaches the rank, else the last. */
 static int
-find_bucket(const Point *p, int n, double rank)
+count_steps(const HistogramState *s)
 {
-	int			low = 0;
-	int			high = n - 1;
+	int			nsteps = s->buckets[0].counts->nsteps;
 
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (p[middle].count >= rank)
-			high = middle;
-		else
-			low = middle + 1;
-	}
-	return low;
+	for (int i = 0; i < s->nparams; i++)
+		if (!prom_vals_is_const(s->params[i]) && s->params[i]->nsteps != nsteps)
+			elog(ERROR, "buckets have %d steps, a parameter has %d", nsteps, s->params[i]->nsteps);
+	return nsteps;
 }
 
-static double
-quantile(double phi, Point *p, int n, PromFixed *fixed)
+/* The buckets that are present at a step; returns how many. */
+static int
+step_buckets(const HistogramState *s, int step, PromBucket *p)
 {
-	double		lower = 0;
-	double		count;
-	double		rank;
-	int			b;
+	int			n = 0;
 
-	if (isnan(phi))
-		return phi;
-	if (phi < 0)
-		return -HUGE_VAL;
-	if (phi > 1)
-		return HUGE_VAL;
-	if (n < 2 || p[n - 1].bound != HUGE_VAL)
-		return (double) NAN;
-	make_monotonic(p, n, fixed);
-	if (p[n - 1].count == 0)
-		return (double) NAN;
-	rank = phi * p[n - 1].count;
-	b = find_bucket(p, n, rank);
-	if (b == n - 1)
-		return p[n - 2].bound;
-	if (b == 0 && p[0].bound <= 0)
-		return p[0].bound;
-	count = p[b].count;
-	if (b > 0)
+	CHECK_FOR_INTERRUPTS();
+	for (int k = 0; k < s->n; k++)
 	{
-		lower = p[b - 1].bound;
-		count -= p[b - 1].count;
-		rank -= p[b - 1].count;
+		if (!prom_vals_has(s->buckets[k].counts, step))
+			continue;
+		p[n].bound = s->buckets[k].bound;
+		p[n++].count = s->buckets[k].counts->v[step];
 	}
-	return lower + (p[b].bound - lower) * (rank / count);
+	return n;
 }
 
-/* One step's quantile; a step whose counts were fixed counts once. */
+/* One quantile of a step; a step whose counts were fixed counts once. */
 static double
-step_quantile(HistogramState *s, int step, Point *points, int n)
+step_quantile(HistogramState *s, int step, double phi, PromBucket *p, int n)
 {
 	PromFixed	fixed = {0};
-	double		result = quantile(prom_vals_get(s->phi, step), points, n, &fixed);
+	double		result = prom_buckets_quantile(phi, p, n, &fixed);
 
 	if (fixed.count > 0)
 	{
@@ -303,35 +255,167 @@ step_quantile(HistogramState *s, int step, Point *points, int n)
 	return result;
 }
 
+static void
+tell_fixed(const HistogramState *s)
+{
+	if (s->fixed.count > 0)
+		prom_annotate_fixed(s->place, &s->fixed, "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)%s",
+							s->subject);
+}
+
 Datum
 prom_histogram_quantile_final(PG_FUNCTION_ARGS)
 {
 	HistogramState *s = (HistogramState *) PG_GETARG_POINTER(0);
-	int			nsteps = s->buckets[0].counts->nsteps;
+	int			nsteps = count_steps(s);
 	PromVals   *out = prom_vals_new(nsteps);
-	Point	   *points = palloc(sizeof(Point) * s->n);
+	PromBucket *p = palloc(sizeof(PromBucket) * s->n);
 
-	if (!prom_vals_is_const(s->phi) && s->phi->nsteps != nsteps)
-		elog(ERROR, "buckets have %d steps, the quantile has %d", nsteps, s->phi->nsteps);
 	for (int i = 0; i < nsteps; i++)
 	{
-		int			n = 0;
+		int			n = step_buckets(s, i, p);
 
-		CHECK_FOR_INTERRUPTS();
-		for (int k = 0; k < s->n; k++)
-		{
-			if (!prom_vals_has(s->buckets[k].counts, i))
-				continue;
-			points[n].bound = s->buckets[k].bound;
-			points[n++].count = s->buckets[k].counts->v[i];
-		}
-		if (n > 0 && prom_vals_has(s->phi, i))
-			prom_vals_set(out, i, step_quantile(s, i, points, n));
+		if (n > 0 && prom_vals_has(s->params[0], i))
+			prom_vals_set(out, i, step_quantile(s, i, prom_vals_get(s->params[0], i), p, n));
 	}
-	if (s->fixed.count > 0)
-		prom_annotate_fixed(s->place, &s->fixed, "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)%s",
-							s->subject);
+	tell_fixed(s);
 	if (out->npresent == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(out);
+}
+
+Datum
+prom_histogram_fraction_final(PG_FUNCTION_ARGS)
+{
+	HistogramState *s = (HistogramState *) PG_GETARG_POINTER(0);
+	int			nsteps = count_steps(s);
+	PromVals   *out = prom_vals_new(nsteps);
+	PromBucket *p = palloc(sizeof(PromBucket) * s->n);
+
+	for (int i = 0; i < nsteps; i++)
+	{
+		int			n = step_buckets(s, i, p);
+
+		if (n > 0 && prom_vals_has(s->params[0], i) && prom_vals_has(s->params[1], i))
+			prom_vals_set(out, i, prom_buckets_fraction(prom_vals_get(s->params[0], i),
+														prom_vals_get(s->params[1], i), p, n));
+	}
+	if (out->npresent == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(out);
+}
+
+/* ---- several quantiles ---- */
+
+typedef struct QuantileRow
+{
+	double		phi;
+	PromVals   *vals;
+} QuantileRow;
+
+/*
+ * As OpenMetrics writes a float: the shortest digits, with an exponent below 1e-4 and from 1e6 on, and
+ * else with a point in it.
+ */
+static char *
+quantile_text(double phi)
+{
+	char	   *scientific = NULL;
+	char	   *plain;
+	int			exponent;
+	int			precision;
+
+	if (isnan(phi))
+		return pstrdup("NaN");
+	if (isinf(phi))
+		return pstrdup(phi > 0 ? "+Inf" : "-Inf");
+	if (phi == 0)
+		return pstrdup("0.0");
+	/* the fewest digits that give the number back */
+	for (precision = 0; precision < 17; precision++)
+	{
+		scientific = psprintf("%.*e", precision, phi);
+		if (strtod(scientific, NULL) == phi)
+			break;
+	}
+	exponent = atoi(strchr(scientific, 'e') + 1);
+	if (exponent < -4 || exponent >= 6)
+		return scientific;
+	plain = psprintf("%.*f", Max(precision - exponent, 0), phi);
+	return strchr(plain, '.') ? plain : psprintf("%s.0", plain);
+}
+
+/* The row of a quantile among those from "first" on, made if it is not there. */
+static PromVals *
+quantile_row(QuantileRow **rows, int *n, int *size, int first, double phi, int nsteps)
+{
+	for (int k = *n - 1; k >= first; k--)
+		if ((*rows)[k].phi == phi || (isnan((*rows)[k].phi) && isnan(phi)))
+			return (*rows)[k].vals;
+	if (*n >= (int) (MaxAllocSize / PROM_VALS_SIZE(nsteps)))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("histogram_quantiles has too many different quantiles"),
+				 errdetail("More than %d were found over %d steps.", *n, nsteps),
+				 errhint("Ask for fewer steps, or for quantiles that stay the same.")));
+	if (*n == *size)
+	{
+		*size *= 2;
+		*rows = repalloc(*rows, sizeof(QuantileRow) * *size);
+	}
+	(*rows)[*n].phi = phi;
+	(*rows)[*n].vals = prom_vals_new(nsteps);
+	return (*rows)[(*n)++].vals;
+}
+
+/* The rows as prom._value_count[]: the text of the quantile, and its values. */
+static Datum
+quantile_array(FunctionCallInfo fcinfo, const QuantileRow *rows, int n)
+{
+	Oid			type = get_element_type(get_fn_expr_rettype(fcinfo->flinfo));
+	TupleDesc	desc = lookup_rowtype_tupdesc(type, -1);
+	Datum	   *elements = palloc(sizeof(Datum) * n);
+
+	for (int k = 0; k < n; k++)
+	{
+		Datum		values[2] = {CStringGetTextDatum(quantile_text(rows[k].phi)), PointerGetDatum(rows[k].vals)};
+		bool		nulls[2] = {false, false};
+
+		elements[k] = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
+	}
+	ReleaseTupleDesc(desc);
+	PG_RETURN_ARRAYTYPE_P(construct_array(elements, n, type, -1, false, TYPALIGN_DOUBLE));
+}
+
+/* One row for each value that a quantile takes; two quantiles never share one. */
+Datum
+prom_histogram_quantiles_final(PG_FUNCTION_ARGS)
+{
+	HistogramState *s = (HistogramState *) PG_GETARG_POINTER(0);
+	int			nsteps = count_steps(s);
+	PromBucket *p = palloc(sizeof(PromBucket) * s->n);
+	int			size = Max(s->nparams, 1);
+	QuantileRow *rows = palloc(sizeof(QuantileRow) * size);
+	int			n = 0;
+
+	for (int k = 0; k < s->nparams; k++)
+	{
+		int			first = n;
+
+		for (int i = 0; i < nsteps; i++)
+		{
+			int			nbuckets = step_buckets(s, i, p);
+			double		phi;
+
+			if (nbuckets == 0 || !prom_vals_has(s->params[k], i))
+				continue;
+			phi = prom_vals_get(s->params[k], i);
+			prom_vals_set(quantile_row(&rows, &n, &size, first, phi, nsteps), i,
+						  step_quantile(s, i, phi, p, nbuckets));
+		}
+	}
+	tell_fixed(s);
+	if (n == 0)
+		PG_RETURN_NULL();
+	return quantile_array(fcinfo, rows, n);
 }

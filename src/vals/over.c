@@ -19,46 +19,52 @@ typedef struct WindowFunction
 {
 	const char *name;			/* as prom._NAME is called that does it over chunks */
 	PromRangeFn fn;
-	bool		has_scalar;
+	int			nscalars;
 } WindowFunction;
 
 static const WindowFunction functions[] = {
-	{"avg_over_time", prom_range_avg, false},
-	{"changes", prom_range_changes, false},
-	{"count_over_time", prom_range_count, false},
-	{"delta", prom_range_delta, false},
-	{"deriv", prom_range_deriv, false},
-	{"first_over_time", prom_range_first, false},
-	{"idelta", prom_range_idelta, false},
-	{"increase", prom_range_increase, false},
-	{"irate", prom_range_irate, false},
-	{"last_over_time", prom_range_last, false},
-	{"max_over_time", prom_range_max, false},
-	{"min_over_time", prom_range_min, false},
-	{"predict_linear", prom_range_predict_linear, true},
-	{"present_over_time", prom_range_present, false},
-	{"quantile_over_time", prom_range_quantile, true},
-	{"rate", prom_range_rate, false},
-	{"resets", prom_range_resets, false},
-	{"stddev_over_time", prom_range_stddev, false},
-	{"stdvar_over_time", prom_range_stdvar, false},
-	{"sum_over_time", prom_range_sum, false},
+	{"avg_over_time", prom_range_avg, 0},
+	{"changes", prom_range_changes, 0},
+	{"count_over_time", prom_range_count, 0},
+	{"delta", prom_range_delta, 0},
+	{"deriv", prom_range_deriv, 0},
+	{"double_exponential_smoothing", prom_range_double_exponential_smoothing, 2},
+	{"first_over_time", prom_range_first, 0},
+	{"idelta", prom_range_idelta, 0},
+	{"increase", prom_range_increase, 0},
+	{"irate", prom_range_irate, 0},
+	{"last_over_time", prom_range_last, 0},
+	{"mad_over_time", prom_range_mad, 0},
+	{"max_over_time", prom_range_max, 0},
+	{"min_over_time", prom_range_min, 0},
+	{"predict_linear", prom_range_predict_linear, 1},
+	{"present_over_time", prom_range_present, 0},
+	{"quantile_over_time", prom_range_quantile, 1},
+	{"rate", prom_range_rate, 0},
+	{"resets", prom_range_resets, 0},
+	{"stddev_over_time", prom_range_stddev, 0},
+	{"stdvar_over_time", prom_range_stdvar, 0},
+	{"sum_over_time", prom_range_sum, 0},
+	{"ts_of_first_over_time", prom_range_ts_of_first, 0},
+	{"ts_of_last_over_time", prom_range_ts_of_last, 0},
+	{"ts_of_max_over_time", prom_range_ts_of_max, 0},
+	{"ts_of_min_over_time", prom_range_ts_of_min, 0},
 };
 
 PG_FUNCTION_INFO_V1(prom_over);
 PG_FUNCTION_INFO_V1(prom_steps_chunk);
 
 static PromRangeFn
-find_function(const text *name, bool has_scalar)
+find_function(const text *name, int nscalars)
 {
 	for (int i = 0; i < lengthof(functions); i++)
 		if (strlen(functions[i].name) == VARSIZE_ANY_EXHDR(name) &&
 			memcmp(functions[i].name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) == 0 &&
-			functions[i].has_scalar == has_scalar)
+			functions[i].nscalars == nscalars)
 			return functions[i].fn;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg(has_scalar ? "unknown window function with a parameter: \"%s\"" : "unknown window function: \"%s\"",
+			 errmsg(nscalars > 0 ? "unknown window function with a parameter: \"%s\"" : "unknown window function: \"%s\"",
 					text_to_cstring(name))));
 }
 
@@ -87,13 +93,13 @@ read_samples(const PromVals *x, int64 start_ms, int64 step_ms, int64 *t_ms, doub
 
 /*
  * _over(function, vals, inner_start_ms, inner_step_ms, start_ms, step_ms, nsteps, range_ms
- * [, scalar, now_ms, now_step_ms])
+ * [, scalar, now_ms, now_step_ms [, second]])
  */
 Datum
 prom_over(PG_FUNCTION_ARGS)
 {
 	bool		has_scalar = PG_NARGS() > 8;
-	PromRangeFn fn = find_function(PG_GETARG_TEXT_PP(0), has_scalar);
+	PromRangeFn fn = find_function(PG_GETARG_TEXT_PP(0), has_scalar ? PG_NARGS() - 10 : 0);
 	PromVals   *x = PG_GETARG_PROM_VALS_P(1);
 	PromSteps	steps = {PG_GETARG_INT64(4), PG_GETARG_INT64(5), PG_GETARG_INT32(6)};
 	int64		range_ms = PG_GETARG_INT64(7);
@@ -109,7 +115,7 @@ prom_over(PG_FUNCTION_ARGS)
 		scalar = prom_range_scalar(fcinfo, 8, steps.n);
 	read_samples(x, PG_GETARG_INT64(2), PG_GETARG_INT64(3), t_ms, v);
 	prom_store_count_samples(x->npresent);
-	out = prom_range_eval(x->npresent, t_ms, v, &steps, range_ms, fn, has_scalar ? &scalar : NULL);
+	out = prom_range_eval(x->npresent, t_ms, v, &steps, range_ms, fn, has_scalar ? &scalar : NULL, NULL);
 	pfree(t_ms);
 	pfree(v);
 	if (out == NULL)

@@ -20,7 +20,8 @@ typedef struct PromRange
 	int64		ref_ms;			/* of the present step */
 	int			first;			/* samples of the present step: [first, end), never empty */
 	int			end;
-	double		scalar;			/* parameter of the function at the present step, if it has one; and then */
+	double		scalar;			/* parameter of the function at the present step, if it has one; */
+	double		second;			/* and the other, if it has two; with any */
 	int64		now_ms;			/* the step's own time, before any @ and offset */
 	/* positions that a function remembers from step to step: [noted_first, noted_end) of noted */
 	int		   *noted;
@@ -35,9 +36,20 @@ typedef struct PromRange
 typedef struct PromRangeScalar
 {
 	const PromVals *vals;
+	const PromVals *second;		/* of a function with two; or NULL */
 	int64		now_ms;
 	int64		now_step_ms;
 } PromRangeScalar;
+
+/*
+ * What an extended window (extended.c) sees besides its range: samples so long before its start, and so long
+ * after its end.
+ */
+typedef struct PromRangeReach
+{
+	int64		before_ms;
+	int64		after_ms;
+} PromRangeReach;
 
 /* The value of the present window; false if there is none. */
 typedef bool (*PromRangeFn) (PromRange *w, double *result);
@@ -53,11 +65,13 @@ extern PromRangeScalar prom_range_scalar(FunctionCallInfo fcinfo, int arg, int n
 /* ---- window_fn.c ---- */
 
 /*
- * The function over all steps; NULL if no step has a value and there are no notes.  O(n + steps) plus the function's own.
- * prom_range_bounds must have accepted steps and range.  scalar: NULL if the function takes none.
+ * The function over all steps; NULL if no step has a value and there are no notes.  O(n + steps) plus the
+ * function's own.  prom_range_bounds must have accepted steps and range.  scalar: NULL if the function takes
+ * none; reach: NULL unless windows are extended.
  */
 extern PromVals *prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps,
-									int64 range_ms, PromRangeFn fn, const PromRangeScalar *scalar);
+									int64 range_ms, PromRangeFn fn, const PromRangeScalar *scalar,
+									const PromRangeReach *reach);
 
 extern bool prom_range_instant(PromRange *w, double *result);
 extern bool prom_range_timestamp(PromRange *w, double *result);
@@ -76,6 +90,10 @@ extern bool prom_range_count(PromRange *w, double *result);
 extern bool prom_range_first(PromRange *w, double *result);
 extern bool prom_range_last(PromRange *w, double *result);
 extern bool prom_range_present(PromRange *w, double *result);
+extern bool prom_range_ts_of_first(PromRange *w, double *result);
+extern bool prom_range_ts_of_last(PromRange *w, double *result);
+extern bool prom_range_ts_of_min(PromRange *w, double *result);
+extern bool prom_range_ts_of_max(PromRange *w, double *result);
 
 /* ---- window_stat.c ---- */
 
@@ -84,5 +102,23 @@ extern bool prom_range_predict_linear(PromRange *w, double *result);
 extern bool prom_range_stddev(PromRange *w, double *result);
 extern bool prom_range_stdvar(PromRange *w, double *result);
 extern bool prom_range_quantile(PromRange *w, double *result);
+extern bool prom_range_mad(PromRange *w, double *result);
+extern bool prom_range_double_exponential_smoothing(PromRange *w, double *result);
+
+/* ---- extended.c: of windows with a reach ---- */
+
+extern bool prom_range_anchored_rate(PromRange *w, double *result);
+extern bool prom_range_anchored_increase(PromRange *w, double *result);
+extern bool prom_range_anchored_delta(PromRange *w, double *result);
+extern bool prom_range_anchored_changes(PromRange *w, double *result);
+extern bool prom_range_anchored_resets(PromRange *w, double *result);
+extern bool prom_range_smoothed_rate(PromRange *w, double *result);
+extern bool prom_range_smoothed_increase(PromRange *w, double *result);
+extern bool prom_range_smoothed_delta(PromRange *w, double *result);
+extern bool prom_range_smoothed_instant(PromRange *w, double *result);
+
+/* The samples of one extended window (from, to], edges included; returns how many, in t_ms and v (n + 2). */
+extern int	prom_range_extended(int n, const int64 *t_ms, const double *v, int64 from_ms, int64 to_ms,
+								bool smoothed, int64 *out_ms, double *out_v);
 
 #endif							/* PROM_WINDOW_H */

@@ -36,10 +36,12 @@ spread_first(PromVals *out)
 
 PromVals *
 prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps, int64 range_ms,
-				   PromRangeFn fn, const PromRangeScalar *scalar)
+				   PromRangeFn fn, const PromRangeScalar *scalar, const PromRangeReach *reach)
 {
 	PromRange w = {t_ms, v, n, range_ms, seconds(range_ms)};
 	bool		once = steps->step_ms == 0 && scalar == NULL;
+	int64		before_ms = reach ? reach->before_ms : 0;
+	int64		after_ms = reach ? reach->after_ms : 0;
 	PromVals   *out;
 
 	if (n == 0)
@@ -52,13 +54,14 @@ prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *step
 
 		CHECK_FOR_INTERRUPTS();
 		w.ref_ms = steps->start_ms + steps->step_ms * i;
-		while (w.end < n && t_ms[w.end] <= w.ref_ms)
+		while (w.end < n && t_ms[w.end] <= w.ref_ms + after_ms)
 			w.end++;
-		while (w.first < w.end && t_ms[w.first] <= w.ref_ms - range_ms)
+		while (w.first < w.end && t_ms[w.first] <= w.ref_ms - range_ms - before_ms)
 			w.first++;
 		if (scalar)
 		{
 			w.scalar = prom_vals_get(scalar->vals, i);
+			w.second = scalar->second ? prom_vals_get(scalar->second, i) : 0;
 			w.now_ms = scalar->now_ms + scalar->now_step_ms * i;
 		}
 		if (w.first < w.end && fn(&w, &result))
@@ -258,11 +261,12 @@ prom_range_avg(PromRange *w, double *result)
 }
 
 /*
- * Greatest (sign 1) or least (sign -1) value.  Noted are the samples that no later one beats, best
- * first; of equal ones (0 and -0) the earliest wins.  NaN is the result only of NaN alone.
+ * Position of the greatest (sign 1) or least (sign -1) value.  Noted are the samples that no later one
+ * beats, best first; of equal ones (0 and -0) the earliest wins, or the latest.  NaN is found only among NaN
+ * alone, the latest one.
  */
-static bool
-extreme(PromRange *w, double sign, double *result)
+static int
+extreme(PromRange *w, double sign, bool latest)
 {
 	for (; w->seen < w->end; w->seen++)
 	{
@@ -270,26 +274,29 @@ extreme(PromRange *w, double sign, double *result)
 
 		if (isnan(x))
 			continue;
-		while (w->noted_end > w->noted_first && sign * w->v[w->noted[w->noted_end - 1]] < sign * x)
+		while (w->noted_end > w->noted_first &&
+			   (sign * w->v[w->noted[w->noted_end - 1]] < sign * x ||
+				(latest && w->v[w->noted[w->noted_end - 1]] == x)))
 			w->noted_end--;
 		w->noted[w->noted_end++] = w->seen;
 	}
 	while (w->noted_first < w->noted_end && w->noted[w->noted_first] < w->first)
 		w->noted_first++;
-	*result = w->v[w->noted_first < w->noted_end ? w->noted[w->noted_first] : w->end - 1];
-	return true;
+	return w->noted_first < w->noted_end ? w->noted[w->noted_first] : w->end - 1;
 }
 
 bool
 prom_range_min(PromRange *w, double *result)
 {
-	return extreme(w, -1, result);
+	*result = w->v[extreme(w, -1, false)];
+	return true;
 }
 
 bool
 prom_range_max(PromRange *w, double *result)
 {
-	return extreme(w, 1, result);
+	*result = w->v[extreme(w, 1, false)];
+	return true;
 }
 
 bool
@@ -319,6 +326,38 @@ prom_range_present(PromRange *w, double *result)
 	*result = 1;
 	return true;
 }
+
+/* ---- times of samples, in seconds ---- */
+
+bool
+prom_range_ts_of_first(PromRange *w, double *result)
+{
+	*result = (double) w->t_ms[w->first] / 1000;
+	return true;
+}
+
+bool
+prom_range_ts_of_last(PromRange *w, double *result)
+{
+	*result = (double) w->t_ms[w->end - 1] / 1000;
+	return true;
+}
+
+bool
+prom_range_ts_of_min(PromRange *w, double *result)
+{
+	*result = (double) w->t_ms[extreme(w, -1, true)] / 1000;
+	return true;
+}
+
+bool
+prom_range_ts_of_max(PromRange *w, double *result)
+{
+	*result = (double) w->t_ms[extreme(w, 1, true)] / 1000;
+	return true;
+}
+
+/* ---- instant selectors ---- */
 
 /* The newest sample, unless it says that the series has ended. */
 bool
