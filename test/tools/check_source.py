@@ -14,15 +14,16 @@ TOP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..")
 # What a room may include, besides itself and common.
 BELOW = {
     "common": set(),
-    "wire": set(),
-    "chunk": set(),
+    "histogram": set(),
+    "wire": {"histogram"},
+    "chunk": {"histogram"},
     "series": set(),
     "tier": set(),
-    "store": {"wire", "chunk", "series", "tier"},
-    "vals": {"chunk", "series", "store"},
-    "promql": {"chunk", "series", "tier", "store", "vals"},
-    "rules": {"chunk", "series", "tier", "store", "vals", "promql"},
-    "api": {"wire", "chunk", "series", "tier", "store", "vals", "promql", "rules"},
+    "store": {"histogram", "wire", "chunk", "series", "tier"},
+    "vals": {"histogram", "chunk", "series", "store"},
+    "promql": {"histogram", "chunk", "series", "tier", "store", "vals"},
+    "rules": {"histogram", "chunk", "series", "tier", "store", "vals", "promql"},
+    "api": {"histogram", "wire", "chunk", "series", "tier", "store", "vals", "promql", "rules"},
 }
 
 # Symbols that PostgreSQL, C++ or the linker want.
