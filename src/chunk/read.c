@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 
@@ -424,6 +425,7 @@ verify_histograms(const PromBlock *b)
 		size_t		bytes;
 		void	   *memory;
 
+		CHECK_FOR_INTERRUPTS();
 		if (!prom_block_mixed(b, column, &in))
 			continue;
 		reason = prom_mixed_measure(in, n, &bytes, work);

@@ -47,6 +47,7 @@
 #define ROW_MAX_BYTES	7800	/* and before this, should the next series take the most it can */
 #define RUN_SAMPLES		256		/* of one series in one row */
 #define RUN_BYTES		(ROW_BYTES / 2) /* with histograms fewer than that, if they may take more than this */
+#define HISTOGRAM_BYTES	(256 * 1024 * 1024) /* of one body, unpacked; an empty message is two bytes on the wire */
 #define EXEMPLAR_CHARACTERS 128 /* of all labels of an exemplar: what OpenMetrics allows */
 #define SEQ_ROWS		500		/* that share a number: the merge takes all rows of a number at once */
 
@@ -92,6 +93,7 @@ typedef struct Outcome
 	int64		samples;
 	int64		exemplars;
 	int64		histograms;
+	size_t		histogram_bytes;
 	int64		refused;		/* series and samples */
 	char	   *error;			/* the first reason */
 } Outcome;
@@ -294,6 +296,22 @@ add_sample(Batch *batch, int32 sid, int64 t_ms, Outcome *out)
 	return sample;
 }
 
+/* With the series, if it is the first: its labels are only found by a walk over all of it. */
+static void
+refuse_histogram(Outcome *out, const PromWriteSeries *s, const char *reason)
+{
+	StringInfoData text;
+	char	   *no_name;
+
+	initStringInfo(&text);
+	if (out->refused == 0)
+	{
+		appendStringInfo(&text, "%s for series ", reason);
+		prom_labels_print(&text, series_labels(s, &no_name));
+	}
+	refuse(out, text.data);
+}
+
 static void
 add_histograms(Batch *batch, const PromWriteSeries *s, int32 sid, Outcome *out)
 {
@@ -305,26 +323,28 @@ add_histograms(Batch *batch, const PromWriteSeries *s, int32 sid, Outcome *out)
 													   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	while (prom_write_histogram(s, &pos, &w))
 	{
-		PromHistogram *h = w.reason ? NULL : palloc(w.size);
-		const char *reason = prom_write_histogram_read(&w, h);
+		PromHistogram *h = NULL;
+		const char *reason = w.reason;
 		Sample	   *sample;
 
 		CHECK_FOR_INTERRUPTS();
-		if (reason)
+		if (reason == NULL && out->histogram_bytes > HISTOGRAM_BYTES)
+			reason = "too many histograms in one body";
+		if (reason == NULL)
 		{
-			char	   *no_name;
-			PromLabels *labels = series_labels(s, &no_name);
-			StringInfoData text;
-
-			initStringInfo(&text);
-			appendStringInfo(&text, "%s for series ", reason);
-			prom_labels_print(&text, labels);
-			refuse(out, text.data);
+			h = palloc(w.size);
+			reason = prom_write_histogram_read(&w, h);
+		}
+		if (reason)
+			refuse_histogram(out, s, reason);
+		sample = reason ? NULL : add_sample(batch, sid, w.t_ms, out);
+		if (sample == NULL)
+		{
+			if (h)
+				pfree(h);
 			continue;
 		}
-		sample = add_sample(batch, sid, w.t_ms, out);
-		if (sample == NULL)
-			continue;
+		out->histogram_bytes += w.size + sizeof(void *);
 		sample->value = 0;
 		batch->histograms[sample->number] = h;
 		out->histograms++;

@@ -101,3 +101,9 @@ SELECT prom.delete_series('{__name__=~"many|h|odd|good"}');
 SELECT count(*) FROM prom.series WHERE prom.label(labels, '__name__') IN ('many', 'h', 'odd', 'good');
 DROP VIEW differing;
 DROP TABLE wanted;
+
+-- Millions of empty messages do not fill the memory.
+SELECT samples, histograms > 3000000 AS many, regexp_replace(error, '[0-9]+', 'N', 'g') AS error
+FROM prom.ingest(ARRAY[pg_temp.snappy(pg_temp.field(1, pg_temp.label('__name__', 'empty') || decode(repeat('2200', 4000000), 'hex')))]);
+SELECT count(*), count(histogram) FROM prom.samples_of('empty');
+SELECT prom.delete_series('empty');
