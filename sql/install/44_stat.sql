@@ -23,7 +23,8 @@ SELECT prom._stat_time('started') AS since,
 	prom._stat('ingest_bytes') AS bytes,
 	prom._stat('ingest_samples') AS samples,
 	prom._stat('ingest_series') AS series_created,
-	prom._stat('ingest_exemplars') AS exemplars_skipped,
+	prom._stat('ingest_histograms') AS histograms,
+	prom._stat('ingest_exemplars') AS exemplars,
 	prom._stat('refused_bodies') AS bodies_refused,
 	prom._stat('refused_labels') AS series_refused,
 	prom._stat('refused_time') AS samples_out_of_bounds,
@@ -37,11 +38,12 @@ COMMENT ON COLUMN prom.stat_ingest.bodies IS 'remote_write bodies: requests';
 COMMENT ON COLUMN prom.stat_ingest.bytes IS 'bytes of the bodies, compressed as they come';
 COMMENT ON COLUMN prom.stat_ingest.samples IS 'samples stored';
 COMMENT ON COLUMN prom.stat_ingest.series_created IS 'series made';
-COMMENT ON COLUMN prom.stat_ingest.exemplars_skipped IS 'exemplars, which are not stored';
+COMMENT ON COLUMN prom.stat_ingest.histograms IS 'native histogram samples stored';
+COMMENT ON COLUMN prom.stat_ingest.exemplars IS 'exemplars stored';
 COMMENT ON COLUMN prom.stat_ingest.bodies_refused IS 'bodies refused because their bytes are malformed';
 COMMENT ON COLUMN prom.stat_ingest.series_refused IS 'series refused because of their labels or a limit';
 COMMENT ON COLUMN prom.stat_ingest.samples_out_of_bounds IS 'samples refused because of their time: before 1970, promgres.ingest_max_age, promgres.ingest_max_ahead';
-COMMENT ON COLUMN prom.stat_ingest.histograms_refused IS 'native histogram samples, which are refused';
+COMMENT ON COLUMN prom.stat_ingest.histograms_refused IS 'native histogram samples that are not valid';
 COMMENT ON COLUMN prom.stat_ingest.metadata_refused IS 'metadata entries beyond what a body may have';
 COMMENT ON COLUMN prom.stat_ingest.last_ingest IS 'when a call was committed last';
 

@@ -44,7 +44,7 @@ AS 'MODULE_PATHNAME', 'prom_scan_text';
 COMMENT ON FUNCTION prom._scan_sql(text, int8, int8) IS 'The SQL of prom.samples_of; from_ms < t <= to_ms.';
 
 CREATE FUNCTION prom.samples_of(selector text, start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity')
-RETURNS TABLE (labels prom.labels, "time" timestamptz, t_ms int8, value float8)
+RETURNS TABLE (labels prom.labels, "time" timestamptz, t_ms int8, value float8, histogram prom.histogram)
 LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000 SUPPORT prom._samples_of_support
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -53,7 +53,22 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION prom.samples_of(text, timestamptz, timestamptz) IS
-'The stored samples of the series that a PromQL selector matches, start <= time <= end, as they were written: staleness markers (a NaN of its own) included.';
+'The stored samples of the series that a PromQL selector matches, start <= time <= end, as they were written: staleness markers (a NaN of its own) included. Of a native histogram value is null, of a float histogram is.';
+
+CREATE FUNCTION prom.exemplars(selector text, start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity')
+RETURNS TABLE (labels prom.labels, exemplar prom.labels, "time" timestamptz, value float8)
+LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED ROWS 100 COST 10000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN QUERY EXECUTE 'SELECT s.labels, e.labels, to_timestamp(e.t_ms / 1000.0), e.value
+		FROM prom.series s JOIN prom.exemplar e ON e.shard = s.shard AND e.sid = s.sid
+		WHERE e.t_ms >= $1 AND e.t_ms <= $2 AND ' || prom._selector_sql(selector, 's') || ' ORDER BY e.shard, e.sid, e.t_ms, e.labels'
+	USING prom._to_ms(start), prom._to_ms("end");
+END
+$$;
+COMMENT ON FUNCTION prom.exemplars(text, timestamptz, timestamptz) IS
+'The exemplars of the series that a PromQL selector matches, start <= time <= end: labels of the series, labels of the exemplar, time and value.';
 
 CREATE FUNCTION prom.delete_series(selector text, start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity')
 RETURNS bigint
@@ -97,6 +112,8 @@ BEGIN
 		-- Series without samples go, too.  The lock keeps senders from writing to one that is going.
 		LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
 		empty := prom._empty_series(one, wanted);
+		DELETE FROM prom.exemplar e WHERE e.shard = one AND
+			(e.sid = ANY (empty) OR (e.sid = ANY (wanted) AND e.t_ms >= from_ms AND e.t_ms <= to_ms));
 		PERFORM prom._remove_series(array_fill(one, ARRAY[cardinality(empty)]), empty);
 		SELECT touched + count(DISTINCT u) INTO touched FROM unnest(hit || empty) u;
 	END LOOP;
@@ -104,7 +121,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION prom.delete_series(text, timestamptz, timestamptz) IS
-'Deletes the samples of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched.';
+'Deletes the samples and exemplars of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched.';
 
 CREATE FUNCTION prom._cut(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS void
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE

@@ -22,6 +22,7 @@
 #define TURN_MS			1000
 #define RETRY_MS		5000	/* after a failure */
 #define MERGE_ROWS		2000
+#define EXEMPLAR_MS		60000	/* how often exemplars that are too old are removed */
 #define PARTITION_MS	3600000	/* how often the next day's partition is looked after */
 #define COLLECT_MS		3600000 /* from one look for series without samples to the next */
 #define COLLECT_BLOCKS	64		/* of series ids, looked at in one turn */
@@ -31,6 +32,7 @@
 
 int			prom_store_max_ahead_s = 86400;
 int			prom_store_max_age_s = 0;
+int			prom_store_exemplar_max_age_s = 86400;
 
 static int	merge_age_s = 30;
 static int	series_grace_s = 86400;
@@ -43,6 +45,7 @@ static bool make_days(PGconn *conn);
 static bool collect_series(PGconn *conn);
 static bool vacuum_fresh(PGconn *conn);
 static bool freeze_day(PGconn *conn);
+static bool drop_exemplars(PGconn *conn);
 static void complain(const char *message);
 
 /* The last complaint: each is logged once until it changes or the trouble ends. */
@@ -112,7 +115,7 @@ turn(PGconn *conn)
 		return false;
 	if (!loaded)
 		return true;
-	if (!make_days(conn))
+	if (!make_days(conn) || !drop_exemplars(conn))
 		return false;
 	snprintf(sql, sizeof(sql), "SELECT prom._merge_due(%d, %d)", MERGE_ROWS, merge_age_s);
 	if (!answer(conn, sql, &due))
@@ -200,6 +203,19 @@ make_days(PGconn *conn)
 				   " FROM pg_catalog.generate_series(0, 1) d");
 }
 
+/* Exemplars beyond their age; now and then, for nobody counts on their end. */
+static bool
+drop_exemplars(PGconn *conn)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (last != 0 && !TimestampDifferenceExceeds(last, now, EXEMPLAR_MS))
+		return true;
+	last = now;
+	return command(conn, "SELECT prom._drop_exemplars()");
+}
+
 static bool
 command(PGconn *conn, const char *sql)
 {
@@ -250,6 +266,11 @@ prom_store_init(void)
 							"Samples older than this are refused; 0 takes all.",
 							"Every day that has samples is a partition.",
 							&prom_store_max_age_s, 0, 0, PG_INT32_MAX, PGC_USERSET, GUC_UNIT_S,
+							NULL, NULL, NULL);
+	DefineCustomIntVariable("promgres.exemplar_max_age",
+							"Exemplars older than this are not stored, and removed.",
+							"0 stores none.", &prom_store_exemplar_max_age_s, 86400, 0, PG_INT32_MAX, PGC_SIGHUP,
+							GUC_UNIT_S,
 							NULL, NULL, NULL);
 	prom_budget_init();
 	prom_store_ingest_init();

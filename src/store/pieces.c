@@ -12,6 +12,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/array.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "common/compat.h"
@@ -19,6 +20,7 @@
 
 #define ROW_BYTES		7600	/* a row is cut at this size: it stays in the page */
 #define SERIES_SAMPLES	4096	/* of one series in one row, at most */
+#define RUN_BYTES		(256 * 1024)	/* of the histograms of one series in one row, unpacked */
 #define MAX_FILLING		64		/* days of one block that are filled at a time */
 
 /* The row of one day that is being filled. */
@@ -29,8 +31,8 @@ struct PromFilling
 	int32		last_sid;
 };
 
-static void add_run(struct PromFilling *f, int32 sid, int n, const int64 *t_ms, const double *values,
-					PromPieces *out);
+static int	run_length(const PromGather *g, int first, int64 day_ms);
+static void add_run(struct PromFilling *f, int32 sid, const PromGather *g, int first, int n, PromPieces *out);
 static void finish_piece(struct PromFilling *f, PromPieces *out);
 
 void
@@ -78,9 +80,7 @@ prom_pieces_cut(PromPieces *out, PromMerge *merge)
 			int64		day_ms = prom_day_start(g->t_ms[first]);
 			int			f = 0;
 
-			for (next = first + 1; next < g->n && g->t_ms[next] < day_ms + PROM_DAY_MS &&
-				 next - first < SERIES_SAMPLES;)
-				next++;
+			next = first + run_length(g, first, day_ms);
 			while (f < nfilling && filling[f].piece.day_ms != day_ms)
 				f++;
 			if (f == MAX_FILLING)
@@ -94,18 +94,36 @@ prom_pieces_cut(PromPieces *out, PromMerge *merge)
 				nfilling++;
 				filling[f].piece.day_ms = day_ms;
 			}
-			add_run(&filling[f], sid, next - first, g->t_ms + first, g->values + first, out);
+			add_run(&filling[f], sid, g, first, next - first, out);
 		}
 	}
 	for (int i = 0; i < nfilling; i++)
 		finish_piece(&filling[i], out);
 }
 
+/* Samples from "first" on that may stand in one row: of one day, and not too many. */
+static int
+run_length(const PromGather *g, int first, int64 day_ms)
+{
+	int			end = Min(g->n, first + SERIES_SAMPLES);
+	size_t		bytes = 0;
+	int			i = first;
+
+	do
+	{
+		if (g->histograms && g->histograms[i])
+			bytes += g->histograms[i]->size;
+		i++;
+	} while (i < end && g->t_ms[i] < day_ms + PROM_DAY_MS && bytes < RUN_BYTES);
+	return i - first;
+}
+
 /* Samples of one series within one day go into the row of that day, after it if they do not fit. */
 static void
-add_run(struct PromFilling *f, int32 sid, int n, const int64 *t_ms, const double *values,
-		PromPieces *out)
+add_run(struct PromFilling *f, int32 sid, const PromGather *g, int first, int n, PromPieces *out)
 {
+	const int64 *t_ms = g->t_ms + first;
+
 	if (f->builder == NULL)
 	{
 		MemoryContext old = MemoryContextSwitchTo(out->builders_cxt);
@@ -123,7 +141,7 @@ add_run(struct PromFilling *f, int32 sid, int n, const int64 *t_ms, const double
 		f->piece.t_min = t_ms[0];
 		f->piece.t_max = t_ms[n - 1];
 	}
-	prom_chunk_add(f->builder, sid, n, t_ms, values);
+	prom_chunk_add_mixed(f->builder, sid, n, t_ms, g->values + first, g->histograms ? g->histograms + first : NULL);
 	f->last_sid = sid;
 	f->piece.samples += n;
 	f->piece.t_min = Min(f->piece.t_min, t_ms[0]);
@@ -154,7 +172,7 @@ void
 prom_pieces_write(const PromPieces *pieces, bool older)
 {
 	Oid			types[] = {INT2OID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT2ARRAYOID, INT4ARRAYOID,
-	prom_store_chunk_array_type(), BOOLOID};
+	get_array_type(prom_store_type("chunk")), BOOLOID};
 	Datum		args[8] = {Int16GetDatum(pieces->shard)};
 	Datum	   *columns[7];
 	int			n = 0;
@@ -183,7 +201,7 @@ prom_pieces_write(const PromPieces *pieces, bool older)
 	args[3] = PointerGetDatum(construct_array(columns[3], n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	args[4] = PointerGetDatum(construct_array(columns[4], n, INT2OID, 2, true, TYPALIGN_SHORT));
 	args[5] = PointerGetDatum(construct_array(columns[5], n, INT4OID, 4, true, TYPALIGN_INT));
-	args[6] = PointerGetDatum(construct_array(columns[6], n, prom_store_chunk_type(), -1, false, TYPALIGN_DOUBLE));
+	args[6] = PointerGetDatum(construct_array(columns[6], n, prom_store_type("chunk"), -1, false, TYPALIGN_DOUBLE));
 	args[7] = BoolGetDatum(older);
 	prom_store_execute("INSERT INTO prom.warm (shard, block, t_min, seq, t_max, gen, samples, data) "
 			"SELECT $1, u.block, u.t_min, CASE WHEN $8 THEN -1 ELSE 1 END * pg_catalog.nextval('prom.store_seq'), u.t_max, u.gen, u.samples, u.data "

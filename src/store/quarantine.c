@@ -310,7 +310,7 @@ prom_quarantine_retry_row(PG_FUNCTION_ARGS)
 static PromChunk *
 without_strangers(const PromRowBounds *bounds, PromChunk *chunk)
 {
-	Oid			types[] = {prom_store_chunk_type(), INT2OID};
+	Oid			types[] = {prom_store_type("chunk"), INT2OID};
 	Datum		args[] = {PointerGetDatum(chunk), Int16GetDatum(bounds->shard)};
 	bool		isnull;
 	Datum		rest;

@@ -44,6 +44,7 @@ static const char *const names[] = {
 	[PROM_STAT_INGEST_BYTES] = "ingest_bytes",
 	[PROM_STAT_INGEST_SAMPLES] = "ingest_samples",
 	[PROM_STAT_INGEST_SERIES] = "ingest_series",
+	[PROM_STAT_INGEST_HISTOGRAMS] = "ingest_histograms",
 	[PROM_STAT_INGEST_EXEMPLARS] = "ingest_exemplars",
 	[PROM_STAT_INGEST_LAST] = "ingest_last",
 	[PROM_STAT_REFUSED_BODIES] = "refused_bodies",

@@ -358,7 +358,7 @@ finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 	if (s->gather.n == 0)
 		PG_RETURN_NULL();
 	b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->shard);
-	prom_chunk_add(b, s->sid, s->gather.n, s->gather.t_ms, s->gather.values);
+	prom_chunk_add_mixed(b, s->sid, s->gather.n, s->gather.t_ms, s->gather.values, s->gather.histograms);
 	PG_RETURN_POINTER(prom_chunk_finish(b));
 }
 
