@@ -20,7 +20,7 @@
 
 #include "common/compat.h"
 #include "vals/state.h"
-#include "vals/sum.h"
+#include "common/sum.h"
 #include "vals/vals.h"
 
 typedef enum AggKind

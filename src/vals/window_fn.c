@@ -14,7 +14,7 @@
 #include "miscadmin.h"
 
 #include "chunk/chunk.h"
-#include "vals/sum.h"
+#include "common/sum.h"
 #include "vals/window.h"
 
 /* A duration in seconds, rounded as Go's Duration.Seconds does it. */
