@@ -86,6 +86,14 @@ divide(PromHistogram *h, double divisor)
 		h->d[i] /= divisor;
 }
 
+void
+prom_histogram_negate(PromHistogram *h)
+{
+	multiply(h, -1);
+	h->is_int = 0;
+	h->hint = PROM_HINT_GAUGE;
+}
+
 PromHistogram *
 prom_histogram_scale(PromHistogramAlloc alloc, const PromHistogram *h, double factor)
 {

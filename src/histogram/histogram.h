@@ -144,6 +144,7 @@ extern PromHistogram *prom_histogram_copy(PromHistogramAlloc alloc, const PromHi
 /* Without empty buckets. */
 extern PromHistogram *prom_histogram_compact(PromHistogramAlloc alloc, const PromHistogram *h);
 
+extern void prom_histogram_negate(PromHistogram *h);	/* in place */
 extern PromHistogram *prom_histogram_scale(PromHistogramAlloc alloc, const PromHistogram *h, double factor);
 extern PromHistogram *prom_histogram_divide(PromHistogramAlloc alloc, const PromHistogram *h, double divisor);
 

@@ -88,18 +88,20 @@ prom_vals_union(PromVals *a, const PromVals *b)
 	if (!prom_vals_is_mixed(a) && !prom_vals_is_mixed(b))
 	{
 		for (int i = 0; i < b->nsteps; i++)
-			if (prom_vals_has(b, i))
+			if (prom_vals_has(b, i) && !prom_vals_has(a, i))
 				prom_vals_set(a, i, b->v[i]);
+		a->notes |= b->notes;
 		return a;
 	}
 	m = prom_mixed_new(a->nsteps);
 	for (int i = 0; i < a->nsteps; i++)
 	{
-		if (prom_vals_has(b, i))
-			prom_mixed_copy(&m, i, b);
-		else if (prom_vals_has(a, i))
+		if (prom_vals_has(a, i))
 			prom_mixed_copy(&m, i, a);
+		else if (prom_vals_has(b, i))
+			prom_mixed_copy(&m, i, b);
 	}
+	m.vals->notes = a->notes | b->notes;
 	return prom_mixed_finish(&m);
 }
 

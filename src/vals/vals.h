@@ -59,6 +59,9 @@ extern PromVals *prom_vals_const(double v);
 extern PromVals *prom_vals_copy(const PromVals *x);
 extern void prom_vals_check_steps(int nsteps);	/* raises unless 1 .. PROM_VALS_MAX_STEPS */
 
+/* The next "size" bytes of a message as a histogram; raises if they are none. */
+extern PromHistogram *prom_vals_receive_histogram(struct StringInfoData *buf, uint32 size);
+
 /* ---- mixed.c ---- */
 
 /*
@@ -80,7 +83,7 @@ extern PromVals *prom_mixed_finish(const PromMixed *m);
 /* The same values without the steps that have histograms: x itself if there are none. */
 extern PromVals *prom_vals_floats(PromVals *x);
 
-/* All steps of either; what both have is b's.  a itself, changed, if both have floats only. */
+/* All steps of either; what both have is a's.  a itself, changed, if both have floats only. */
 extern PromVals *prom_vals_union(PromVals *a, const PromVals *b);
 
 extern void prom_vals_clear(PromVals *x, int i);	/* makes a step absent */
@@ -106,11 +109,19 @@ extern int	prom_binary_steps(const PromVals *l, const PromVals *r);
 extern bool prom_binary_step(PromBinary op, double l, double r, bool returns_bool, bool keep_right,
 							   double *result);
 
+/* Do l and r need the next function, or is the one above enough at all steps? */
+static inline bool
+prom_binary_is_mixed(PromBinary op, const PromVals *l, const PromVals *r)
+{
+	return l->format != PROM_VALS_FORMAT || r->format != PROM_VALS_FORMAT || op == PROM_BINARY_TRIM_UPPER ||
+		op == PROM_BINARY_TRIM_LOWER;
+}
+
 /*
- * Step i of l and r, which have it, whatever they are there, as step i of out; nothing if a filter drops it
- * or the operator does not take that.  Notes what there is to say.
+ * Step i of l and r, which have it, whatever they are there, as step i of out; nothing if a filter drops it.
+ * False if the operator does not take that, or cannot compute it; notes why.
  */
-extern void prom_binary_mixed(PromBinary op, const PromVals *l, const PromVals *r, int i, bool returns_bool,
+extern bool prom_binary_mixed(PromBinary op, const PromVals *l, const PromVals *r, int i, bool returns_bool,
 							  bool keep_right, PromMixed *out);
 
 static inline bool
