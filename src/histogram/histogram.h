@@ -89,9 +89,10 @@ prom_histogram_spans(const PromHistogram *h, PromHistogramSide side)
 /* ---- check.c: plain C ---- */
 
 /*
- * Is this a valid histogram in "size" bytes?  NULL, or a static reason: sizes that do not fit, spans that
- * do not match the buckets, negative or non-finite counts, buckets beyond the count, a schema that is not
- * known, custom bounds that do not rise.  Nothing beyond h + size is read.
+ * Is this a valid histogram in "size" bytes?  NULL, or a static reason, in Prometheus' words: sizes that
+ * do not fit, spans that do not match the buckets, negative or non-finite counts, buckets that do not
+ * add up to the count (of integers: floats may be rounded), a schema that is not known, custom bounds
+ * that do not rise.  Nothing beyond h + size is read; h is aligned to 8.
  */
 extern const char *prom_histogram_check(const PromHistogram *h, size_t size);
 
@@ -185,5 +186,13 @@ extern double prom_histogram_fraction(PromHistogramAlloc alloc, double lower, do
 
 /* The observations that are at most x, or at least x. */
 extern PromHistogram *prom_histogram_trim(PromHistogramAlloc alloc, const PromHistogram *h, double x, bool keep_lower);
+
+/* The same without a look at the counts: what a difference of histograms is may be negative. */
+extern const char *prom_histogram_check_shape(const PromHistogram *h, size_t size);
+
+/* ---- reduce.c: plain C ---- */
+
+/* Exponential buckets merged in place to those of a coarser schema, >= -4.  The size shrinks with them. */
+extern void prom_histogram_reduce(PromHistogram *h, int schema);
 
 #endif							/* PROM_HISTOGRAM_H */

@@ -42,6 +42,7 @@
 #define ROW_BYTES		7600	/* a row is cut at this size: it stays in the page */
 #define FULL_BYTES		5000	/* from this size on another round of merging gains little */
 #define SERIES_SAMPLES	4096	/* of one series in one row, at most */
+#define RUN_BYTES		(256 * 1024)	/* of the histograms of one series in one row, unpacked */
 #define MAX_FILLING		64		/* days of one block that are filled at a time */
 
 /* A warm row to be. */
@@ -100,8 +101,8 @@ static int	take_fresh(int16 shard, int max_rows, PromMerge *merge, int64 *last_s
 static void merge_days(int16 shard, int64 last_seq, Pieces *pieces);
 static void put_back(int16 shard, int64 seq, Piece *first, int n);
 static void make_pieces(int16 shard, PromMerge *merge, Pieces *out);
-static void add_run(Filling *f, int16 shard, int32 sid, int n, const int64 *t_ms,
-					const double *values, Pieces *out);
+static int	run_length(const PromGather *g, int first, int64 day_ms);
+static void add_run(Filling *f, int16 shard, int32 sid, const PromGather *g, int first, int n, Pieces *out);
 static void finish_piece(Filling *f, Pieces *out);
 static int	compare_pieces(const void *a, const void *b);
 static void raise_generations(int16 shard, Piece *first, int n, Pieces *out);
@@ -269,9 +270,7 @@ make_pieces(int16 shard, PromMerge *merge, Pieces *out)
 			int64		day_ms = prom_day_start(g->t_ms[first]);
 			int			f = 0;
 
-			for (next = first + 1; next < g->n && g->t_ms[next] < day_ms + PROM_DAY_MS &&
-				 next - first < SERIES_SAMPLES;)
-				next++;
+			next = first + run_length(g, first, day_ms);
 			while (f < nfilling && filling[f].piece.day_ms != day_ms)
 				f++;
 			if (f == MAX_FILLING)
@@ -285,18 +284,36 @@ make_pieces(int16 shard, PromMerge *merge, Pieces *out)
 				nfilling++;
 				filling[f].piece.day_ms = day_ms;
 			}
-			add_run(&filling[f], shard, sid, next - first, g->t_ms + first, g->values + first, out);
+			add_run(&filling[f], shard, sid, g, first, next - first, out);
 		}
 	}
 	for (int i = 0; i < nfilling; i++)
 		finish_piece(&filling[i], out);
 }
 
+/* Samples from "first" on that may stand in one row: of one day, and not too many. */
+static int
+run_length(const PromGather *g, int first, int64 day_ms)
+{
+	int			end = Min(g->n, first + SERIES_SAMPLES);
+	size_t		bytes = 0;
+	int			i = first;
+
+	do
+	{
+		if (g->histograms && g->histograms[i])
+			bytes += g->histograms[i]->size;
+		i++;
+	} while (i < end && g->t_ms[i] < day_ms + PROM_DAY_MS && bytes < RUN_BYTES);
+	return i - first;
+}
+
 /* Samples of one series within one day go into the row of that day, after it if they do not fit. */
 static void
-add_run(Filling *f, int16 shard, int32 sid, int n, const int64 *t_ms, const double *values,
-		Pieces *out)
+add_run(Filling *f, int16 shard, int32 sid, const PromGather *g, int first, int n, Pieces *out)
 {
+	const int64 *t_ms = g->t_ms + first;
+
 	if (f->builder == NULL)
 		f->builder = prom_chunk_begin(PROM_CHUNK_WARM, shard);
 	if (prom_chunk_series(f->builder) > 0 &&
@@ -309,7 +326,7 @@ add_run(Filling *f, int16 shard, int32 sid, int n, const int64 *t_ms, const doub
 		f->piece.t_min = t_ms[0];
 		f->piece.t_max = t_ms[n - 1];
 	}
-	prom_chunk_add(f->builder, sid, n, t_ms, values);
+	prom_chunk_add_mixed(f->builder, sid, n, t_ms, g->values + first, g->histograms ? g->histograms + first : NULL);
 	f->last_sid = sid;
 	f->piece.samples += n;
 	f->piece.t_min = Min(f->piece.t_min, t_ms[0]);

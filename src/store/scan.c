@@ -29,6 +29,8 @@ typedef struct Column
 	PromChunkReader reader;
 	int64	   *t_ms;
 	double	   *values;
+	const PromHistogram **histograms;	/* NULL if the column read last has none */
+	const PromHistogram **slots;
 	int			room;
 } Column;
 
@@ -45,6 +47,7 @@ typedef struct Fresh
 		int64		order;
 		int32		series;		/* index into sids */
 	}		   *samples;
+	const PromHistogram **histograms;	/* NULL while there is none; else parallel to samples */
 	size_t		n;
 	size_t		size;
 	Column		column;
@@ -238,7 +241,11 @@ fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64
 	{
 		f->size = Max(f->size * 2, f->n + n);
 		f->samples = repalloc_huge(f->samples, f->size * sizeof(*f->samples));
+		if (f->histograms)
+			f->histograms = repalloc_huge(f->histograms, f->size * sizeof(*f->histograms));
 	}
+	if (c->histograms && f->histograms == NULL)
+		f->histograms = palloc_extended(f->size * sizeof(*f->histograms), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < n; i++)
 	{
 		struct FreshSample *s = &f->samples[f->n];
@@ -249,6 +256,8 @@ fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64
 		s->value = c->values[i];
 		s->order = order;
 		s->series = series;
+		if (f->histograms)
+			f->histograms[f->n] = c->histograms ? c->histograms[i] : NULL;
 		f->n++;
 	}
 }
@@ -279,9 +288,14 @@ fresh_finish(Fresh *f)
 			continue;
 		prom_gather_reset(&g);
 		for (; at < start[s]; at++)
-			prom_gather_samples(&g, 1, &by_series[at]->t_ms, &by_series[at]->value, by_series[at]->order);
+		{
+			const PromHistogram **h = f->histograms ? &f->histograms[by_series[at] - f->samples] : NULL;
+
+			prom_gather_mixed(&g, 1, &by_series[at]->t_ms, &by_series[at]->value, h && *h ? h : NULL,
+							  by_series[at]->order);
+		}
 		prom_gather_finish(&g);
-		prom_chunk_add(b, f->sids[s], g.n, g.t_ms, g.values);
+		prom_chunk_add_mixed(b, f->sids[s], g.n, g.t_ms, g.values, g.histograms);
 	}
 	return prom_chunk_finish(b);
 }
@@ -355,10 +369,12 @@ prom_without(PG_FUNCTION_ARGS)
 			if (s < nsids && sids[s] == c.reader.sids[column] && c.t_ms[i] >= from_ms && c.t_ms[i] <= to_ms)
 				continue;
 			c.t_ms[kept] = c.t_ms[i];
+			if (c.histograms)
+				c.histograms[kept] = c.histograms[i];
 			c.values[kept++] = c.values[i];
 		}
 		if (kept > 0)
-			prom_chunk_add(b, c.reader.sids[column], kept, c.t_ms, c.values);
+			prom_chunk_add_mixed(b, c.reader.sids[column], kept, c.t_ms, c.values, c.histograms);
 	}
 	if (prom_chunk_series(b) == 0)
 		PG_RETURN_NULL();
@@ -374,7 +390,7 @@ open_columns(const PromChunk *chunk)
 	return c;
 }
 
-/* Decode a column into t_ms and values; returns the number of samples. */
+/* Decode a column into t_ms, values and histograms; returns the number of samples. */
 static int
 read_column(Column *c, int column)
 {
@@ -385,19 +401,31 @@ read_column(Column *c, int column)
 		c->room = Max(n, 256);
 		c->t_ms = palloc(sizeof(int64) * c->room);
 		c->values = palloc(sizeof(double) * c->room);
+		c->slots = NULL;
 	}
-	prom_chunk_read(&c->reader, column, c->t_ms, c->values);
+	c->histograms = NULL;
+	if (likely(!prom_chunk_has_histograms(&c->reader, column)))
+	{
+		prom_chunk_read(&c->reader, column, c->t_ms, c->values);
+		return n;
+	}
+	if (c->slots == NULL)
+		c->slots = palloc(sizeof(*c->slots) * c->room);
+	c->histograms = c->slots;
+	memcpy(c->t_ms, prom_chunk_times(&c->reader, column), n * sizeof(int64));
+	prom_chunk_values_mixed(&c->reader, column, c->values, c->histograms);
 	return n;
 }
 
 static bool
 column_has(Column *c, int column, int64 from_ms, int64 to_ms)
 {
-	int			n = read_column(c, column);
+	int			n = prom_chunk_count(&c->reader, column);
+	const int64 *t_ms = prom_chunk_times(&c->reader, column);
 
 	for (int i = 0; i < n; i++)
 	{
-		if (c->t_ms[i] >= from_ms && c->t_ms[i] <= to_ms)
+		if (t_ms[i] >= from_ms && t_ms[i] <= to_ms)
 			return true;
 	}
 	return false;
