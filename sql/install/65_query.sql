@@ -1,18 +1,18 @@
 -- 65_query: PromQL in SQL.
 
 CREATE FUNCTION prom.query(expr text, "time" timestamptz DEFAULT pg_catalog.now())
-RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8)
+RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8, histogram prom.histogram)
 LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 100 COST 10000
 AS 'MODULE_PATHNAME', 'prom_query';
 COMMENT ON FUNCTION prom.query(text, timestamptz) IS
-'Evaluates a PromQL expression at one time: a row per series; for a range selector a row per sample.';
+'Evaluates a PromQL expression at one time: a row per series; for a range selector a row per sample. A native histogram is in the column histogram, value is null then.';
 
 CREATE FUNCTION prom.query_range(expr text, start timestamptz, "end" timestamptz, step interval)
-RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8)
+RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8, histogram prom.histogram)
 LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000
 AS 'MODULE_PATHNAME', 'prom_query_range';
 COMMENT ON FUNCTION prom.query_range(text, timestamptz, timestamptz, interval) IS
-'Evaluates a PromQL expression at start, start + step, ... up to end: a row per series and step that has a value. At most 11,000 steps beyond the first.';
+'Evaluates a PromQL expression at start, start + step, ... up to end: a row per series and step that has a value (or, in the column histogram, a native histogram). At most 11,000 steps beyond the first.';
 
 CREATE FUNCTION prom.to_sql(expr text, start timestamptz, "end" timestamptz, step interval) RETURNS text
 LANGUAGE C STRICT STABLE PARALLEL RESTRICTED
@@ -32,7 +32,7 @@ AS 'MODULE_PATHNAME', 'prom_scan_text';
 COMMENT ON FUNCTION prom._scan_sql(text, int8, int8) IS 'The SQL of prom.samples_of; from_ms < t <= to_ms.';
 
 CREATE FUNCTION prom.samples_of(selector text, start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity')
-RETURNS TABLE (labels prom.labels, "time" timestamptz, t_ms int8, value float8)
+RETURNS TABLE (labels prom.labels, "time" timestamptz, t_ms int8, value float8, histogram prom.histogram)
 LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000
 SET search_path = pg_catalog, pg_temp
 AS $$

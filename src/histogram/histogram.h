@@ -96,6 +96,9 @@ prom_histogram_spans(const PromHistogram *h, PromHistogramSide side)
  */
 extern const char *prom_histogram_check(const PromHistogram *h, size_t size);
 
+/* The same without a look at the counts: what a difference of histograms is may be negative. */
+extern const char *prom_histogram_check_shape(const PromHistogram *h, size_t size);
+
 /* Gives memory to results and to what they take on the way; palloc, say.  Nothing given is handed back. */
 typedef void *(*PromHistogramAlloc) (size_t size);
 
@@ -186,9 +189,6 @@ extern double prom_histogram_fraction(PromHistogramAlloc alloc, double lower, do
 
 /* The observations that are at most x, or at least x. */
 extern PromHistogram *prom_histogram_trim(PromHistogramAlloc alloc, const PromHistogram *h, double x, bool keep_lower);
-
-/* The same without a look at the counts: what a difference of histograms is may be negative. */
-extern const char *prom_histogram_check_shape(const PromHistogram *h, size_t size);
 
 /* ---- reduce.c: plain C ---- */
 

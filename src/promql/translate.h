@@ -31,6 +31,7 @@ typedef enum PromqlFunctionKind
 	PROMQL_FN_PI,
 	PROMQL_FN_VECTOR,
 	PROMQL_FN_SCALAR,
+	PROMQL_FN_HISTOGRAM,		/* of native histograms: prom._histogram_value */
 	PROMQL_FN_HISTOGRAM_QUANTILE
 } PromqlFunctionKind;
 

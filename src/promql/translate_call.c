@@ -30,6 +30,8 @@ static const char *text_argument(PromqlNode *call, int n);
 PromqlVector
 promql_call_sql(PromqlContext *cx, PromqlNode *node)
 {
+	PromqlVector x;
+
 	switch ((PromqlFunctionKind) node->function->kind)
 	{
 		case PROMQL_FN_WINDOW:
@@ -59,6 +61,10 @@ promql_call_sql(PromqlContext *cx, PromqlNode *node)
 		case PROMQL_FN_VECTOR:
 			return unlabelled(psprintf("prom._vector(%s, %d)", promql_scalar_sql(cx, linitial(node->args)),
 									   cx->steps.n));
+		case PROMQL_FN_HISTOGRAM:
+			x = promql_vector_sql(cx, linitial(node->args));
+			x = promql_map_sql(x, psprintf("prom._histogram_value('%s', x.vals)", node->function->sql), false);
+			return promql_check_names(x, true);
 		case PROMQL_FN_HISTOGRAM_QUANTILE:
 			return promql_histogram_quantile_sql(cx, node);
 		case PROMQL_FN_NONE:

@@ -55,8 +55,12 @@ typedef struct PromAggStep
 	uint32		place;			/* in bytes from the start of the state */
 	uint32		room;			/* bytes that are its own there */
 	uint32		count;			/* as counts of floats */
-	uint32		incompatible;	/* 1: exponential and custom ones met */
+	uint32		seen;			/* PROM_AGG_SEEN_... */
 } PromAggStep;
+
+#define PROM_AGG_SEEN_INCOMPATIBLE	0x01	/* exponential and custom ones met */
+#define PROM_AGG_SEEN_RESET			0x02	/* a hint said so */
+#define PROM_AGG_SEEN_NOT_RESET		0x04
 
 typedef struct PromAggHistograms
 {

@@ -100,9 +100,7 @@ static void
 note_sum(PromAggState *s, int i, int happened)
 {
 	if (happened & PROM_HISTOGRAM_INCOMPATIBLE)
-		prom_agg_histograms(s)->step[i].incompatible = 1;
-	if (happened & PROM_HISTOGRAM_RESETS)
-		s->notes |= PROM_NOTE_RESETS_AGG;
+		prom_agg_histograms(s)->step[i].seen |= PROM_AGG_SEEN_INCOMPATIBLE;
 	if (happened & PROM_HISTOGRAM_REBOUNDED)
 		s->notes |= PROM_NOTE_RECONCILED_AGG;
 }
@@ -116,6 +114,8 @@ prom_agg_add_histogram(PromAggState *s, int i, const PromHistogram *h)
 	s = add_part(s);
 	sum = get_sum(s, i);
 	step = &prom_agg_histograms(s)->step[i];
+	step->seen |= h->hint == PROM_HINT_RESET ? PROM_AGG_SEEN_RESET :
+		h->hint == PROM_HINT_NOT_RESET ? PROM_AGG_SEEN_NOT_RESET : 0;
 	if (s->kind == PROM_AGG_UNIQUE && (step->count > 0 || prom_agg_counts(s)[i] > 0))
 		prom_agg_raise_same();
 	if (s->kind == PROM_AGG_AVG)
@@ -182,7 +182,7 @@ prom_agg_add_histograms(PromAggState *s, PromAggState *other)
 			prom_agg_raise_same();
 		sum = get_sum(s, i);
 		sum2 = get_sum(other, i);
-		step->incompatible |= step2->incompatible;
+		step->seen |= step2->seen;
 		combine_sums(s->kind == PROM_AGG_AVG, &sum, &step->count, &sum2, step2->count, &happened);
 		note_sum(s, i, happened);
 		s = put_sum(s, i, &sum);
@@ -212,14 +212,20 @@ prom_agg_final_mixed(PromAggState *s, PromVals *floats)
 
 	for (int i = 0; i < s->nsteps; i++)
 	{
+		const uint32 conflict = PROM_AGG_SEEN_RESET | PROM_AGG_SEEN_NOT_RESET;
+		uint32		seen;
+
 		if (prom_agg_step_count(s, i) == 0)
 			continue;
+		seen = prom_agg_histograms(s)->step[i].seen;
+		if ((seen & conflict) == conflict && s->kind != PROM_AGG_UNIQUE)
+			floats->notes |= PROM_NOTE_RESETS_AGG;
 		if (prom_agg_counts(s)[i] > 0)
 		{
 			prom_vals_clear(floats, i);
 			floats->notes |= PROM_NOTE_MIX;
 		}
-		else if (prom_agg_histograms(s)->step[i].incompatible)
+		else if (seen & PROM_AGG_SEEN_INCOMPATIBLE)
 			floats->notes |= PROM_NOTE_MIXED_SCHEMAS;
 		else
 			prom_mixed_set_histogram(&m, i, final_histogram(s, i));
@@ -243,7 +249,7 @@ prom_agg_send_histograms(PromAggState *s, StringInfo out)
 			continue;
 		pq_sendint32(out, i);
 		pq_sendint32(out, step->count);
-		pq_sendbyte(out, step->incompatible);
+		pq_sendbyte(out, step->seen);
 		pq_sendint32(out, sum.value->size);
 		pq_sendbytes(out, (char *) sum.value, sum.value->size);
 		pq_sendbytes(out, (char *) sum.comp, sum.value->size);
@@ -259,7 +265,7 @@ prom_agg_receive_histograms(PromAggState *s, StringInfo in)
 	{
 		uint32		i = s->nsteps;
 		uint32		count = 0;
-		int			incompatible = 0;
+		int			seen = 0;
 		uint32		size = 0;
 		PromHistogramSum sum;
 
@@ -267,10 +273,10 @@ prom_agg_receive_histograms(PromAggState *s, StringInfo in)
 		{
 			i = pq_getmsgint(in, 4);
 			count = pq_getmsgint(in, 4);
-			incompatible = pq_getmsgbyte(in);
+			seen = pq_getmsgbyte(in);
 			size = pq_getmsgint(in, 4);
 		}
-		if (i >= s->nsteps || count == 0 || incompatible > 1 || (size_t) size * 2 > in->len - in->cursor ||
+		if (i >= s->nsteps || count == 0 || seen > 7 || (size_t) size * 2 > in->len - in->cursor ||
 			prom_agg_step_count(s, i) != 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
@@ -283,7 +289,7 @@ prom_agg_receive_histograms(PromAggState *s, StringInfo in)
 					 errmsg("invalid state of an aggregate")));
 		s = add_part(s);
 		prom_agg_histograms(s)->step[i].count = count;
-		prom_agg_histograms(s)->step[i].incompatible = incompatible;
+		prom_agg_histograms(s)->step[i].seen = seen;
 		s = put_sum(s, i, &sum);
 	}
 	return s;

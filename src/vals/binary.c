@@ -31,7 +31,7 @@ prom_binary_parse(const text *op, bool comparison)
 
 	for (int i = 0; i < lengthof(operators); i++)
 		if (strlen(operators[i]) == len && memcmp(operators[i], s, len) == 0 &&
-			comparison == (i >= PROM_BINARY_EQ))
+			(comparison == (i >= PROM_BINARY_EQ) || i == PROM_BINARY_TRIM_UPPER || i == PROM_BINARY_TRIM_LOWER))
 			return (PromBinary) i;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -193,18 +193,16 @@ prom_binary_mixed(PromBinary op, const PromVals *l, const PromVals *r, int i, bo
 
 /* ---- SQL ---- */
 
-static Datum
+static PromVals *
 evaluate_mixed(PromBinary op, const PromVals *l, const PromVals *r, bool returns_bool, bool keep_right)
 {
 	PromMixed	m = prom_mixed_new(prom_binary_steps(l, r));
-	PromVals   *out;
 
 	m.vals->flags = l->flags & r->flags;
 	for (int i = 0; i < m.vals->nsteps; i++)
 		if (prom_vals_has(l, i) && prom_vals_has(r, i))
 			(void) prom_binary_mixed(op, l, r, i, returns_bool, keep_right, &m);
-	out = prom_mixed_finish(&m);
-	PROM_VALS_RETURN(out);
+	return prom_mixed_finish(&m);
 }
 
 static Datum
@@ -215,7 +213,10 @@ evaluate(FunctionCallInfo fcinfo, PromBinary op, bool returns_bool, bool keep_ri
 	PromVals   *out;
 
 	if (prom_binary_is_mixed(op, l, r))
-		return evaluate_mixed(op, l, r, returns_bool, keep_right);
+	{
+		out = evaluate_mixed(op, l, r, returns_bool, keep_right);
+		PROM_VALS_RETURN(out);
+	}
 	out = prom_vals_new(prom_binary_steps(l, r));
 	out->flags = l->flags & r->flags;
 	for (int i = 0; i < out->nsteps; i++)

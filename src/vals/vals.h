@@ -99,7 +99,7 @@ typedef enum PromBinary
 	PROM_BINARY_GE
 } PromBinary;
 
-/* The operator of a text; raises if it is none of the kind wanted. */
+/* The operator of a text; raises if it is none of the kind wanted.  Trimming is of both kinds. */
 extern PromBinary prom_binary_parse(const text *op, bool comparison);
 
 /* Number of steps of a result of two operands; raises if they disagree. */

@@ -174,6 +174,8 @@ remove_stale(PromGather *g)
 	{
 		if (prom_is_stale(g->values[i]))
 			continue;
+		if (g->histograms)
+			g->histograms[n] = g->histograms[i];
 		g->t_ms[n] = g->t_ms[i];
 		g->values[n++] = g->values[i];
 	}
@@ -192,8 +194,15 @@ finish_window(FunctionCallInfo fcinfo, PromRangeFn fn, bool keep_stale)
 	prom_gather_finish(&s->gather);
 	if (!keep_stale)
 		remove_stale(&s->gather);
-	out = prom_range_eval(s->gather.n, s->gather.t_ms, s->gather.values, &s->steps, s->range_ms, fn,
-							 s->has_scalar ? &s->scalar : NULL);
+	if (s->gather.histograms)
+	{
+		prom_range_set_hints(s->gather.slots, s->gather.n);
+		out = prom_range_eval_mixed(s->gather.n, s->gather.t_ms, s->gather.values, s->gather.histograms, &s->steps,
+									s->range_ms, fn, s->has_scalar ? &s->scalar : NULL);
+	}
+	else
+		out = prom_range_eval(s->gather.n, s->gather.t_ms, s->gather.values, &s->steps, s->range_ms, fn,
+							  s->has_scalar ? &s->scalar : NULL);
 	if (out == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(out);
@@ -274,7 +283,7 @@ finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 	if (s->gather.n == 0)
 		PG_RETURN_NULL();
 	b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->shard);
-	prom_chunk_add(b, s->sid, s->gather.n, s->gather.t_ms, s->gather.values);
+	prom_chunk_add_mixed(b, s->sid, s->gather.n, s->gather.t_ms, s->gather.values, s->gather.histograms);
 	PG_RETURN_POINTER(prom_chunk_finish(b));
 }
 

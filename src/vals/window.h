@@ -58,6 +58,14 @@ extern PromRangeScalar prom_range_scalar(FunctionCallInfo fcinfo, int arg, int n
 extern PromVals *prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps,
 									int64 range_ms, PromRangeFn fn, const PromRangeScalar *scalar);
 
+/*
+ * How far the interval between first and last sample has to be stretched to stand for the range; "first" is
+ * the first value, "increase" what was added to it since.
+ */
+extern double prom_range_stretch(const PromRange *w, double first, double increase, bool counter);
+
+extern double prom_range_seconds(int64 ms);
+
 extern bool prom_range_instant(PromRange *w, double *result);
 extern bool prom_range_timestamp(PromRange *w, double *result);
 extern bool prom_range_rate(PromRange *w, double *result);
@@ -83,5 +91,18 @@ extern bool prom_range_predict_linear(PromRange *w, double *result);
 extern bool prom_range_stddev(PromRange *w, double *result);
 extern bool prom_range_stdvar(PromRange *w, double *result);
 extern bool prom_range_quantile(PromRange *w, double *result);
+
+/* ---- window_mixed.c ---- */
+
+/*
+ * The same over samples of which some are histograms (h[i] is not NULL, v[i] is NaN): what each function makes
+ * of those, with notes.  NULL if there is neither a value nor a note.
+ */
+extern PromVals *prom_range_eval_mixed(int n, const int64 *t_ms, const double *v, const PromHistogram *const *h,
+									   const PromSteps *steps, int64 range_ms, PromRangeFn fn,
+									   const PromRangeScalar *scalar);
+
+/* Sets the hints of stored samples: a histogram that goes on from the one before is "not reset". */
+extern void prom_range_set_hints(PromHistogram **h, int n);
 
 #endif							/* PROM_WINDOW_H */
