@@ -44,6 +44,19 @@ CREATE TABLE prom.metadata (
 );
 COMMENT ON TABLE prom.metadata IS 'What senders told about metric families: type, help and unit; one row per distinct triple.';
 
+CREATE TABLE prom.exemplar (
+	shard	int2 NOT NULL,
+	sid		int4 NOT NULL,
+	t_ms	int8 NOT NULL,
+	value	float8 NOT NULL,
+	labels	prom.labels NOT NULL,
+	PRIMARY KEY (shard, sid, t_ms, value, labels)
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX exemplar_t_ms_idx ON prom.exemplar (t_ms);
+COMMENT ON TABLE prom.exemplar IS 'Exemplars: single observations of a series, with labels of their own such as a trace id; removed when they are older than promgres.exemplar_max_age.';
+COMMENT ON COLUMN prom.exemplar.t_ms IS 'milliseconds since 1970';
+
+SELECT pg_catalog.pg_extension_config_dump('prom.exemplar', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.store_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.fresh', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.warm', '');
@@ -52,12 +65,25 @@ SELECT pg_catalog.pg_extension_config_dump('prom.metadata', '');
 -- Ingest
 
 CREATE FUNCTION prom.ingest(bodies bytea[])
-RETURNS TABLE (body int4, samples int8, skipped int8, error text)
+RETURNS TABLE (body int4, samples int8, histograms int8, exemplars int8, error text)
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'prom_ingest';
 COMMENT ON FUNCTION prom.ingest(bytea[]) IS
-'Stores remote_write 1.0 bodies (snappy-compressed prometheus.WriteRequest). One row per body: its position from 1, the samples stored, the exemplars skipped, and NULL or what was refused and why. A body whose bytes are malformed is refused whole; of a well-formed body only the bad series or samples are.';
+'Stores remote_write 1.0 bodies (snappy-compressed prometheus.WriteRequest). One row per body: its position from 1, the samples, native histograms and exemplars taken, and NULL or what was refused and why. A body whose bytes are malformed is refused whole; of a well-formed body only the bad series or samples are.';
+
+CREATE FUNCTION prom._drop_exemplars() RETURNS int8
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH gone AS (
+		DELETE FROM prom.exemplar e
+		WHERE e.t_ms < (pg_catalog.extract('epoch', clock_timestamp() - current_setting('promgres.exemplar_max_age')::interval) * 1000)::int8
+		RETURNING 1)
+	SELECT count(*) FROM gone;
+END;
+COMMENT ON FUNCTION prom._drop_exemplars() IS
+'Removes exemplars older than promgres.exemplar_max_age; returns how many. The maintenance worker calls it.';
 
 -- Merge
 

@@ -41,7 +41,22 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION prom.samples_of(text, timestamptz, timestamptz) IS
-'The stored samples of the series that a PromQL selector matches, start <= time <= end, as they were written: staleness markers (a NaN of its own) included.';
+'The stored samples of the series that a PromQL selector matches, start <= time <= end, as they were written: staleness markers (a NaN of its own) included. Of a native histogram value is null, of a float histogram is.';
+
+CREATE FUNCTION prom.exemplars(selector text, start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity')
+RETURNS TABLE (labels prom.labels, exemplar prom.labels, "time" timestamptz, value float8)
+LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED ROWS 100 COST 10000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN QUERY EXECUTE 'SELECT s.labels, e.labels, to_timestamp(e.t_ms / 1000.0), e.value
+		FROM prom.series s JOIN prom.exemplar e ON e.shard = s.shard AND e.sid = s.sid
+		WHERE e.t_ms >= $1 AND e.t_ms <= $2 AND ' || prom._selector_sql(selector, 's') || ' ORDER BY e.shard, e.sid, e.t_ms, e.labels'
+	USING prom._to_ms(start), prom._to_ms("end");
+END
+$$;
+COMMENT ON FUNCTION prom.exemplars(text, timestamptz, timestamptz) IS
+'The exemplars of the series that a PromQL selector matches, start <= time <= end: labels of the series, labels of the exemplar, time and value.';
 
 CREATE FUNCTION prom._to_ms(t timestamptz) RETURNS int8
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
@@ -96,6 +111,8 @@ BEGIN
 				AND prom._has(w.data, u, -9223372036854775807, 9223372036854775807))
 			AND NOT u = ANY (SELECT unnest(prom._hits(f.data, wanted, -9223372036854775807, 9223372036854775807))
 				FROM prom.fresh f WHERE f.shard = one);
+		DELETE FROM prom.exemplar e WHERE e.shard = one AND
+			(e.sid = ANY (empty) OR (e.sid = ANY (wanted) AND e.t_ms >= from_ms AND e.t_ms <= to_ms));
 		PERFORM prom._remove_series(array_fill(one, ARRAY[cardinality(empty)]), empty);
 		SELECT touched + count(DISTINCT u) INTO touched FROM unnest(hit || empty) u;
 	END LOOP;
@@ -103,7 +120,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION prom.delete_series(text, timestamptz, timestamptz) IS
-'Deletes the samples of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched.';
+'Deletes the samples and exemplars of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched.';
 
 CREATE FUNCTION prom._cut(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS void
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE

@@ -34,16 +34,10 @@ prom_store_relid(const char *name)
 }
 
 Oid
-prom_store_chunk_type(void)
+prom_store_type(const char *name)
 {
-	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("chunk"),
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
 						   ObjectIdGetDatum(get_namespace_oid("prom", false)));
-}
-
-Oid
-prom_store_chunk_array_type(void)
-{
-	return get_array_type(prom_store_chunk_type());
 }
 
 Relation

@@ -20,10 +20,12 @@
 #define TURN_MS			1000
 #define RETRY_MS		5000	/* after a failure */
 #define MERGE_ROWS		2000
+#define EXEMPLAR_MS		60000	/* how often exemplars that are too old are removed */
 #define PARTITION_MS	3600000	/* how often the next day's partition is looked after */
 
 int			prom_store_max_ahead_s = 86400;
 int			prom_store_max_samples = 50000000;
+int			prom_store_exemplar_max_age_s = 86400;
 
 static int	merge_age_s = 30;
 
@@ -31,6 +33,7 @@ static bool turn(PGconn *conn);
 static bool command(PGconn *conn, const char *sql);
 static bool answer(PGconn *conn, const char *sql, bool *yes);
 static bool make_days(PGconn *conn);
+static bool drop_exemplars(PGconn *conn);
 static void complain(const char *message);
 
 /* The last complaint: each is logged once until it changes or the trouble ends. */
@@ -90,7 +93,7 @@ turn(PGconn *conn)
 		return false;
 	if (!loaded)
 		return true;
-	if (!make_days(conn))
+	if (!make_days(conn) || !drop_exemplars(conn))
 		return false;
 	snprintf(sql, sizeof(sql), "SELECT prom._merge_due(%d, %d)", MERGE_ROWS, merge_age_s);
 	if (!answer(conn, sql, &due))
@@ -110,6 +113,19 @@ make_days(PGconn *conn)
 	last = now;
 	return command(conn, "SELECT prom._make_day((pg_catalog.extract('epoch', pg_catalog.now()) * 1000)::pg_catalog.int8 + d * 86400000)"
 				   " FROM pg_catalog.generate_series(0, 1) d");
+}
+
+/* Exemplars beyond their age; now and then, for nobody counts on their end. */
+static bool
+drop_exemplars(PGconn *conn)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (last != 0 && !TimestampDifferenceExceeds(last, now, EXEMPLAR_MS))
+		return true;
+	last = now;
+	return command(conn, "SELECT prom._drop_exemplars()");
 }
 
 static bool
@@ -155,6 +171,10 @@ prom_store_init(void)
 							"Guards against senders with a wrong clock: such samples would sit in partitions of their own for long.",
 							&prom_store_max_ahead_s, 86400, 0, 366 * 86400, PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("promgres.exemplar_max_age",
+							"Exemplars older than this are not stored, and removed.",
+							"0 stores none.", &prom_store_exemplar_max_age_s, 86400, 0, PG_INT32_MAX, PGC_SIGHUP,
+							GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.query_max_samples",
 							"Samples that one query may read.",
 							"A query that needs more ends with an error. Parallel workers count for themselves.", &prom_store_max_samples, 50000000, 1, PG_INT32_MAX, PGC_USERSET, 0,

@@ -31,6 +31,7 @@
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "common/compat.h"
@@ -522,7 +523,7 @@ static void
 write_warm(int16 shard, const Pieces *pieces)
 {
 	Oid			types[] = {INT2OID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT2ARRAYOID, INT4ARRAYOID,
-	prom_store_chunk_array_type()};
+	get_array_type(prom_store_type("chunk"))};
 	Datum		args[7] = {Int16GetDatum(shard)};
 	Datum	   *columns[7];
 	int			n = 0;
@@ -547,7 +548,7 @@ write_warm(int16 shard, const Pieces *pieces)
 	args[3] = PointerGetDatum(construct_array(columns[3], n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
 	args[4] = PointerGetDatum(construct_array(columns[4], n, INT2OID, 2, true, TYPALIGN_SHORT));
 	args[5] = PointerGetDatum(construct_array(columns[5], n, INT4OID, 4, true, TYPALIGN_INT));
-	args[6] = PointerGetDatum(construct_array(columns[6], n, prom_store_chunk_type(), -1, false, TYPALIGN_DOUBLE));
+	args[6] = PointerGetDatum(construct_array(columns[6], n, prom_store_type("chunk"), -1, false, TYPALIGN_DOUBLE));
 	execute("INSERT INTO prom.warm (shard, block, t_min, seq, t_max, gen, samples, data) "
 			"SELECT $1, u.block, u.t_min, pg_catalog.nextval('prom.store_seq'), u.t_max, u.gen, u.samples, u.data "
 			"FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"

@@ -26,6 +26,9 @@ prom_day_start(int64 t_ms)
 /* promgres.store_max_ahead: samples further in the future than this are refused. */
 extern int	prom_store_max_ahead_s;
 
+/* promgres.exemplar_max_age: older exemplars are not kept; 0: none are. */
+extern int	prom_store_exemplar_max_age_s;
+
 /* promgres.query_max_samples */
 extern int	prom_store_max_samples;
 
@@ -34,9 +37,8 @@ extern int	prom_store_max_samples;
 /* The oid of a table or sequence of ours. */
 extern Oid	prom_store_relid(const char *name);
 
-/* The types prom.chunk and prom.chunk[]. */
-extern Oid	prom_store_chunk_type(void);
-extern Oid	prom_store_chunk_array_type(void);
+/* The oid of a type of ours. */
+extern Oid	prom_store_type(const char *name);
 
 /* What a row of prom.fresh says of its chunk. */
 typedef struct PromFreshRow
