@@ -496,19 +496,36 @@ COMMENT ON AGGREGATE prom._match_filter(text, prom.labels, prom.vals, prom.vals)
 
 -- Histograms.
 
-CREATE FUNCTION prom._histogram_quantile_add(internal, prom.labels, prom.vals, prom.vals) RETURNS internal
-	AS 'MODULE_PATHNAME', 'prom_histogram_quantile_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
-COMMENT ON FUNCTION prom._histogram_quantile_add(internal, prom.labels, prom.vals, prom.vals) IS 'transition function of prom._histogram_quantile';
+CREATE FUNCTION prom._histogram_add(internal, prom.labels, prom.vals, prom.vals) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_histogram_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._histogram_add(internal, prom.labels, prom.vals, prom.vals) IS 'transition function of prom._histogram_quantile';
+
+CREATE FUNCTION prom._histogram_add(internal, prom.labels, prom.vals, prom.vals, prom.vals) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_histogram_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._histogram_add(internal, prom.labels, prom.vals, prom.vals, prom.vals) IS 'transition function of prom._histogram_fraction';
 
 CREATE FUNCTION prom._histogram_quantile_final(internal) RETURNS prom.vals
 	AS 'MODULE_PATHNAME', 'prom_histogram_quantile_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 200;
 COMMENT ON FUNCTION prom._histogram_quantile_final(internal) IS 'final function of prom._histogram_quantile';
 
 CREATE AGGREGATE prom._histogram_quantile(labels prom.labels, vals prom.vals, phi prom.vals) (
-	SFUNC = prom._histogram_quantile_add,
+	SFUNC = prom._histogram_add,
 	STYPE = internal,
 	SSPACE = 2048,
 	FINALFUNC = prom._histogram_quantile_final,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE prom._histogram_quantile(prom.labels, prom.vals, prom.vals) IS 'PromQL histogram_quantile over the buckets of one classic histogram';
+COMMENT ON AGGREGATE prom._histogram_quantile(prom.labels, prom.vals, prom.vals) IS 'PromQL histogram_quantile over one histogram: the buckets of a classic one, or native';
+
+CREATE FUNCTION prom._histogram_fraction_final(internal) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_histogram_fraction_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 200;
+COMMENT ON FUNCTION prom._histogram_fraction_final(internal) IS 'final function of prom._histogram_fraction';
+
+CREATE AGGREGATE prom._histogram_fraction(labels prom.labels, vals prom.vals, lower prom.vals, upper prom.vals) (
+	SFUNC = prom._histogram_add,
+	STYPE = internal,
+	SSPACE = 2048,
+	FINALFUNC = prom._histogram_fraction_final,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._histogram_fraction(prom.labels, prom.vals, prom.vals, prom.vals) IS 'PromQL histogram_fraction over one histogram: the buckets of a classic one, or native';

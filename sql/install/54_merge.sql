@@ -293,3 +293,20 @@ CREATE AGGREGATE prom._agg_count_values(vals prom.vals) (
 	PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE prom._agg_count_values(prom.vals) IS 'PromQL count_values: each value with the number of series that have it';
+
+CREATE FUNCTION prom._histogram_add(internal, prom.labels, prom.vals, prom.vals[]) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_histogram_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._histogram_add(internal, prom.labels, prom.vals, prom.vals[]) IS 'transition function of prom._histogram_quantiles';
+
+CREATE FUNCTION prom._histogram_quantiles_final(internal) RETURNS prom._value_count[]
+	AS 'MODULE_PATHNAME', 'prom_histogram_quantiles_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 200;
+COMMENT ON FUNCTION prom._histogram_quantiles_final(internal) IS 'final function of prom._histogram_quantiles';
+
+CREATE AGGREGATE prom._histogram_quantiles(labels prom.labels, vals prom.vals, phis prom.vals[]) (
+	SFUNC = prom._histogram_add,
+	STYPE = internal,
+	SSPACE = 2048,
+	FINALFUNC = prom._histogram_quantiles_final,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._histogram_quantiles(prom.labels, prom.vals, prom.vals[]) IS 'PromQL histogram_quantiles over one histogram: the buckets of a classic one, or native';

@@ -274,7 +274,7 @@ prom_histogram_sum_done(PromHistogramAlloc alloc, const PromHistogramSum *s)
 }
 
 PromHistogram *
-prom_histogram_add(PromHistogramAlloc alloc, const PromHistogram *a, const PromHistogram *b, double sign, int *notes)
+prom_histogram_plus(PromHistogramAlloc alloc, const PromHistogram *a, const PromHistogram *b, double sign, int *notes)
 {
 	PromHistogramSum s = {NULL, NULL};
 

@@ -157,7 +157,7 @@ extern int	prom_histogram_sum_add(PromHistogramAlloc alloc, PromHistogramSum *s,
 extern PromHistogram *prom_histogram_sum_done(PromHistogramAlloc alloc, const PromHistogramSum *s);
 
 /* a + sign * b; NULL if they are incompatible. */
-extern PromHistogram *prom_histogram_add(PromHistogramAlloc alloc, const PromHistogram *a, const PromHistogram *b,
+extern PromHistogram *prom_histogram_plus(PromHistogramAlloc alloc, const PromHistogram *a, const PromHistogram *b,
 										 double sign, int *notes);
 
 /* One more for a mean that had n - 1; as prom_mean_add (common/sum.h) does it with numbers. */

@@ -98,7 +98,7 @@ extern char *promql_matrix_sql(PromqlContext *cx, PromqlNode *node);
 
 /* ---- translate_agg.c ---- */
 extern PromqlVector promql_aggregate_sql(PromqlContext *cx, PromqlNode *node);
-extern PromqlVector promql_histogram_quantile_sql(PromqlContext *cx, PromqlNode *node);
+extern PromqlVector promql_histogram_sql(PromqlContext *cx, PromqlNode *node);
 
 /* ---- translate_match.c ---- */
 

@@ -32,7 +32,9 @@ typedef enum PromqlFunctionKind
 	PROMQL_FN_VECTOR,
 	PROMQL_FN_SCALAR,
 	PROMQL_FN_HISTOGRAM,		/* of native histograms: prom._histogram_value */
-	PROMQL_FN_HISTOGRAM_QUANTILE
+	PROMQL_FN_HISTOGRAM_QUANTILE,
+	PROMQL_FN_HISTOGRAM_QUANTILES,
+	PROMQL_FN_HISTOGRAM_FRACTION
 } PromqlFunctionKind;
 
 #endif							/* PROMQL_TRANSLATE_H */

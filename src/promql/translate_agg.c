@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 
 #include "promql/sqlgen.h"
+#include "promql/translate.h"
 
 static PromqlVector one_per_group(PromqlContext *cx, PromqlNode *node);
 static PromqlVector topk_sql(PromqlContext *cx, PromqlNode *node);
@@ -167,21 +168,56 @@ inner(const PromqlNode *node)
 	return node;
 }
 
-/* Buckets of one histogram are the series that differ in nothing but le. */
+/*
+ * Buckets of one classic histogram are the series that differ in nothing but le; a native one is a series.  histogram_quantiles gives a series
+ * for each of its quantiles, and for each value that one takes.
+ */
 PromqlVector
-promql_histogram_quantile_sql(PromqlContext *cx, PromqlNode *node)
+promql_histogram_sql(PromqlContext *cx, PromqlNode *node)
 {
-	char	   *phi = promql_scalar_sql(cx, linitial(node->args));
-	PromqlVector x = promql_vector_sql(cx, lsecond(node->args));
+	bool		several = node->function->kind == PROMQL_FN_HISTOGRAM_QUANTILES;
+	PromqlVector x = {NULL};
+	StringInfoData params;
+	const char *separator = "";
+	ListCell   *lc;
 
-	x.sql = psprintf("SELECT prom._labels_drop(h.labels, " PROMQL_NAME_LABELS ") AS labels, h.vals\n"
-					 "FROM (\n"
-					 "SELECT g.sig AS labels, prom._histogram_quantile(g.labels, g.vals, %s) AS vals\n"
+	initStringInfo(&params);
+	foreach(lc, node->args)
+	{
+		PromqlNode *arg = lfirst(lc);
+
+		if (arg->type == PROMQL_VECTOR)
+			x = promql_vector_sql(cx, arg);
+		if (arg->type != PROMQL_SCALAR)
+			continue;
+		appendStringInfo(&params, "%s%s", separator, promql_scalar_sql(cx, arg));
+		separator = ", ";
+	}
+	x.sql = psprintf("SELECT g.sig AS labels, prom._%s(g.labels, g.vals, %s%s%s) AS %s\n"
 					 "FROM (\n"
 					 "SELECT prom._labels_drop(x.labels, '{le}'::pg_catalog.text[]) AS sig, x.labels, x.vals\n"
 					 "FROM (\n%s) AS x) AS g\n"
-					 "GROUP BY g.sig) AS h\n"
-					 "WHERE h.vals IS NOT NULL",
-					 phi, x.sql);
+					 "GROUP BY g.sig",
+					 node->function->sql, several ? "ARRAY[" : "", params.data, several ? "]" : "",
+					 several ? "found" : "vals", x.sql);
+	if (several)
+	{
+		const char *label = inner(lsecond(node->args))->text;
+
+		if (label[0] == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid label name in histogram_quantiles(): %s", label)));
+		x.sql = psprintf("SELECT prom._labels_set(prom._labels_drop(h.labels, " PROMQL_NAME_LABELS "), %s, u.value) AS labels, u.vals\n"
+						 "FROM (\n%s) AS h\n"
+						 "CROSS JOIN LATERAL pg_catalog.unnest(h.found) AS u(value, vals)",
+						 quote_literal_cstr(label), x.sql);
+		/* the label may have told histograms apart, or two quantiles be one */
+		x.names = PROMQL_NAMES_MANY;
+	}
+	else
+		x.sql = psprintf("SELECT prom._labels_drop(h.labels, " PROMQL_NAME_LABELS ") AS labels, h.vals\n"
+						 "FROM (\n%s) AS h\n"
+						 "WHERE h.vals IS NOT NULL", x.sql);
 	return promql_check_names(x, true);
 }

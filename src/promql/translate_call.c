@@ -66,7 +66,9 @@ promql_call_sql(PromqlContext *cx, PromqlNode *node)
 			x = promql_map_sql(x, psprintf("prom._histogram_value('%s', x.vals)", node->function->sql), false);
 			return promql_check_names(x, true);
 		case PROMQL_FN_HISTOGRAM_QUANTILE:
-			return promql_histogram_quantile_sql(cx, node);
+		case PROMQL_FN_HISTOGRAM_QUANTILES:
+		case PROMQL_FN_HISTOGRAM_FRACTION:
+			return promql_histogram_sql(cx, node);
 		case PROMQL_FN_NONE:
 		case PROMQL_FN_TIME:
 		case PROMQL_FN_START:

@@ -5,6 +5,21 @@
 #ifndef PROM_ANNOTATE_H
 #define PROM_ANNOTATE_H
 
+#include "vals/vals.h"
+
+typedef enum PromSeverity
+{
+	PROM_WARNING,
+	PROM_INFO
+} PromSeverity;
+
+/* Tells the user of the query.  There is nobody yet to tell it to. */
+static inline void
+prom_annotate(PromSeverity severity, const text *place, const char *fmt,...)
+{
+}
+
+/* The bits of PromVals.notes */
 #define PROM_NOTE_COUNTER			0x0001	/* was taken for a counter: its name should say so */
 #define PROM_NOTE_MIX				0x0002	/* floats and histograms where only one kind may be */
 #define PROM_NOTE_MIXED_SCHEMAS		0x0004	/* exponential and custom buckets */

@@ -110,7 +110,7 @@ static PromHistogram *
 add_histograms(const PromHistogram *l, const PromHistogram *r, double sign, uint16 *notes)
 {
 	int			happened;
-	PromHistogram *sum = prom_histogram_add(palloc, l, r, sign, &happened);
+	PromHistogram *sum = prom_histogram_plus(palloc, l, r, sign, &happened);
 
 	if (happened & PROM_HISTOGRAM_INCOMPATIBLE)
 		*notes |= PROM_NOTE_MIXED_SCHEMAS;

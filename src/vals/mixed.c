@@ -80,6 +80,17 @@ prom_vals_floats(PromVals *x)
 }
 
 PromVals *
+prom_vals_histograms(const PromVals *x)
+{
+	PromMixed	m = prom_mixed_new(x->nsteps);
+
+	for (int i = 0; i < x->nsteps; i++)
+		if (prom_vals_histogram(x, i))
+			prom_mixed_copy(&m, i, x);
+	return prom_mixed_finish(&m);
+}
+
+PromVals *
 prom_vals_union(PromVals *a, const PromVals *b)
 {
 	PromMixed	m;

@@ -83,6 +83,9 @@ extern PromVals *prom_mixed_finish(const PromMixed *m);
 /* The same values without the steps that have histograms: x itself if there are none. */
 extern PromVals *prom_vals_floats(PromVals *x);
 
+/* The steps that have histograms; palloc'd. */
+extern PromVals *prom_vals_histograms(const PromVals *x);
+
 /* All steps of either; what both have is a's.  a itself, changed, if both have floats only. */
 extern PromVals *prom_vals_union(PromVals *a, const PromVals *b);
 

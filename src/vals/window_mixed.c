@@ -276,15 +276,15 @@ last_difference(MixedRange *m, bool counter)
 		m->notes |= PROM_NOTE_NOT_COUNTER;
 	if (!counter && !check_gauge(m, m->w.end - 2, m->w.end - 1))
 		return NULL;
-	if (is_custom(before) != is_custom(last))
+	if (counter && prom_histogram_is_reset(palloc, before, last))
+		h = prom_histogram_compact(palloc, last);
+	else if (is_custom(before) != is_custom(last))
 	{
 		m->notes |= PROM_NOTE_MIXED_SCHEMAS;
 		return NULL;
 	}
-	if (counter && prom_histogram_is_reset(palloc, before, last))
-		h = prom_histogram_compact(palloc, last);
 	else
-		h = prom_histogram_add(palloc, last, before, -1, &happened);
+		h = prom_histogram_plus(palloc, last, before, -1, &happened);
 	if (happened & PROM_HISTOGRAM_REBOUNDED)
 		m->notes |= PROM_NOTE_RECONCILED_SUB;
 	h->hint = PROM_HINT_GAUGE;
