@@ -162,6 +162,9 @@ run_row(const PromqlPlan *p, HeapTuple row, TupleDesc desc, PromqlSeriesFn fn, v
 	const PromHistogram **histograms = NULL;
 	int			n = 0;
 
+	/* an aggregate of nothing but what it does not take */
+	if (isnull)
+		return;
 	if (p->type == PROMQL_MATRIX)
 	{
 		PromChunkReader r = {0};

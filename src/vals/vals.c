@@ -345,7 +345,7 @@ prom_vals_recv(PG_FUNCTION_ARGS)
 		binary_error("The bitmap has a bit beyond the last step.");
 	if (npresent * sizeof(double) > (size_t) (buf->len - buf->cursor))
 		binary_error("There are fewer values than steps that are present.");
-	if (prom_vals_is_const(x) && (nsteps != 1 || npresent != 1))
+	if (prom_vals_is_const(x) && (nsteps != 1 || npresent != 1 || format != PROM_VALS_FORMAT))
 		binary_error("A constant has exactly one value.");
 	x->npresent = npresent;
 	if (format == PROM_VALS_MIXED)
