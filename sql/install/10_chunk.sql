@@ -56,6 +56,11 @@ LANGUAGE C AS 'MODULE_PATHNAME', 'prom_chunk_info' IMMUTABLE STRICT PARALLEL SAF
 COMMENT ON FUNCTION prom.chunk_info(prom.chunk) IS
 	'what is in a chunk, told from its head and directory; times are in milliseconds since 1970';
 
+CREATE FUNCTION prom._chunk_hints(chunk prom.chunk) RETURNS text
+LANGUAGE C AS 'MODULE_PATHNAME', 'prom_chunk_hints' IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._chunk_hints(prom.chunk) IS
+	'counter reset hints of the first series in a chunk as queries get them, blank between; float where a sample is one';
+
 CREATE FUNCTION prom._chunk_merge_step(internal, prom.chunk, int8) RETURNS internal
 LANGUAGE C AS 'MODULE_PATHNAME', 'prom_chunk_merge_step' IMMUTABLE PARALLEL SAFE;
 COMMENT ON FUNCTION prom._chunk_merge_step(internal, prom.chunk, int8) IS 'transition of prom.chunk_merge';

@@ -167,6 +167,13 @@ extern void prom_gather_mixed(PromGather *g, int n, const int64 *t_ms, const dou
 							  const PromHistogram *const *histograms, int64 order);
 extern void prom_gather_finish(PromGather *g);
 
+/* ---- hints.c ---- */
+
+/* After finish: hints of histograms as storage delivers them to queries.  Not for what is stored again. */
+extern void prom_gather_hints(PromGather *g);
+
+/* ---- merge.c ---- */
+
 /*
  * Merges whole chunks: one sorted, unique run of samples per series, series by series.
  *

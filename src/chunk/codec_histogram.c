@@ -676,7 +676,11 @@ prom_mixed_decode(PromBytes in, uint64 *bits, PromHistogram **h, int n, void *me
 		if (reason == NULL)
 			reason = get_values(&in, w->x, members, w);
 		for (int i = 0; i < members && reason == NULL; i++)
+		{
 			h[member[i]]->sum = bits_double(w->x[i]);
+			if (h[member[i]]->schema == PROM_HISTOGRAM_CUSTOM_SCHEMA && h[member[i]]->zero_count != 0)
+				reason = "custom buckets: must have zero count of 0";
+		}
 	}
 	if (reason)
 		return reason;

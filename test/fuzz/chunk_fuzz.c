@@ -462,7 +462,11 @@ trip_mixed(void)
 
 		copy = exact_copy(out, left);
 		for (int blows = below(3); blows >= 0 && left > 0; blows--)
-			copy[next_random() % Min(left, below(2) ? left : 40)] = below(3) ? (uint8) next_random() : 0xFF;
+		{
+			size_t		reach = below(2) ? left : Min(left, 40);
+
+			copy[next_random() % reach] = below(3) ? (uint8) next_random() : 0xFF;
+		}
 		reason = read_mixed(copy, left, n, got_bits, got, &memory);
 		for (int i = 0; i < n && reason == NULL; i++)
 			if (got[i] && prom_histogram_check_shape(got[i], got[i]->size) != NULL)

@@ -77,6 +77,22 @@ WITH part AS (
 SELECT count(*), count(s.histogram) AS histograms, bool_and(m.i = 60 OR s.histogram::text IS NOT DISTINCT FROM m.histogram::text) AS same
 FROM (SELECT prom.chunk_merge(data, p) AS data FROM part) p, prom.samples(p.data) s JOIN made m ON m.t_ms = s.t_ms;
 
+-- Hints as queries get them: unknown at first, after a float, a gauge and whatever may be a reset.
+SELECT what, prom._chunk_hints(prom.chunk_build(0::int2, 1, ARRAY(SELECT i::int8 FROM generate_series(1, cardinality(h)) i), array_fill(0::float8, ARRAY[cardinality(h)]), h::prom.histogram[])) AS hints FROM (VALUES
+	('goes on', ARRAY['{{count:1 buckets:[1] counter_reset_hint:not_reset}}', '{{count:1 buckets:[1]}}', '{{count:9 buckets:[1 5 3]}}', '{{count:10 buckets:[1 5 4] counter_reset_hint:not_reset}}']),
+	('count', ARRAY['{{count:2 buckets:[1]}}', '{{count:1 buckets:[1]}}', '{{count:1 buckets:[1]}}']),
+	('bucket', ARRAY['{{count:2 buckets:[1 1]}}', '{{count:2 buckets:[0 2]}}']),
+	('bucket is not lost when it was empty', ARRAY['{{count:2 buckets:[0 2]}}', '{{count:2 offset:1 buckets:[2]}}']),
+	('lost bucket', ARRAY['{{count:2 buckets:[1 1]}}', '{{count:2 buckets:[2]}}', '{{count:3 spans:[0:1 4:1] buckets:[2 1]}}', '{{count:3 spans:[0:1 3:2] buckets:[2 0 1]}}']),
+	('negative side', ARRAY['{{count:2 n_buckets:[1 1]}}', '{{count:2 n_buckets:[1]}}']),
+	('zero bucket', ARRAY['{{count:2 z_bucket:2}}', '{{count:2 z_bucket:1}}', '{{count:2 z_bucket:1 z_bucket_w:0.1}}']),
+	('schema', ARRAY['{{schema:1 count:1 buckets:[1]}}', '{{schema:2 count:1 buckets:[1]}}']),
+	('integers', ARRAY['{{count:1 buckets:[1]}}', '{{count:1 buckets:[1] int:true}}']),
+	('bounds', ARRAY['{{schema:-53 custom_values:[1]}}', '{{schema:-53 custom_values:[1]}}', '{{schema:-53 custom_values:[2]}}']),
+	('sender says reset', ARRAY['{{count:1 buckets:[1]}}', '{{count:5 buckets:[5] counter_reset_hint:reset}}', '{{count:6 buckets:[6]}}']),
+	('gauges', ARRAY['{{count:1 counter_reset_hint:gauge}}', '{{count:2 counter_reset_hint:gauge}}', '{{count:3}}', '{{count:3}}']),
+	('a float, the end', ARRAY['{{count:1}}', NULL, '{{count:1}}', '{{count:1}}', '{{sum:NaN(7ff0000000000002)}}', '{{count:1}}'])) v(what, h);
+
 -- What cannot be stored.
 SELECT prom.chunk_build(0::int2, 1, '{1}', '{0}', ARRAY['{{count:1 buckets:[-1]}}']::prom.histogram[]);
 SELECT prom.chunk_build(0::int2, 1, '{1}', '{0}', ARRAY['{{count:3 buckets:[1 1] int:true}}']::prom.histogram[]);
