@@ -192,14 +192,12 @@ finish_window(FunctionCallInfo fcinfo, PromRangeFn fn, bool keep_stale)
 		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
 	s = (LeafState *) PG_GETARG_POINTER(0);
 	prom_gather_finish(&s->gather);
+	prom_gather_hints(&s->gather);
 	if (!keep_stale)
 		remove_stale(&s->gather);
 	if (s->gather.histograms)
-	{
-		prom_range_set_hints(s->gather.slots, s->gather.n);
 		out = prom_range_eval_mixed(s->gather.n, s->gather.t_ms, s->gather.values, s->gather.histograms, &s->steps,
 									s->range_ms, fn, s->has_scalar ? &s->scalar : NULL);
-	}
 	else
 		out = prom_range_eval(s->gather.n, s->gather.t_ms, s->gather.values, &s->steps, s->range_ms, fn,
 							  s->has_scalar ? &s->scalar : NULL);

@@ -102,7 +102,4 @@ extern PromVals *prom_range_eval_mixed(int n, const int64 *t_ms, const double *v
 									   const PromSteps *steps, int64 range_ms, PromRangeFn fn,
 									   const PromRangeScalar *scalar);
 
-/* Sets the hints of stored samples: a histogram that goes on from the one before is "not reset". */
-extern void prom_range_set_hints(PromHistogram **h, int n);
-
 #endif							/* PROM_WINDOW_H */

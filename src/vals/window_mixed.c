@@ -524,18 +524,3 @@ prom_range_eval_mixed(int n, const int64 *t_ms, const double *v, const PromHisto
 	out = f ? eval_mixed(&m, f, steps) : eval_floats(&m, steps, fn, scalar);
 	return out == NULL || (out->npresent == 0 && out->notes == 0) ? NULL : out;
 }
-
-void
-prom_range_set_hints(PromHistogram **h, int n)
-{
-	for (int i = 0; i < n; i++)
-	{
-		PromHistogram *before = i > 0 ? h[i - 1] : NULL;
-
-		if (h[i] == NULL || h[i]->hint == PROM_HINT_GAUGE)
-			continue;
-		h[i]->hint = PROM_HINT_UNKNOWN;
-		if (before && before->hint != PROM_HINT_GAUGE && !prom_histogram_is_reset(palloc, before, h[i]))
-			h[i]->hint = PROM_HINT_NOT_RESET;
-	}
-}
