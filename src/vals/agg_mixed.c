@@ -222,7 +222,8 @@ prom_agg_final_mixed(PromAggState *s, PromVals *floats)
 			floats->notes |= PROM_NOTE_RESETS_AGG;
 		if (prom_agg_counts(s)[i] > 0)
 		{
-			prom_vals_clear(floats, i);
+			if (prom_vals_has(floats, i))
+				prom_vals_clear(floats, i);
 			floats->notes |= PROM_NOTE_MIX;
 		}
 		else if (seen & PROM_AGG_SEEN_INCOMPATIBLE)

@@ -115,15 +115,3 @@ prom_vals_union(PromVals *a, const PromVals *b)
 	m.vals->notes = a->notes | b->notes;
 	return prom_mixed_finish(&m);
 }
-
-void
-prom_vals_clear(PromVals *x, int i)
-{
-	if (!prom_vals_has(x, i))
-		return;
-	PROM_VALS_BITS(x)[i / 64] &= ~(UINT64CONST(1) << (i % 64));
-	x->v[i] = 0;
-	x->npresent--;
-	if (prom_vals_is_mixed(x))
-		PROM_VALS_PLACES(x)[i] = 0;
-}

@@ -99,14 +99,19 @@ read_samples(const PromVals *x, int64 start_ms, int64 step_ms, int64 *t_ms, doub
 		if (!prom_vals_has(x, i))
 			continue;
 		t_ms[n] = start_ms + step_ms * i;
-		if (h)
-		{
-			h[n] = without_hint(prom_vals_histogram(x, i));
-			v[n] = h[n] ? (double) NAN : x->v[i];
-			n++;
-		}
-		else
-			v[n++] = x->v[i];
+		v[n++] = x->v[i];
+	}
+	if (h == NULL)
+		return;
+	n = 0;
+	for (int i = 0; i < x->nsteps; i++)
+	{
+		if (!prom_vals_has(x, i))
+			continue;
+		h[n] = without_hint(prom_vals_histogram(x, i));
+		if (h[n])
+			v[n] = (double) NAN;
+		n++;
 	}
 }
 

@@ -89,8 +89,6 @@ extern PromVals *prom_vals_histograms(const PromVals *x);
 /* All steps of either; what both have is a's.  a itself, changed, if both have floats only. */
 extern PromVals *prom_vals_union(PromVals *a, const PromVals *b);
 
-extern void prom_vals_clear(PromVals *x, int i);	/* makes a step absent */
-
 /* ---- binary.c ---- */
 
 typedef enum PromBinary
@@ -178,6 +176,17 @@ prom_vals_histogram(const PromVals *x, int i)
 		return NULL;
 	place = PROM_VALS_PLACES(x)[(x->flags & PROM_VALS_CONST) ? 0 : i];
 	return place == 0 ? NULL : (const PromHistogram *) ((const char *) x + place);
+}
+
+/* Makes a step absent, which is present. */
+static inline void
+prom_vals_clear(PromVals *x, int i)
+{
+	PROM_VALS_BITS(x)[i / 64] &= ~(UINT64CONST(1) << (i % 64));
+	x->v[i] = 0;
+	x->npresent--;
+	if (x->format == PROM_VALS_MIXED)
+		PROM_VALS_PLACES(x)[i] = 0;
 }
 
 static inline void
