@@ -113,6 +113,8 @@ prom_date(PG_FUNCTION_ARGS)
 		d = split(out->v[i]);
 		out->v[i] = field->get(&d);
 	}
+	if (out->npresent == 0)
+		PG_RETURN_NULL();
 	PG_RETURN_POINTER(out);
 }
 

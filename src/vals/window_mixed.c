@@ -417,7 +417,7 @@ find_function(PromRangeFn fn)
 
 /* Moves the window to a step; false if it is empty. */
 static bool
-move(MixedRange *m, const PromSteps *steps, const PromRangeScalar *scalar, int i)
+move(MixedRange *m, const PromSteps *steps, int i)
 {
 	PromRange  *w = &m->w;
 
@@ -447,7 +447,7 @@ eval_floats(MixedRange *m, const PromSteps *steps, PromRangeFn fn, const PromRan
 	}
 	out = prom_range_eval(n, t_ms, v, steps, m->w.range_ms, fn, scalar);
 	for (int i = 0; i < steps->n; i++)
-		if (move(m, steps, scalar, i) && has_floats(m) && has_histograms(m))
+		if (move(m, steps, i) && has_floats(m) && has_histograms(m))
 			m->notes |= PROM_NOTE_IGNORED;
 	pfree(t_ms);
 	pfree(v);
@@ -491,7 +491,7 @@ eval_mixed(MixedRange *m, const MixedFunction *f, const PromSteps *steps)
 	for (int i = 0; i < (once ? 1 : steps->n); i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (move(m, steps, NULL, i))
+		if (move(m, steps, i))
 			eval_step(m, f, work, &out, i);
 	}
 	if (once && prom_vals_has(out.vals, 0))

@@ -25,6 +25,17 @@ SELECT '{{count:1}}'::prom.histogram OPERATOR(prom.=) '{{count:1}}' AS eq, '{{co
 SELECT * FROM prom._points('[1 {{schema:0 count:3 sum:5 buckets:[1 2]}} _ NaN]', 0, 1000, 4);
 SELECT prom._floats('[1 {{count:3}} _]'), prom._floats('[{{count:3}}]'), prom._floats('[1]');
 
+SELECT prom._math('abs', '[-1 {{count:3}}]'), prom._math('abs', '[{{count:3}}]') IS NULL AS none, prom._date('minute', '[{{count:3}}]') IS NULL AS none,
+	prom._vector(prom._vals(1), 2), prom._scalar('[{{count:3}} 2]', 2), prom._absent('[{{count:3}} _]', 2);
+
+-- Sets, and series of one label set that share no step.
+SELECT prom._and('[1 {{count:3}} {{count:4}}]', '[1 {{count:1}} _]'), prom._unless('[1 {{count:3}} {{count:4}}]', '[1 {{count:1}} _]');
+SELECT prom._unique('{}', v) FROM (VALUES ('[1 _ _]'::prom.vals), ('[_ {{count:2}} _]'), ('[_ _ {{count:3}}]')) r(v);
+SELECT prom._unique('{}', v) FROM (VALUES ('[_ 2]'::prom.vals), ('[_ {{count:2}}]')) r(v);
+SELECT prom._unique('{}', v) FROM (VALUES ('[_ {{count:2}}]'::prom.vals), ('[_ {{count:2}}]')) r(v);
+SELECT prom._or(b, l, v) FROM (VALUES (true, '{a="1"}'::prom.labels, '[{{count:2}} _ _]'::prom.vals), (false, '{a="1"}', '[{{count:3}} {{count:4}} _]'), (false, '{a="2"}', '[1 _ {{count:5}}]')) r(b, l, v);
+SELECT prom._match_arith('+', l, r), prom._match_filter('==', k, l, r) FROM (VALUES ('{a="1"}'::prom.labels, '[1 {{count:2}} {{count:3}}]'::prom.vals, '[1 {{count:2}} 5]'::prom.vals), ('{a="2"}', '[_ _ 5]', '[_ _ 5]')) x(k, l, r);
+
 -- Operators: what each takes, and what it makes absent.
 SELECT op, prom._arith(op, '[2 2 {{count:4 sum:6 buckets:[1 3]}} {{count:4 sum:6 buckets:[1 3]}}]', '[3 {{count:2 sum:1 buckets:[2]}} 2 {{count:2 sum:1 buckets:[2]}}]')
 FROM unnest('{+,-,*,/,%,^,atan2,</,>/}'::text[]) op;
@@ -78,7 +89,8 @@ BEGIN
 END
 $$;
 SELECT pg_temp.uses_workers('SELECT prom._agg_sum(v) FROM vals_native_many');
-SELECT prom._agg_sum(v) AS sum, prom._agg_avg(v) AS avg FROM vals_native_many;
+SELECT prom._agg_sum(v) AS sum, prom._histogram_value('histogram_count', prom._agg_avg(v)) AS avg,
+	prom._math('round', prom._arith('/', prom._histogram_value('histogram_sum', prom._agg_avg(v)), prom._vals(1.7e308)), prom._vals(1e-6)) AS great FROM vals_native_many;
 SELECT prom._agg_sum(v)::text = (SELECT prom._agg_sum(v)::text FROM (SELECT v FROM vals_native_many OFFSET 0) x) AS same FROM vals_native_many;
 DROP TABLE vals_native_many;
 
