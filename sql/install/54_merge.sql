@@ -332,4 +332,4 @@ CREATE AGGREGATE prom._histogram_quantiles(labels prom.labels, vals prom.vals, p
 	FINALFUNC = prom._histogram_quantiles_final,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE prom._histogram_quantiles(prom.labels, prom.vals, text, bool, int8, int8, prom.vals[]) IS 'PromQL histogram_quantiles over the buckets of one classic histogram';
+COMMENT ON AGGREGATE prom._histogram_quantiles(prom.labels, prom.vals, text, bool, int8, int8, prom.vals[]) IS 'PromQL histogram_quantiles over one histogram: the buckets of a classic one, or native';

@@ -13,18 +13,18 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_samples_of
 COMMENT ON FUNCTION prom._samples_of_support(internal) IS 'Planner support of prom.samples_of.';
 
 CREATE FUNCTION prom.query(expr text, "time" timestamptz DEFAULT pg_catalog.now())
-RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8)
+RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8, histogram prom.histogram)
 LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 100 COST 10000 SUPPORT prom._query_support
 AS 'MODULE_PATHNAME', 'prom_query';
 COMMENT ON FUNCTION prom.query(text, timestamptz) IS
-'Evaluates a PromQL expression at one time: a row per series; for a range selector a row per sample.';
+'Evaluates a PromQL expression at one time: a row per series; for a range selector a row per sample. A native histogram is in the column histogram, value is null then.';
 
 CREATE FUNCTION prom.query_range(expr text, start timestamptz, "end" timestamptz, step interval)
-RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8)
+RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8, histogram prom.histogram)
 LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000 SUPPORT prom._query_range_support
 AS 'MODULE_PATHNAME', 'prom_query_range';
 COMMENT ON FUNCTION prom.query_range(text, timestamptz, timestamptz, interval) IS
-'Evaluates a PromQL expression at start, start + step, ... up to end: a row per series and step that has a value. At most 11,000 steps beyond the first.';
+'Evaluates a PromQL expression at start, start + step, ... up to end: a row per series and step that has a value (or, in the column histogram, a native histogram). At most 11,000 steps beyond the first.';
 
 CREATE FUNCTION prom.to_sql(expr text, start timestamptz, "end" timestamptz, step interval) RETURNS text
 LANGUAGE C STRICT STABLE PARALLEL RESTRICTED

@@ -99,6 +99,97 @@ extern const char *prom_histogram_check(const PromHistogram *h, size_t size);
 /* The same without a look at the counts: what a difference of histograms is may be negative. */
 extern const char *prom_histogram_check_shape(const PromHistogram *h, size_t size);
 
+/* Gives memory to results and to what they take on the way; palloc, say.  Nothing given is handed back. */
+typedef void *(*PromHistogramAlloc) (size_t size);
+
+/* ---- buckets.c: plain C ---- */
+
+/* A bucket with its bounds; the zero bucket and the lowest custom one include both. */
+typedef struct PromHistogramBucket
+{
+	double		lower;
+	double		upper;
+	double		count;
+	enum PromBucketKind
+	{
+		PROM_BUCKET_POSITIVE,	/* (lower, upper] */
+		PROM_BUCKET_NEGATIVE,	/* [lower, upper) */
+		PROM_BUCKET_ZERO,		/* [lower, upper] */
+		PROM_BUCKET_CUSTOM		/* (lower, upper] */
+	}			kind;
+} PromHistogramBucket;
+
+/* The upper bound of a bucket of an exponential schema; that of index - 1 is its lower one. */
+extern double prom_histogram_bound(int32 index, int schema);
+
+/* The populated buckets, lowest first, and how many they are. */
+extern PromHistogramBucket *prom_histogram_list(PromHistogramAlloc alloc, const PromHistogram *h, int *n);
+
+extern PromHistogramBucket prom_histogram_bucket(const PromHistogram *h, PromHistogramSide side, int32 index,
+												 double count);
+
+/* ---- arith.c: plain C ---- */
+
+/* What happened on the way; any of them. */
+#define PROM_HISTOGRAM_RESETS		0x01	/* hints say both "reset" and "not reset" */
+#define PROM_HISTOGRAM_REBOUNDED	0x02	/* custom bounds differ: those in common were left */
+#define PROM_HISTOGRAM_INCOMPATIBLE	0x04	/* exponential and custom: nothing was done */
+
+/* A compensated sum; {NULL, NULL} is the empty one.  What it points to changes in place or is replaced. */
+typedef struct PromHistogramSum
+{
+	PromHistogram *value;
+	PromHistogram *comp;		/* same layout: what rounding took away from each number */
+} PromHistogramSum;
+
+extern bool prom_histogram_same_layout(const PromHistogram *a, const PromHistogram *b);
+extern PromHistogram *prom_histogram_copy(PromHistogramAlloc alloc, const PromHistogram *h);
+
+/* Without empty buckets. */
+extern PromHistogram *prom_histogram_compact(PromHistogramAlloc alloc, const PromHistogram *h);
+
+extern void prom_histogram_negate(PromHistogram *h);	/* in place */
+extern PromHistogram *prom_histogram_scale(PromHistogramAlloc alloc, const PromHistogram *h, double factor);
+extern PromHistogram *prom_histogram_divide(PromHistogramAlloc alloc, const PromHistogram *h, double divisor);
+
+/* Adds sign (1, -1) times h; what happened. */
+extern int	prom_histogram_sum_add(PromHistogramAlloc alloc, PromHistogramSum *s, const PromHistogram *h, double sign);
+extern PromHistogram *prom_histogram_sum_done(PromHistogramAlloc alloc, const PromHistogramSum *s);
+
+/* a + sign * b; NULL if they are incompatible. */
+extern PromHistogram *prom_histogram_plus(PromHistogramAlloc alloc, const PromHistogram *a, const PromHistogram *b,
+										 double sign, int *notes);
+
+/* One more for a mean that had n - 1; as prom_mean_add (common/sum.h) does it with numbers. */
+extern int	prom_histogram_mean_add(PromHistogramAlloc alloc, PromHistogramSum *s, bool *running, double n,
+									const PromHistogram *h);
+extern PromHistogram *prom_histogram_mean_done(PromHistogramAlloc alloc, const PromHistogramSum *s, bool running,
+											   double n);
+
+/* ---- compare.c: plain C ---- */
+
+/* The same numbers, bit by bit, in the same buckets; hints do not matter. */
+extern bool prom_histogram_equal(const PromHistogram *a, const PromHistogram *b);
+
+/* Has the counter been reset between these two?  Its own hint is believed if it is one or the other. */
+extern bool prom_histogram_is_reset(PromHistogramAlloc alloc, const PromHistogram *before, const PromHistogram *h);
+
+/* ---- stats.c: plain C ---- */
+
+extern double prom_histogram_stdvar(PromHistogramAlloc alloc, const PromHistogram *h);
+
+/* *notes: PROM_HISTOGRAM_NAN or PROM_HISTOGRAM_SKEWED if NaN was among the observations. */
+#define PROM_HISTOGRAM_NAN		0x01	/* the result is NaN for that */
+#define PROM_HISTOGRAM_SKEWED	0x02
+extern double prom_histogram_quantile(PromHistogramAlloc alloc, double phi, const PromHistogram *h, int *notes);
+extern double prom_histogram_fraction(PromHistogramAlloc alloc, double lower, double upper, const PromHistogram *h,
+									  int *notes);
+
+/* ---- trim.c: plain C ---- */
+
+/* The observations that are at most x, or at least x. */
+extern PromHistogram *prom_histogram_trim(PromHistogramAlloc alloc, const PromHistogram *h, double x, bool keep_lower);
+
 /* ---- reduce.c: plain C ---- */
 
 /* Exponential buckets merged in place to those of a coarser schema, >= -4.  The size shrinks with them. */

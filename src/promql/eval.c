@@ -124,9 +124,9 @@ promql_rows_sql(const PromqlPlan *p)
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("a string literal has no rows")));
 	if (p->type == PROMQL_MATRIX)
-		return psprintf("SELECT q.labels, p.\"time\", p.value\nFROM (\n%s) AS q\nCROSS JOIN LATERAL prom.samples(q.samples) AS p",
+		return psprintf("SELECT q.labels, p.\"time\", p.value, p.histogram\nFROM (\n%s) AS q\nCROSS JOIN LATERAL prom.samples(q.samples) AS p",
 						p->sql);
-	return psprintf("SELECT q.labels, p.\"time\", p.value\nFROM (\n%s) AS q\nCROSS JOIN LATERAL prom._points(q.vals, "
+	return psprintf("SELECT q.labels, p.\"time\", p.value, p.histogram\nFROM (\n%s) AS q\nCROSS JOIN LATERAL prom._points(q.vals, "
 					INT64_FORMAT ", " INT64_FORMAT ", %d) AS p",
 					p->sql, p->start_ms, p->step_ms, p->nsteps);
 }
@@ -180,7 +180,9 @@ receive_row(TupleTableSlot *slot, DestReceiver *self)
 
 	CHECK_FOR_INTERRUPTS();
 	slot_getallattrs(slot);
-	run_row(r->plan, slot->tts_values[0], slot->tts_values[1], r->fn, r->arg);
+	/* NULL: an aggregate of nothing but what it does not take */
+	if (!slot->tts_isnull[1])
+		run_row(r->plan, slot->tts_values[0], slot->tts_values[1], r->fn, r->arg);
 	MemoryContextSwitchTo(old);
 	MemoryContextReset(r->row_cxt);
 	return true;
@@ -192,6 +194,7 @@ run_row(const PromqlPlan *p, Datum labels_datum, Datum result, PromqlSeriesFn fn
 	PromLabels *labels = DatumGetPromLabelsP(labels_datum);
 	int64	   *t_ms;
 	double	   *values;
+	const PromHistogram **histograms = NULL;
 	int			n = 0;
 
 	if (p->type == PROMQL_MATRIX)
@@ -202,7 +205,13 @@ run_row(const PromqlPlan *p, Datum labels_datum, Datum result, PromqlSeriesFn fn
 		n = prom_chunk_count(&r, 0);
 		t_ms = palloc(sizeof(int64) * n);
 		values = palloc(sizeof(double) * n);
-		prom_chunk_read(&r, 0, t_ms, values);
+		memcpy(t_ms, prom_chunk_times(&r, 0), sizeof(int64) * n);
+		if (prom_chunk_has_histograms(&r, 0))
+			histograms = palloc(sizeof(PromHistogram *) * n);
+		if (histograms)
+			prom_chunk_values_mixed(&r, 0, values, histograms);
+		else
+			prom_chunk_values(&r, 0, values);
 	}
 	else
 	{
@@ -210,16 +219,20 @@ run_row(const PromqlPlan *p, Datum labels_datum, Datum result, PromqlSeriesFn fn
 
 		t_ms = palloc(sizeof(int64) * vals->nsteps);
 		values = palloc(sizeof(double) * vals->nsteps);
+		if (prom_vals_is_mixed(vals))
+			histograms = palloc(sizeof(PromHistogram *) * vals->nsteps);
 		for (int i = 0; i < vals->nsteps; i++)
 		{
 			if (!prom_vals_has(vals, i))
 				continue;
 			t_ms[n] = p->start_ms + i * p->step_ms;
+			if (histograms)
+				histograms[n] = prom_vals_histogram(vals, i);
 			values[n++] = prom_vals_get(vals, i);
 		}
 	}
 	if (n > 0)
-		fn(arg, labels, n, t_ms, values);
+		fn(arg, labels, n, t_ms, values, histograms);
 }
 
 /*

@@ -19,7 +19,7 @@
 #define UNLIMITED (-1)
 
 /* of one vector, of one range; the offered ones of a range are window functions of the same name */
-#define OF_VECTOR(name)			{name, 1, 1, {V}, V, false, PROMQL_FN_NONE, NULL}
+#define OF_HISTOGRAM(name)		{name, 1, 1, {V}, V, false, PROMQL_FN_HISTOGRAM, name}
 #define OF_RANGE(name)			{name, 1, 1, {M}, V, false, PROMQL_FN_NONE, NULL}
 #define WINDOW_X(name)			{name, 1, 1, {M}, V, true, PROMQL_FN_WINDOW, name}
 #define WINDOW(name)			{name, 1, 1, {M}, V, false, PROMQL_FN_WINDOW, name}
@@ -60,14 +60,14 @@ static const PromqlFunction functions[] =
 	MATH("exp"),
 	WINDOW_NAMED("first_over_time"),
 	MATH("floor"),
-	OF_VECTOR("histogram_avg"),
-	OF_VECTOR("histogram_count"),
+	OF_HISTOGRAM("histogram_avg"),
+	OF_HISTOGRAM("histogram_count"),
 	{"histogram_fraction", 3, 3, {S, S, V}, V, false, PROMQL_FN_HISTOGRAM_FRACTION, "histogram_fraction"},
 	{"histogram_quantile", 2, 2, {S, V}, V, false, PROMQL_FN_HISTOGRAM_QUANTILE, "histogram_quantile"},
 	{"histogram_quantiles", 3, 12, {V, T, S, S, S, S}, V, true, PROMQL_FN_HISTOGRAM_QUANTILES, "histogram_quantiles"},
-	OF_VECTOR("histogram_stddev"),
-	OF_VECTOR("histogram_stdvar"),
-	OF_VECTOR("histogram_sum"),
+	OF_HISTOGRAM("histogram_stddev"),
+	OF_HISTOGRAM("histogram_stdvar"),
+	OF_HISTOGRAM("histogram_sum"),
 	OF_DATE("hour"),
 	WINDOW("idelta"),
 	WINDOW("increase"),

@@ -11,6 +11,8 @@
 #define PROMQL_H
 
 #include "postgres.h"
+
+#include "histogram/histogram.h"
 #include "series/series.h"
 
 #define PROMQL_MAX_POINTS 11000
@@ -54,15 +56,16 @@ typedef struct PromqlPlan
 /* Parse, analyse, translate.  SPI must not be connected. */
 extern PromqlPlan *promql_plan(const PromqlQuery *q);
 
-/* The SQL that yields (labels, "time", value): what prom.to_sql returns and prom.query runs. */
+/* The SQL that yields (labels, "time", value, histogram): what prom.to_sql returns and prom.query runs. */
 extern char *promql_rows_sql(const PromqlPlan *p);
 
 /*
  * Run the plan under the caller's role; fn gets one series at a time with its points in order of
- * time (never zero of them).  Memory of the arguments is reset after each call.
+ * time (never zero of them).  Where histograms is not NULL and has one, that is the point and not the value.
+ * Memory of the arguments is reset after each call.
  */
 typedef void (*PromqlSeriesFn) (void *arg, const PromLabels *labels, int n, const int64 *t_ms,
-								const double *values);
+								const double *values, const PromHistogram *const *histograms);
 extern void promql_run(const PromqlPlan *p, PromqlSeriesFn fn, void *arg);
 
 /* A lone instant selector (match[], delete_series): its matchers; raises like promql_plan. */

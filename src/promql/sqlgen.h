@@ -57,7 +57,7 @@ extern PromqlVector promql_map_sql(PromqlVector x, const char *vals, bool keep_n
 
 extern bool promql_op_is_comparison(PromqlOp op);
 
-/* A comparison that filters leaves __name__ alone, other operators drop it. */
+/* A comparison that filters leaves __name__ alone, and so does trimming; other operators drop it. */
 extern bool promql_keeps_name(const PromqlNode *node);
 
 /* ---- translate_name.c ---- */
@@ -198,7 +198,7 @@ extern char *promql_layout(const char *sql);
 
 /* ---- eval.c ---- */
 
-/* The rows (labels, "time", value) of a plan, into the result of a set-returning function. */
+/* The rows (labels, "time", value, histogram) of a plan, into the result of a set-returning function. */
 extern void promql_store_rows(const PromqlPlan *p, Tuplestorestate *store);
 
 #endif							/* PROMQL_SQLGEN_H */

@@ -49,8 +49,6 @@ vector_sql(PromqlContext *cx, PromqlNode *node)
 				return promql_vector_sql(cx, node->left);
 			return promql_check_names(promql_map_sql(promql_vector_sql(cx, node->left), "prom._negate(x.vals)", false), true);
 		case PROMQL_BINARY:
-			if (node->op == PROMQL_TRIM_LOWER || node->op == PROMQL_TRIM_UPPER)
-				promql_unsupported(cx->query->text, node->op_start, "operator \"%s\"", promql_op_name(node->op));
 			if (node->left->type == PROMQL_SCALAR || node->right->type == PROMQL_SCALAR)
 				return scalar_operand_sql(cx, node);
 			return promql_match_sql(cx, node);
@@ -157,6 +155,8 @@ promql_op_is_comparison(PromqlOp op)
 bool
 promql_keeps_name(const PromqlNode *node)
 {
+	if (node->op == PROMQL_TRIM_UPPER || node->op == PROMQL_TRIM_LOWER)
+		return true;
 	return promql_op_is_comparison(node->op) && !node->returns_bool;
 }
 

@@ -173,7 +173,7 @@ inner(const PromqlNode *node)
 }
 
 /*
- * Buckets of one histogram are the series that differ in nothing but le.  histogram_quantiles gives a series
+ * Buckets of one classic histogram are the series that differ in nothing but le; a native one is a series.  histogram_quantiles gives a series
  * for each of its quantiles, and for each value that one takes.
  */
 PromqlVector

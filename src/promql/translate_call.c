@@ -30,6 +30,7 @@ static const char *text_argument(PromqlNode *call, int n);
 PromqlVector
 promql_call_sql(PromqlContext *cx, PromqlNode *node)
 {
+	PromqlVector x;
 	ListCell   *lc;
 
 	foreach(lc, node->args)
@@ -74,6 +75,10 @@ promql_call_sql(PromqlContext *cx, PromqlNode *node)
 		case PROMQL_FN_VECTOR:
 			return unlabelled(psprintf("prom._vector(%s, %d)", promql_scalar_sql(cx, linitial(node->args)),
 									   cx->steps.n));
+		case PROMQL_FN_HISTOGRAM:
+			x = promql_vector_sql(cx, linitial(node->args));
+			x = promql_map_sql(x, psprintf("prom._histogram_value('%s', x.vals)", node->function->sql), false);
+			return promql_check_names(x, true);
 		case PROMQL_FN_HISTOGRAM_QUANTILE:
 		case PROMQL_FN_HISTOGRAM_QUANTILES:
 		case PROMQL_FN_HISTOGRAM_FRACTION:

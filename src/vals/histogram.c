@@ -1,11 +1,12 @@
 /*
  * histogram.c
- *	  Functions of histograms, as aggregates over the buckets of one classic histogram.
+ *	  Functions of histograms, as aggregates over the series of one: classic buckets, or a native one.
  *
  * A bucket is a series with the label le, its upper bound; its value counts all observations up to
  * there.  The state keeps the buckets sorted by bound, those with equal bounds added up, so the order
  * of rows does not matter.  Each step is computed over the buckets that are present at it.  A series
- * whose le is missing or not a number is passed over.  The buckets of one state count as samples of the
+ * whose le is missing or not a number is passed over.  Native histograms are steps of any series; one that meets
+ * classic buckets at a step has no result there, nor have they.  The buckets of one state count as samples of the
  * query, for their number has no other limit.
  */
 #include "postgres.h"
@@ -38,6 +39,9 @@ typedef struct HistogramState
 {
 	PromVals  **params;			/* of the function: quantiles, or two bounds */
 	int			nparams;
+	int			nsteps;
+	PromVals   *native;			/* NULL while there is none */
+	int			happened;		/* HAPPENED_... */
 	Bucket	   *buckets;
 	int			n;
 	int			size;
@@ -48,6 +52,12 @@ typedef struct HistogramState
 	int64		step_ms;
 	PromFixed	fixed;
 } HistogramState;
+
+/* At some step: what there is to tell beside the result */
+#define HAPPENED_MIX		0x01	/* classic and native */
+#define HAPPENED_NAN		0x02	/* NaN was observed, and so is the quantile */
+#define HAPPENED_SKEWED		0x04	/* NaN was observed, the quantile is of the rest */
+#define HAPPENED_EXCLUDED	0x08	/* likewise a fraction */
 
 PG_FUNCTION_INFO_V1(prom_histogram_add);
 PG_FUNCTION_INFO_V1(prom_histogram_quantile_final);
@@ -92,8 +102,6 @@ add_bucket(HistogramState *s, double bound, const PromVals *counts)
 {
 	int			at = s->n;
 
-	if (s->n > 0 && s->buckets[0].counts->nsteps != counts->nsteps)
-		elog(ERROR, "buckets have %d and %d steps", s->buckets[0].counts->nsteps, counts->nsteps);
 	while (at > 0 && s->buckets[at - 1].bound > bound)
 		at--;
 	if (at > 0 && s->buckets[at - 1].bound == bound)
@@ -127,7 +135,7 @@ name_subject(const PromLabels *labels, bool has_name)
 
 /* The parameters are an array in the first of the arguments from "arg" on, or these themselves. */
 static HistogramState *
-new_histogram(FunctionCallInfo fcinfo, int arg)
+new_histogram(FunctionCallInfo fcinfo, int arg, int nsteps)
 {
 	HistogramState *s = palloc0(sizeof(HistogramState));
 
@@ -149,6 +157,7 @@ new_histogram(FunctionCallInfo fcinfo, int arg)
 		for (int i = arg; i < PG_NARGS(); i++)
 			s->params[s->nparams++] = prom_vals_copy(PG_GETARG_PROM_VALS_P(i));
 	}
+	s->nsteps = nsteps;
 	s->size = 16;
 	s->buckets = palloc(sizeof(Bucket) * s->size);
 	s->place = PG_GETARG_TEXT_P_COPY(3);
@@ -156,6 +165,15 @@ new_histogram(FunctionCallInfo fcinfo, int arg)
 	s->start_ms = PG_GETARG_INT64(5);
 	s->step_ms = PG_GETARG_INT64(6);
 	return s;
+}
+
+static void
+add_native(HistogramState *s, const PromVals *x)
+{
+	PromVals   *native = prom_vals_histograms(x);
+
+	prom_store_count_samples(native->npresent);
+	s->native = s->native ? prom_vals_union(s->native, native) : native;
 }
 
 static void
@@ -187,22 +205,25 @@ prom_histogram_add(PG_FUNCTION_ARGS)
 	if (complete)
 	{
 		PromLabels *labels = PG_GETARG_PROM_LABELS_P(1);
-		PromVals   *counts = PG_GETARG_PROM_VALS_P(2);
+		PromVals   *x = PG_GETARG_PROM_VALS_P(2);
+		PromVals   *counts = prom_vals_floats(x);
+		MemoryContext old = MemoryContextSwitchTo(cxt);
 		const char *le = "";
 		int			le_len = 0;
 		double		bound;
 
-		if (prom_labels_get(labels, "le", 2, &le, &le_len) && parse_bound(le, le_len, &bound))
-		{
-			MemoryContext old = MemoryContextSwitchTo(cxt);
-
-			if (s == NULL)
-				s = new_histogram(fcinfo, 7);
+		if (s == NULL)
+			s = new_histogram(fcinfo, 7, x->nsteps);
+		if (x->nsteps != s->nsteps)
+			elog(ERROR, "histograms have %d and %d steps", s->nsteps, x->nsteps);
+		if (prom_vals_is_mixed(x))
+			add_native(s, x);
+		if (counts->npresent > 0 && prom_labels_get(labels, "le", 2, &le, &le_len) &&
+			parse_bound(le, le_len, &bound))
 			add_bucket(s, bound, counts);
-			MemoryContextSwitchTo(old);
-		}
-		else
-			warn_of_bound(labels, le, le_len, PG_GETARG_TEXT_PP(3), PG_GETARG_BOOL(4));
+		else if (counts->npresent > 0)
+			warn_of_bound(labels, le, le_len, s->place, PG_GETARG_BOOL(4));
+		MemoryContextSwitchTo(old);
 	}
 	if (s == NULL)
 		PG_RETURN_NULL();
@@ -214,11 +235,11 @@ prom_histogram_add(PG_FUNCTION_ARGS)
 static int
 count_steps(const HistogramState *s)
 {
-	int			nsteps = s->buckets[0].counts->nsteps;
+	int			nsteps = s->nsteps;
 
 	for (int i = 0; i < s->nparams; i++)
 		if (!prom_vals_is_const(s->params[i]) && s->params[i]->nsteps != nsteps)
-			elog(ERROR, "buckets have %d steps, a parameter has %d", nsteps, s->params[i]->nsteps);
+			elog(ERROR, "histograms have %d steps, a parameter has %d", nsteps, s->params[i]->nsteps);
 	return nsteps;
 }
 
@@ -239,9 +260,20 @@ step_buckets(const HistogramState *s, int step, PromBucket *p)
 	return n;
 }
 
+/* What there is at a step: a native histogram, or n > 0 classic buckets.  False if it is nothing, or both. */
+static bool
+step_histogram(HistogramState *s, int step, PromBucket *p, int *n, const PromHistogram **native)
+{
+	*n = step_buckets(s, step, p);
+	*native = s->native ? prom_vals_histogram(s->native, step) : NULL;
+	if (*n > 0 && *native)
+		s->happened |= HAPPENED_MIX;
+	return (*n > 0) != (*native != NULL);
+}
+
 /* One quantile of a step; a step whose counts were fixed counts once. */
 static double
-step_quantile(HistogramState *s, int step, double phi, PromBucket *p, int n)
+classic_quantile(HistogramState *s, int step, double phi, PromBucket *p, int n)
 {
 	PromFixed	fixed = {0};
 	double		result = prom_buckets_quantile(phi, p, n, &fixed);
@@ -255,9 +287,46 @@ step_quantile(HistogramState *s, int step, double phi, PromBucket *p, int n)
 	return result;
 }
 
-static void
-tell_fixed(const HistogramState *s)
+static double
+step_quantile(HistogramState *s, int step, double phi, PromBucket *p, int n, const PromHistogram *native)
 {
+	double		result;
+	int			notes;
+
+	if (native == NULL)
+		return classic_quantile(s, step, phi, p, n);
+	result = prom_histogram_quantile(palloc, phi, native, &notes);
+	s->happened |= (notes & PROM_HISTOGRAM_NAN ? HAPPENED_NAN : 0) | (notes & PROM_HISTOGRAM_SKEWED ? HAPPENED_SKEWED : 0);
+	return result;
+}
+
+static double
+step_fraction(HistogramState *s, double lower, double upper, PromBucket *p, int n, const PromHistogram *native)
+{
+	double		result;
+	int			notes;
+
+	if (native == NULL)
+		return prom_buckets_fraction(lower, upper, p, n);
+	result = prom_histogram_fraction(palloc, lower, upper, native, &notes);
+	s->happened |= notes != 0 ? HAPPENED_EXCLUDED : 0;
+	return result;
+}
+
+/* Tells what happened at any step. */
+static void
+tell(const HistogramState *s)
+{
+	if (s->happened & HAPPENED_MIX)
+		prom_annotate(PROM_WARNING, s->place, "vector contains a mix of classic and native histograms%s", s->subject);
+	if (s->happened & HAPPENED_NAN)
+		prom_annotate(PROM_INFO, s->place, "input to histogram_quantile has NaN observations, result is NaN%s", s->subject);
+	if (s->happened & HAPPENED_SKEWED)
+		prom_annotate(PROM_INFO, s->place, "input to histogram_quantile has NaN observations, result is skewed higher%s",
+					  s->subject);
+	if (s->happened & HAPPENED_EXCLUDED)
+		prom_annotate(PROM_INFO, s->place, "input to histogram_fraction has NaN observations, which are excluded from all fractions%s",
+					  s->subject);
 	if (s->fixed.count > 0)
 		prom_annotate_fixed(s->place, &s->fixed, "input to histogram_quantile needed to be fixed for monotonicity (see https://prometheus.io/docs/prometheus/latest/querying/functions/#histogram_quantile)%s",
 							s->subject);
@@ -269,16 +338,17 @@ prom_histogram_quantile_final(PG_FUNCTION_ARGS)
 	HistogramState *s = (HistogramState *) PG_GETARG_POINTER(0);
 	int			nsteps = count_steps(s);
 	PromVals   *out = prom_vals_new(nsteps);
-	PromBucket *p = palloc(sizeof(PromBucket) * s->n);
+	PromBucket *p = palloc(sizeof(PromBucket) * Max(s->n, 1));
 
 	for (int i = 0; i < nsteps; i++)
 	{
-		int			n = step_buckets(s, i, p);
+		const PromHistogram *native;
+		int			n;
 
-		if (n > 0 && prom_vals_has(s->params[0], i))
-			prom_vals_set(out, i, step_quantile(s, i, prom_vals_get(s->params[0], i), p, n));
+		if (step_histogram(s, i, p, &n, &native) && prom_vals_has(s->params[0], i))
+			prom_vals_set(out, i, step_quantile(s, i, prom_vals_get(s->params[0], i), p, n, native));
 	}
-	tell_fixed(s);
+	tell(s);
 	if (out->npresent == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(out);
@@ -290,16 +360,18 @@ prom_histogram_fraction_final(PG_FUNCTION_ARGS)
 	HistogramState *s = (HistogramState *) PG_GETARG_POINTER(0);
 	int			nsteps = count_steps(s);
 	PromVals   *out = prom_vals_new(nsteps);
-	PromBucket *p = palloc(sizeof(PromBucket) * s->n);
+	PromBucket *p = palloc(sizeof(PromBucket) * Max(s->n, 1));
 
 	for (int i = 0; i < nsteps; i++)
 	{
-		int			n = step_buckets(s, i, p);
+		const PromHistogram *native;
+		int			n;
 
-		if (n > 0 && prom_vals_has(s->params[0], i) && prom_vals_has(s->params[1], i))
-			prom_vals_set(out, i, prom_buckets_fraction(prom_vals_get(s->params[0], i),
-														prom_vals_get(s->params[1], i), p, n));
+		if (step_histogram(s, i, p, &n, &native) && prom_vals_has(s->params[0], i) && prom_vals_has(s->params[1], i))
+			prom_vals_set(out, i, step_fraction(s, prom_vals_get(s->params[0], i), prom_vals_get(s->params[1], i), p, n,
+												native));
 	}
+	tell(s);
 	if (out->npresent == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(out);
@@ -393,7 +465,7 @@ prom_histogram_quantiles_final(PG_FUNCTION_ARGS)
 {
 	HistogramState *s = (HistogramState *) PG_GETARG_POINTER(0);
 	int			nsteps = count_steps(s);
-	PromBucket *p = palloc(sizeof(PromBucket) * s->n);
+	PromBucket *p = palloc(sizeof(PromBucket) * Max(s->n, 1));
 	int			size = Max(s->nparams, 1);
 	QuantileRow *rows = palloc(sizeof(QuantileRow) * size);
 	int			n = 0;
@@ -404,17 +476,18 @@ prom_histogram_quantiles_final(PG_FUNCTION_ARGS)
 
 		for (int i = 0; i < nsteps; i++)
 		{
-			int			nbuckets = step_buckets(s, i, p);
+			const PromHistogram *native;
+			int			nbuckets;
 			double		phi;
 
-			if (nbuckets == 0 || !prom_vals_has(s->params[k], i))
+			if (!step_histogram(s, i, p, &nbuckets, &native) || !prom_vals_has(s->params[k], i))
 				continue;
 			phi = prom_vals_get(s->params[k], i);
 			prom_vals_set(quantile_row(&rows, &n, &size, first, phi, nsteps), i,
-						  step_quantile(s, i, phi, p, nbuckets));
+						  step_quantile(s, i, phi, p, nbuckets, native));
 		}
 	}
-	tell_fixed(s);
+	tell(s);
 	if (n == 0)
 		PG_RETURN_NULL();
 	return quantile_array(fcinfo, rows, n);

@@ -78,9 +78,7 @@ prom_labeled_merge(PromLabeledList *list)
 			list->rows[n++] = *row;
 			continue;
 		}
-		for (int i = 0; i < row->vals->nsteps; i++)
-			if (prom_vals_has(row->vals, i))
-				prom_vals_set(list->rows[n - 1].vals, i, row->vals->v[i]);
+		list->rows[n - 1].vals = prom_vals_union(list->rows[n - 1].vals, row->vals);
 	}
 	list->n = n;
 }

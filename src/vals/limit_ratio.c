@@ -31,7 +31,8 @@ prom_limit_ratio(PG_FUNCTION_ARGS)
 	double		place = place_of(PG_GETARG_PROM_LABELS_P(0));
 	PromVals   *x = PG_GETARG_PROM_VALS_P(1);
 	PromVals   *ratio = PG_GETARG_PROM_VALS_P(2);
-	PromVals   *out = prom_vals_new(x->nsteps);
+	PromMixed	m = prom_mixed_new(x->nsteps);
+	PromVals   *out;
 
 	if (!prom_vals_is_const(ratio))
 		prom_vals_check_equal(x->nsteps, ratio->nsteps);
@@ -42,8 +43,9 @@ prom_limit_ratio(PG_FUNCTION_ARGS)
 		/* a ratio beyond 1 or -1 is taken for that */
 		r = Max(Min(r, 1), -1);
 		if (prom_vals_has(x, i) && (r >= 0 ? place < r : place >= 1 + r))
-			prom_vals_set(out, i, x->v[i]);
+			prom_mixed_copy(&m, i, x);
 	}
+	out = prom_mixed_finish(&m);
 	if (out->npresent == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(out);

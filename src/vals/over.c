@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "fmgr.h"
 #include "utils/builtins.h"
 
@@ -68,9 +70,25 @@ find_function(const text *name, int nscalars)
 					text_to_cstring(name))));
 }
 
-/* The present values as samples; t_ms and v have room for them.  Raises if the steps make no sense. */
+/* Steps may leave samples out, so what is known of one and the next is not known of steps. */
+static const PromHistogram *
+without_hint(const PromHistogram *h)
+{
+	PromHistogram *copy;
+
+	if (h == NULL || h->hint == PROM_HINT_UNKNOWN || h->hint == PROM_HINT_GAUGE)
+		return h;
+	copy = prom_histogram_copy(palloc, h);
+	copy->hint = PROM_HINT_UNKNOWN;
+	return copy;
+}
+
+/*
+ * The present values as samples; t_ms, v and h have room for them.  h is NULL if there are floats only.  Raises
+ * if the steps make no sense.
+ */
 static void
-read_samples(const PromVals *x, int64 start_ms, int64 step_ms, int64 *t_ms, double *v)
+read_samples(const PromVals *x, int64 start_ms, int64 step_ms, int64 *t_ms, double *v, const PromHistogram **h)
 {
 	PromSteps	steps = {start_ms, step_ms, x->nsteps};
 	int64		from_ms;
@@ -89,6 +107,18 @@ read_samples(const PromVals *x, int64 start_ms, int64 step_ms, int64 *t_ms, doub
 		t_ms[n] = start_ms + step_ms * i;
 		v[n++] = x->v[i];
 	}
+	if (h == NULL)
+		return;
+	n = 0;
+	for (int i = 0; i < x->nsteps; i++)
+	{
+		if (!prom_vals_has(x, i))
+			continue;
+		h[n] = without_hint(prom_vals_histogram(x, i));
+		if (h[n])
+			v[n] = (double) NAN;
+		n++;
+	}
 }
 
 /*
@@ -105,6 +135,7 @@ prom_over(PG_FUNCTION_ARGS)
 	int64		range_ms = PG_GETARG_INT64(7);
 	int64	   *t_ms = palloc(sizeof(int64) * x->nsteps);
 	double	   *v = palloc(sizeof(double) * x->nsteps);
+	const PromHistogram **h = prom_vals_is_mixed(x) ? palloc(sizeof(PromHistogram *) * x->nsteps) : NULL;
 	PromRangeScalar scalar = {NULL};
 	PromVals   *out;
 	int64		from_ms;
@@ -113,9 +144,12 @@ prom_over(PG_FUNCTION_ARGS)
 	prom_range_bounds(&steps, range_ms, &from_ms, &to_ms);
 	if (has_scalar)
 		scalar = prom_range_scalar(fcinfo, 8, steps.n);
-	read_samples(x, PG_GETARG_INT64(2), PG_GETARG_INT64(3), t_ms, v);
+	read_samples(x, PG_GETARG_INT64(2), PG_GETARG_INT64(3), t_ms, v, h);
 	prom_store_count_samples(x->npresent);
-	out = prom_range_eval(x->npresent, t_ms, v, &steps, range_ms, fn, has_scalar ? &scalar : NULL, NULL);
+	if (h)
+		out = prom_range_eval_mixed(x->npresent, t_ms, v, h, &steps, range_ms, fn, has_scalar ? &scalar : NULL);
+	else
+		out = prom_range_eval(x->npresent, t_ms, v, &steps, range_ms, fn, has_scalar ? &scalar : NULL, NULL);
 	pfree(t_ms);
 	pfree(v);
 	if (out == NULL)
@@ -130,12 +164,13 @@ prom_steps_chunk(PG_FUNCTION_ARGS)
 	PromVals   *x = PG_GETARG_PROM_VALS_P(0);
 	int64	   *t_ms = palloc(sizeof(int64) * x->nsteps);
 	double	   *v = palloc(sizeof(double) * x->nsteps);
+	const PromHistogram **h = prom_vals_is_mixed(x) ? palloc(sizeof(PromHistogram *) * x->nsteps) : NULL;
 	PromChunkBuilder *b;
 
-	read_samples(x, PG_GETARG_INT64(1), PG_GETARG_INT64(2), t_ms, v);
+	read_samples(x, PG_GETARG_INT64(1), PG_GETARG_INT64(2), t_ms, v, h);
 	if (x->npresent == 0)
 		PG_RETURN_NULL();
 	b = prom_chunk_begin(PROM_CHUNK_PLAIN, 0);
-	prom_chunk_add(b, 0, x->npresent, t_ms, v);
+	prom_chunk_add_mixed(b, 0, x->npresent, t_ms, v, h);
 	PG_RETURN_POINTER(prom_chunk_finish(b));
 }

@@ -64,7 +64,6 @@ prom_agg_quantile_final(PG_FUNCTION_ARGS)
 		if (n > 0 && prom_vals_has(phi, i))
 			prom_vals_set(out, i, get_quantile(prom_vals_get(phi, i), v, n));
 	}
-	if (out->npresent == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_POINTER(out);
+	out->notes = s->notes;
+	PROM_VALS_RETURN(out);
 }

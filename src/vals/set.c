@@ -21,13 +21,20 @@ PG_FUNCTION_INFO_V1(prom_or_final);
 static PromVals *
 mask_steps(const PromVals *x, const PromVals *mask, bool present)
 {
-	PromVals   *out = prom_vals_new(prom_binary_steps(x, mask));
+	PromMixed	m = prom_mixed_new(prom_binary_steps(x, mask));
 
-	out->flags = x->flags & mask->flags;
-	for (int i = 0; i < out->nsteps; i++)
+	m.vals->flags = x->flags & mask->flags;
+	if (!prom_vals_is_mixed(x))
+	{
+		for (int i = 0; i < m.vals->nsteps; i++)
+			if (prom_vals_has(x, i) && prom_vals_has(mask, i) == present)
+				prom_vals_set(m.vals, i, prom_vals_get(x, i));
+		return m.vals;
+	}
+	for (int i = 0; i < m.vals->nsteps; i++)
 		if (prom_vals_has(x, i) && prom_vals_has(mask, i) == present)
-			prom_vals_set(out, i, prom_vals_get(x, i));
-	return out;
+			prom_mixed_copy(&m, i, x);
+	return prom_mixed_finish(&m);
 }
 
 Datum

@@ -88,10 +88,7 @@ keep_first(const PromRow *rows, int nrows, int step, int k, int kind)
 			loser = DatumGetInt32(binaryheap_first(heap));
 			binaryheap_replace_first(heap, Int32GetDatum(i));
 		}
-		vals = rows[loser].vals;
-		PROM_VALS_BITS(vals)[step / 64] &= ~(UINT64CONST(1) << (step % 64));
-		vals->v[step] = 0;
-		vals->npresent--;
+		prom_vals_clear(rows[loser].vals, step);
 	}
 	binaryheap_free(heap);
 }

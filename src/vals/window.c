@@ -235,6 +235,8 @@ remove_stale(PromGather *g)
 	{
 		if (prom_is_stale(g->values[i]))
 			continue;
+		if (g->histograms)
+			g->histograms[n] = g->histograms[i];
 		g->t_ms[n] = g->t_ms[i];
 		g->values[n++] = g->values[i];
 	}
@@ -263,8 +265,17 @@ finish_window(FunctionCallInfo fcinfo, PromRangeFn fn, bool keep_stale)
 		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
 	s = (LeafState *) PG_GETARG_POINTER(0);
 	finish_gather(&s->gather, keep_stale);
-	out = prom_range_eval(s->gather.n, s->gather.t_ms, s->gather.values, &s->steps, s->range_ms, fn,
-							 s->has_scalar ? &s->scalar : NULL, s->has_reach ? &s->reach : NULL);
+	prom_gather_hints(&s->gather);
+	if (s->gather.histograms && s->has_reach)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s modifier is not supported with histograms", s->reach.after_ms > 0 ? "smoothed" : "anchored")));
+	if (s->gather.histograms)
+		out = prom_range_eval_mixed(s->gather.n, s->gather.t_ms, s->gather.values, s->gather.histograms, &s->steps,
+									s->range_ms, fn, s->has_scalar ? &s->scalar : NULL);
+	else
+		out = prom_range_eval(s->gather.n, s->gather.t_ms, s->gather.values, &s->steps, s->range_ms, fn,
+							  s->has_scalar ? &s->scalar : NULL, s->has_reach ? &s->reach : NULL);
 	if (out == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(out);

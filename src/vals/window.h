@@ -73,6 +73,14 @@ extern PromVals *prom_range_eval(int n, const int64 *t_ms, const double *v, cons
 									int64 range_ms, PromRangeFn fn, const PromRangeScalar *scalar,
 									const PromRangeReach *reach);
 
+/*
+ * How far the interval between first and last sample has to be stretched to stand for the range; "first" is
+ * the first value, "increase" what was added to it since.
+ */
+extern double prom_range_stretch(const PromRange *w, double first, double increase, bool counter);
+
+extern double prom_range_seconds(int64 ms);
+
 extern bool prom_range_instant(PromRange *w, double *result);
 extern bool prom_range_timestamp(PromRange *w, double *result);
 extern bool prom_range_rate(PromRange *w, double *result);
@@ -120,5 +128,15 @@ extern bool prom_range_smoothed_instant(PromRange *w, double *result);
 /* The samples of one extended window (from, to], edges included; returns how many, in t_ms and v (n + 2). */
 extern int	prom_range_extended(int n, const int64 *t_ms, const double *v, int64 from_ms, int64 to_ms,
 								bool smoothed, int64 *out_ms, double *out_v);
+
+/* ---- window_mixed.c ---- */
+
+/*
+ * The same over samples of which some are histograms (h[i] is not NULL, v[i] is NaN): what each function makes
+ * of those, with notes.  NULL if there is neither a value nor a note.
+ */
+extern PromVals *prom_range_eval_mixed(int n, const int64 *t_ms, const double *v, const PromHistogram *const *h,
+									   const PromSteps *steps, int64 range_ms, PromRangeFn fn,
+									   const PromRangeScalar *scalar);
 
 #endif							/* PROM_WINDOW_H */

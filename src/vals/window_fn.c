@@ -14,13 +14,13 @@
 #include "miscadmin.h"
 
 #include "chunk/chunk.h"
+#include "common/sum.h"
 #include "vals/annotate.h"
-#include "vals/sum.h"
 #include "vals/window.h"
 
 /* A duration in seconds, rounded as Go's Duration.Seconds does it. */
-static double
-seconds(int64 ms)
+double
+prom_range_seconds(int64 ms)
 {
 	return (double) (ms / 1000) + (double) (ms % 1000 * 1000000) / 1e9;
 }
@@ -38,7 +38,7 @@ PromVals *
 prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps, int64 range_ms,
 				   PromRangeFn fn, const PromRangeScalar *scalar, const PromRangeReach *reach)
 {
-	PromRange w = {t_ms, v, n, range_ms, seconds(range_ms)};
+	PromRange w = {t_ms, v, n, range_ms, prom_range_seconds(range_ms)};
 	bool		once = steps->step_ms == 0 && scalar == NULL;
 	int64		before_ms = reach ? reach->before_ms : 0;
 	int64		after_ms = reach ? reach->after_ms : 0;
@@ -129,8 +129,8 @@ prom_range_resets(PromRange *w, double *result)
  * up to its ends, or half a gap further where the end is too far away to believe that, and for
  * counters not to before the moment at which they were zero.
  */
-static double
-stretch(const PromRange *w, double increase, bool counter)
+double
+prom_range_stretch(const PromRange *w, double first, double increase, bool counter)
 {
 	int64		first_ms = w->t_ms[w->first];
 	int64		last_ms = w->t_ms[w->end - 1];
@@ -142,9 +142,9 @@ stretch(const PromRange *w, double increase, bool counter)
 
 	if (to_start >= limit)
 		to_start = gap / 2;
-	if (counter && increase > 0 && w->v[w->first] >= 0)
+	if (counter && increase > 0 && first >= 0)
 	{
-		double		to_zero = span * (w->v[w->first] / increase);
+		double		to_zero = span * (first / increase);
 
 		if (to_zero < to_start)
 			to_start = to_zero;
@@ -169,7 +169,7 @@ extrapolate(PromRange *w, bool counter, bool per_second, double *result)
 		for (int i = w->noted_first; i < w->noted_end; i++)
 			increase += w->v[w->noted[i] - 1];
 	}
-	factor = stretch(w, increase, counter);
+	factor = prom_range_stretch(w, w->v[w->first], increase, counter);
 	if (per_second)
 		factor /= w->range_s;
 	*result = increase * factor;

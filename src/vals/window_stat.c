@@ -12,7 +12,7 @@
 #include "miscadmin.h"
 #include "utils/float.h"
 
-#include "vals/sum.h"
+#include "common/sum.h"
 #include "vals/window.h"
 
 /*

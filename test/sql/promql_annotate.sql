@@ -49,7 +49,7 @@ END $$;
 SELECT prom._annotate('warning', 'careful', '1:1'), prom._annotate('warning', 'careful', '2:7'), prom._annotate('info', 'careful', '3:1');
 SELECT prom._annotate('notice', 'careful', '1:1');
 SELECT count(prom._annotate('info', 'number ' || i, '1:1')) FROM generate_series(1, 12) i;
-CREATE FUNCTION pg_temp.pasted(expr text) RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8) LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.pasted(expr text) RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8, histogram prom.histogram) LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN QUERY EXECUTE prom.to_sql(expr, to_timestamp(60), to_timestamp(60), '1 min');
 END $$;
