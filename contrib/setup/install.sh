@@ -29,6 +29,7 @@ done
 usable_server()
 {
 	pgxs=$("${PG_CONFIG:-pg_config}" --pgxs 2>/dev/null) && [ -f "$pgxs" ] &&
+		[ -f "$("${PG_CONFIG:-pg_config}" --includedir-server)/postgres.h" ] &&
 		[ -x "$("${PG_CONFIG:-pg_config}" --bindir)/postgres" ]
 }
 

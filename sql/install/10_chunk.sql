@@ -31,10 +31,11 @@ CREATE TYPE prom.chunk (
 COMMENT ON TYPE prom.chunk IS 'samples of one or many series of one shard, packed';
 
 CREATE FUNCTION prom.samples(chunk prom.chunk)
-RETURNS TABLE (shard int2, sid int4, t_ms int8, "time" timestamptz, value float8)
+RETURNS TABLE (shard int2, sid int4, t_ms int8, "time" timestamptz, value float8,
+	histogram prom.histogram)
 LANGUAGE C AS 'MODULE_PATHNAME', 'prom_samples' IMMUTABLE STRICT PARALLEL SAFE ROWS 1000;
 COMMENT ON FUNCTION prom.samples(prom.chunk) IS
-	'samples of a chunk, by series and time; t_ms is in milliseconds since 1970';
+	'samples of a chunk, by series and time; t_ms is in milliseconds since 1970; either value or histogram is null';
 
 CREATE FUNCTION prom.chunk_build(shard int2, sid int4, t_ms int8[], value float8[], style text DEFAULT 'warm')
 RETURNS prom.chunk
@@ -42,11 +43,23 @@ LANGUAGE C AS 'MODULE_PATHNAME', 'prom_chunk_build' IMMUTABLE STRICT PARALLEL SA
 COMMENT ON FUNCTION prom.chunk_build(int2, int4, int8[], float8[], text) IS
 	'chunk of one series; style is fresh, warm, cold (zstd, checksum) or plain (inside a query only)';
 
+CREATE FUNCTION prom.chunk_build(shard int2, sid int4, t_ms int8[], value float8[], histogram prom.histogram[],
+	style text DEFAULT 'warm')
+RETURNS prom.chunk
+LANGUAGE C AS 'MODULE_PATHNAME', 'prom_chunk_build_mixed' IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom.chunk_build(int2, int4, int8[], float8[], prom.histogram[], text) IS
+	'chunk of one series with native histograms; where an element of histogram is null the sample is the value';
+
 CREATE FUNCTION prom.chunk_info(chunk prom.chunk, OUT format int4, OUT shard int2, OUT series int4,
 	OUT samples int8, OUT t_min int8, OUT t_max int8, OUT bytes int8)
 LANGUAGE C AS 'MODULE_PATHNAME', 'prom_chunk_info' IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION prom.chunk_info(prom.chunk) IS
 	'what is in a chunk, told from its head and directory; times are in milliseconds since 1970';
+
+CREATE FUNCTION prom._chunk_hints(chunk prom.chunk) RETURNS text
+LANGUAGE C AS 'MODULE_PATHNAME', 'prom_chunk_hints' IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._chunk_hints(prom.chunk) IS
+	'counter reset hints of the first series in a chunk as queries get them, blank between; float where a sample is one';
 
 CREATE FUNCTION prom._chunk_merge_step(internal, prom.chunk, int8) RETURNS internal
 LANGUAGE C AS 'MODULE_PATHNAME', 'prom_chunk_merge_step' IMMUTABLE PARALLEL SAFE;

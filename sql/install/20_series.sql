@@ -167,17 +167,33 @@ CREATE FUNCTION prom._labels_drop(labels prom.labels, names text[]) RETURNS prom
 	AS 'MODULE_PATHNAME', 'prom_labels_drop' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION prom._labels_drop(prom.labels, text[]) IS 'all labels but those of these names';
 
+CREATE FUNCTION prom._in_order(labels prom.labels) RETURNS prom.labels
+	AS 'MODULE_PATHNAME', 'prom_in_order' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._in_order(prom.labels) IS 'the label set itself: ordering by it is no reason for the planner to group by sorting';
+
+CREATE FUNCTION prom._label_support(internal) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_label_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._label_support(internal) IS 'tells the planner how many series a test of a label lets through';
+
 CREATE FUNCTION prom._label_eq(labels prom.labels, name text, value text) RETURNS bool
-	AS 'MODULE_PATHNAME', 'prom_label_eq' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2;
+	AS 'MODULE_PATHNAME', 'prom_label_eq' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2 SUPPORT prom._label_support;
 COMMENT ON FUNCTION prom._label_eq(prom.labels, text, text) IS 'does the label have this value; an absent label has the empty one';
 
 CREATE FUNCTION prom._label_re(labels prom.labels, name text, pattern text) RETURNS bool
-	AS 'MODULE_PATHNAME', 'prom_label_re' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
+	AS 'MODULE_PATHNAME', 'prom_label_re' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5 SUPPORT prom._label_support;
 COMMENT ON FUNCTION prom._label_re(prom.labels, text, text) IS 'does the regular expression (RE2) match the whole value of the label; an absent label has the empty one';
+
+CREATE FUNCTION prom._label_ne(labels prom.labels, name text, value text) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_label_ne' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2 SUPPORT prom._label_support;
+COMMENT ON FUNCTION prom._label_ne(prom.labels, text, text) IS 'the opposite of prom._label_eq';
+
+CREATE FUNCTION prom._label_nre(labels prom.labels, name text, pattern text) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_label_nre' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5 SUPPORT prom._label_support;
+COMMENT ON FUNCTION prom._label_nre(prom.labels, text, text) IS 'the opposite of prom._label_re';
 
 CREATE FUNCTION prom._label_pair(name text, value text) RETURNS int4
 	AS 'MODULE_PATHNAME', 'prom_label_pair' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION prom._label_pair(text, text) IS 'hash of a label, as in prom.series.pairs';
+COMMENT ON FUNCTION prom._label_pair(text, text) IS 'hash of a label, one of prom._label_pairs';
 
 CREATE FUNCTION prom._label_pairs(labels prom.labels) RETURNS int4[]
 	AS 'MODULE_PATHNAME', 'prom_label_pairs' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5;
@@ -185,30 +201,34 @@ COMMENT ON FUNCTION prom._label_pairs(prom.labels) IS 'hashes of all labels';
 
 -- Tables.  Every key contains shard: the same tables can be spread over several servers.
 
+-- A series costs what its labels cost and little more: what can be computed from them is in the indexes
+-- alone.  Label sets are unique because they are made under the shard's lock; a hash of four bytes finds
+-- them, and the labels decide.
 CREATE TABLE prom.series (
 	shard int2 NOT NULL,
 	sid int4 NOT NULL,
-	fingerprint uuid NOT NULL,
-	labels prom.labels NOT NULL,
-	pairs int4[] NOT NULL,
 	created timestamptz NOT NULL DEFAULT pg_catalog.now(),
-	PRIMARY KEY (shard, sid),
-	UNIQUE (shard, fingerprint)
+	empty_since timestamptz,
+	labels prom.labels NOT NULL,
+	PRIMARY KEY (shard, sid)
 );
-CREATE INDEX series_pairs_idx ON prom.series USING gin (pairs) WITH (fastupdate = on, gin_pending_list_limit = 512);
+CREATE INDEX series_hash_idx ON prom.series (shard, prom.labels_hash4(labels));
+CREATE INDEX series_pairs_idx ON prom.series USING gin (prom._label_pairs(labels)) WITH (fastupdate = on, gin_pending_list_limit = 512);
 COMMENT ON TABLE prom.series IS 'every series that has samples';
 COMMENT ON COLUMN prom.series.shard IS 'part of the series that one server can hold; 0 while there is one server';
 COMMENT ON COLUMN prom.series.sid IS 'number within the shard, its block of 64 is given to one metric name';
-COMMENT ON COLUMN prom.series.fingerprint IS '128-bit hash of the labels';
-COMMENT ON COLUMN prom.series.pairs IS 'hashes of the labels, prom._label_pairs(labels)';
+COMMENT ON COLUMN prom.series.empty_since IS 'when it was found to have no samples left; NULL: it had some at the last look';
+COMMENT ON INDEX prom.series_pairs_idx IS 'hashes of the labels; the translation of a selector asks for them by the same expression';
 
 CREATE TABLE prom.shard (
 	shard int2 PRIMARY KEY,
 	next_block int4 NOT NULL DEFAULT 0,
+	series int4 NOT NULL DEFAULT 0,
 	removals int8 NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE prom.shard IS 'one row per shard, locked by whoever makes series in it';
 COMMENT ON COLUMN prom.shard.next_block IS 'first block of 64 series ids that is not given out';
+COMMENT ON COLUMN prom.shard.series IS 'how many series it has';
 COMMENT ON COLUMN prom.shard.removals IS 'how often series were removed; backends compare it to know whether their caches hold';
 
 CREATE TABLE prom.metric (
@@ -216,12 +236,14 @@ CREATE TABLE prom.metric (
 	name text COLLATE "C" NOT NULL,
 	block int4 NOT NULL,
 	used int4 NOT NULL,
+	series int4 NOT NULL DEFAULT 0,
 	PRIMARY KEY (shard, name)
 );
-COMMENT ON TABLE prom.metric IS 'where the next series of a metric gets its id';
+COMMENT ON TABLE prom.metric IS 'how many series a metric has, and where the next one gets its id';
 COMMENT ON COLUMN prom.metric.name IS 'metric name, cut to 1024 bytes';
 COMMENT ON COLUMN prom.metric.block IS 'the latest block of ids given to the metric: sid = block * 64 + slot';
 COMMENT ON COLUMN prom.metric.used IS 'slots of it that are taken';
+COMMENT ON COLUMN prom.metric.series IS 'how many series it has, for promgres.max_series_per_metric';
 
 CREATE TABLE prom.label_value (
 	shard int2 NOT NULL,
@@ -246,6 +268,10 @@ CREATE FUNCTION prom.series_id(labels prom.labels, OUT shard int2, OUT sid int4)
 	AS 'MODULE_PATHNAME', 'prom_series_id' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp;
 COMMENT ON FUNCTION prom.series_id(prom.labels) IS 'id of a series, which is created if it is not there';
+
+CREATE FUNCTION prom._metric_key(labels prom.labels) RETURNS text
+	AS 'MODULE_PATHNAME', 'prom_metric_key' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._metric_key(prom.labels) IS 'the metric as prom.metric has it: its name, cut to 1024 bytes';
 
 CREATE FUNCTION prom._series_removed() RETURNS void
 	AS 'MODULE_PATHNAME', 'prom_series_removed' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -277,6 +303,14 @@ BEGIN
 		USING unnest(shards, sids) AS r(shard, sid)
 		WHERE s.shard = r.shard AND s.sid = r.sid
 		RETURNING s.shard, s.labels
+	), of_shard AS (
+		UPDATE prom.shard h SET series = h.series - g.n, removals = h.removals + 1
+		FROM (SELECT gone.shard, count(*) AS n FROM gone GROUP BY 1) g
+		WHERE h.shard = g.shard
+	), of_metric AS (
+		UPDATE prom.metric m SET series = m.series - g.n
+		FROM (SELECT gone.shard, prom._metric_key(gone.labels) AS name, count(*) AS n FROM gone GROUP BY 1, 2) g
+		WHERE m.shard = g.shard AND m.name = g.name
 	), pair AS (
 		SELECT DISTINCT g.shard, p.key, p.value
 		FROM gone g, jsonb_each_text(g.labels::jsonb) AS p
@@ -295,10 +329,12 @@ BEGIN
 		AND NOT EXISTS (
 			SELECT FROM prom.series s
 			WHERE s.shard = g.shard
-				AND s.pairs @> ARRAY[prom._label_pair(g.name, g.value)]
+				AND prom._label_pairs(s.labels) @> ARRAY[prom._label_pair(g.name, g.value)]
 				AND prom._label_eq(s.labels, g.name, g.value));
 
-	UPDATE prom.shard h SET removals = h.removals + 1 WHERE h.shard = ANY (shards);
+	-- What is left of its block of ids is given up with it.
+	DELETE FROM prom.metric m
+	WHERE m.series <= 0 AND m.name = ANY (SELECT g.value FROM unnest(gone_names, gone_values) AS g(name, value) WHERE g.name = '__name__');
 	PERFORM prom._series_removed();
 	RETURN removed;
 END

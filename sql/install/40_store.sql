@@ -13,10 +13,12 @@ CREATE TABLE prom.fresh (
 	samples	int4 NOT NULL,
 	seq		int8 NOT NULL,
 	added	timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
-	data	prom.chunk NOT NULL
+	data	prom.chunk NOT NULL,
+	day		int8
 ) WITH (toast_tuple_target = 8160, vacuum_truncate = off, autovacuum_vacuum_threshold = 1000,
 		autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0);
 COMMENT ON TABLE prom.fresh IS 'Samples as ingest calls wrote them, sorted by series and cut at stripes of ids; unindexed, emptied by the merge.';
+COMMENT ON COLUMN prom.fresh.day IS 'Of a late row, which the merge has put aside until it makes rows of this UTC day (its beginning, ms since 1970); NULL: the row is as it came.';
 
 CREATE TABLE prom.warm (
 	shard	int2 NOT NULL,
@@ -44,6 +46,26 @@ CREATE TABLE prom.metadata (
 );
 COMMENT ON TABLE prom.metadata IS 'What senders told about metric families: type, help and unit; one row per distinct triple.';
 
+CREATE FUNCTION prom._to_ms(t timestamptz) RETURNS int8
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+RETURN CASE WHEN t = '-infinity' THEN -9223372036854775807
+	WHEN t = 'infinity' THEN 9223372036854775807
+	ELSE pg_catalog.floor(pg_catalog.extract('epoch', t) * 1000)::pg_catalog.int8 END;
+COMMENT ON FUNCTION prom._to_ms(timestamptz) IS 'Milliseconds since 1970; infinities become the ends of int8.';
+
+CREATE TABLE prom.exemplar (
+	shard	int2 NOT NULL,
+	sid		int4 NOT NULL,
+	t_ms	int8 NOT NULL,
+	value	float8 NOT NULL,
+	labels	prom.labels NOT NULL,
+	PRIMARY KEY (shard, sid, t_ms, value, labels)
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX exemplar_t_ms_idx ON prom.exemplar (t_ms);
+COMMENT ON TABLE prom.exemplar IS 'Exemplars: single observations of a series, with labels of their own such as a trace id; removed when they are older than promgres.exemplar_max_age.';
+COMMENT ON COLUMN prom.exemplar.t_ms IS 'milliseconds since 1970';
+
+SELECT pg_catalog.pg_extension_config_dump('prom.exemplar', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.store_seq', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.fresh', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.warm', '');
@@ -52,12 +74,25 @@ SELECT pg_catalog.pg_extension_config_dump('prom.metadata', '');
 -- Ingest
 
 CREATE FUNCTION prom.ingest(bodies bytea[])
-RETURNS TABLE (body int4, samples int8, skipped int8, error text)
+RETURNS TABLE (body int4, samples int8, histograms int8, exemplars int8, error text)
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'prom_ingest';
 COMMENT ON FUNCTION prom.ingest(bytea[]) IS
-'Stores remote_write 1.0 bodies (snappy-compressed prometheus.WriteRequest). One row per body: its position from 1, the samples stored, the exemplars skipped, and NULL or what was refused and why. A body whose bytes are malformed is refused whole; of a well-formed body only the bad series or samples are.';
+'Stores remote_write 1.0 bodies (snappy-compressed prometheus.WriteRequest). One row per body: its position from 1, the samples, native histograms and exemplars taken, and NULL or what was refused and why. A body whose bytes are malformed is refused whole; of a well-formed body only the bad series or samples are.';
+
+CREATE FUNCTION prom._drop_exemplars() RETURNS int8
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	WITH gone AS (
+		DELETE FROM prom.exemplar e
+		WHERE e.t_ms < (pg_catalog.extract('epoch', clock_timestamp() - current_setting('promgres.exemplar_max_age')::interval) * 1000)::int8
+		RETURNING 1)
+	SELECT count(*) FROM gone;
+END;
+COMMENT ON FUNCTION prom._drop_exemplars() IS
+'Removes exemplars older than promgres.exemplar_max_age; returns how many. The maintenance worker calls it.';
 
 -- Merge
 
@@ -73,6 +108,8 @@ BEGIN
 		RAISE datetime_field_overflow USING MESSAGE = 'day out of range',
 			DETAIL = format('%s ms is before 1970 or after 9999.', t_ms);
 	END IF;
+	-- A day that is there must not be dropped before the caller has written to it.
+	LOCK TABLE prom.warm IN ROW EXCLUSIVE MODE;
 	part := 'warm_' || to_char(timestamp '1970-01-01' + first / 86400000 * interval '1 day', 'YYYYMMDD');
 	IF (SELECT c.relispartition FROM pg_class c WHERE c.oid = to_regclass('prom.' || part)) THEN
 		RETURN false;
@@ -107,7 +144,7 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'prom_merge_step';
 COMMENT ON FUNCTION prom._merge_step(int2, int4) IS
-'Merges the oldest fresh rows of a shard, about max_rows of them, into warm rows within the calling transaction; returns how many it took. What falls on more than 64 days stays fresh for the next step. 0: none there, or another merge of this shard is under way.';
+'Merges the oldest fresh rows of a shard, about max_rows of them, into warm rows within the calling transaction; returns how many it took. Rows of 64 days at most are made, of the newest; what falls on others stays fresh for later steps. Damaged rows go to prom.quarantine. 0: none there, or another merge of this shard is under way.';
 
 CREATE FUNCTION prom._lock_merge(shard int2) RETURNS void
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
@@ -144,7 +181,7 @@ COMMENT ON PROCEDURE prom.merge() IS
 CREATE FUNCTION prom._is_loaded() RETURNS bool
 LANGUAGE sql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-RETURN (SELECT coalesce(max(f.seq) <= (SELECT s.last_value FROM prom.store_seq s), false) FROM prom.fresh f);
+RETURN (SELECT coalesce(max(f.seq) <= (SELECT s.last_value FROM prom.store_seq s), false) FROM (SELECT seq FROM prom.fresh LIMIT 1000) f);
 COMMENT ON FUNCTION prom._is_loaded() IS
 'True when there are fresh rows and their numbers have been drawn here. While a dump is being restored they have not: its sequences are set after its tables are filled, and its partitions are attached before. The maintenance worker keeps still until then.';
 
@@ -152,9 +189,30 @@ CREATE FUNCTION prom._merge_due(max_rows int4, max_age_s int4) RETURNS bool
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 RETURN prom._is_loaded() AND
-	(SELECT count(*) > max_rows OR min(f.added) < clock_timestamp() - make_interval(secs => max_age_s) FROM prom.fresh f);
+	(SELECT count(*) > max_rows OR min(f.added) < clock_timestamp() - make_interval(secs => max_age_s)
+	FROM (SELECT added FROM prom.fresh LIMIT max_rows + 1) f);
 COMMENT ON FUNCTION prom._merge_due(int4, int4) IS
 'True when prom.fresh holds more rows than the first figure or one older than the second (seconds).';
+
+-- Upkeep
+
+CREATE FUNCTION prom._days() RETURNS TABLE (day regclass, t_min int8, age int4)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT c.oid::regclass, (regexp_match(pg_get_expr(c.relpartbound, c.oid), '\((?:'')?(-?[0-9]+)'))[1]::int8, age(c.relfrozenxid)
+	FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'prom.warm'::regclass;
+END;
+COMMENT ON FUNCTION prom._days() IS 'Partitions of prom.warm, where their days begin (ms since 1970), and the age of their oldest transaction id.';
+
+CREATE FUNCTION prom._day_to_freeze(min_age int4) RETURNS text
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN (SELECT d.day FROM prom._days() d
+	WHERE d.age > min_age AND d.t_min < prom._to_ms(clock_timestamp()) - 2 * 86400000
+	ORDER BY d.age DESC, d.t_min LIMIT 1)::text;
+COMMENT ON FUNCTION prom._day_to_freeze(int4) IS
+'The partition, over for a day at least, whose oldest transaction id is the oldest and older than this; NULL: none. What is merged no more is frozen before the server has to do so for all days at once.';
 
 -- Scan
 

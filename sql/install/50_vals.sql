@@ -53,15 +53,19 @@ CREATE FUNCTION prom._scalar(vals prom.vals, nsteps int4) RETURNS prom.vals
 COMMENT ON FUNCTION prom._scalar(prom.vals, int4) IS 'values over all steps, NaN where they are absent or if they are NULL; see prom._single';
 
 CREATE FUNCTION prom._points(vals prom.vals, start_ms int8, step_ms int8, nsteps int4,
-	OUT "time" timestamptz, OUT value float8) RETURNS SETOF record
+	OUT "time" timestamptz, OUT value float8, OUT histogram prom.histogram) RETURNS SETOF record
 	AS 'MODULE_PATHNAME', 'prom_points' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10 ROWS 100;
 COMMENT ON FUNCTION prom._points(prom.vals, int8, int8, int4) IS 'the steps that are present, as rows';
+
+CREATE FUNCTION prom._floats(vals prom.vals) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_floats' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._floats(prom.vals) IS 'values without the steps that have histograms; NULL if no other is left';
 
 -- Operators.
 
 CREATE FUNCTION prom._arith(op text, l prom.vals, r prom.vals) RETURNS prom.vals
 	AS 'MODULE_PATHNAME', 'prom_arith' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
-COMMENT ON FUNCTION prom._arith(text, prom.vals, prom.vals) IS 'l op r for + - * / % ^ atan2; NULL if no step has both';
+COMMENT ON FUNCTION prom._arith(text, prom.vals, prom.vals) IS 'l op r for + - * / % ^ atan2 </ >/; NULL if no step has both';
 
 CREATE FUNCTION prom._compare(op text, l prom.vals, r prom.vals, returns_bool bool, keep_right bool) RETURNS prom.vals
 	AS 'MODULE_PATHNAME', 'prom_compare' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
@@ -492,19 +496,38 @@ COMMENT ON AGGREGATE prom._match_filter(text, prom.labels, prom.vals, prom.vals)
 
 -- Histograms.
 
-CREATE FUNCTION prom._histogram_quantile_add(internal, prom.labels, prom.vals, prom.vals) RETURNS internal
-	AS 'MODULE_PATHNAME', 'prom_histogram_quantile_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
-COMMENT ON FUNCTION prom._histogram_quantile_add(internal, prom.labels, prom.vals, prom.vals) IS 'transition function of prom._histogram_quantile';
+CREATE FUNCTION prom._histogram_add(internal, prom.labels, prom.vals, text, bool, int8, int8, prom.vals) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_histogram_add' LANGUAGE C STABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._histogram_add(internal, prom.labels, prom.vals, text, bool, int8, int8, prom.vals) IS 'transition function of prom._histogram_quantile';
+
+CREATE FUNCTION prom._histogram_add(internal, prom.labels, prom.vals, text, bool, int8, int8, prom.vals, prom.vals) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_histogram_add' LANGUAGE C STABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._histogram_add(internal, prom.labels, prom.vals, text, bool, int8, int8, prom.vals, prom.vals) IS 'transition function of prom._histogram_fraction';
 
 CREATE FUNCTION prom._histogram_quantile_final(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_histogram_quantile_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 200;
+	AS 'MODULE_PATHNAME', 'prom_histogram_quantile_final' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
 COMMENT ON FUNCTION prom._histogram_quantile_final(internal) IS 'final function of prom._histogram_quantile';
 
-CREATE AGGREGATE prom._histogram_quantile(labels prom.labels, vals prom.vals, phi prom.vals) (
-	SFUNC = prom._histogram_quantile_add,
+CREATE AGGREGATE prom._histogram_quantile(labels prom.labels, vals prom.vals, place text, has_name bool,
+	start_ms int8, step_ms int8, phi prom.vals) (
+	SFUNC = prom._histogram_add,
 	STYPE = internal,
 	SSPACE = 2048,
 	FINALFUNC = prom._histogram_quantile_final,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE prom._histogram_quantile(prom.labels, prom.vals, prom.vals) IS 'PromQL histogram_quantile over the buckets of one classic histogram';
+COMMENT ON AGGREGATE prom._histogram_quantile(prom.labels, prom.vals, text, bool, int8, int8, prom.vals) IS 'PromQL histogram_quantile over one histogram: the buckets of a classic one, or native';
+
+CREATE FUNCTION prom._histogram_fraction_final(internal) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_histogram_fraction_final' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+COMMENT ON FUNCTION prom._histogram_fraction_final(internal) IS 'final function of prom._histogram_fraction';
+
+CREATE AGGREGATE prom._histogram_fraction(labels prom.labels, vals prom.vals, place text, has_name bool,
+	start_ms int8, step_ms int8, lower prom.vals, upper prom.vals) (
+	SFUNC = prom._histogram_add,
+	STYPE = internal,
+	SSPACE = 2048,
+	FINALFUNC = prom._histogram_fraction_final,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._histogram_fraction(prom.labels, prom.vals, text, bool, int8, int8, prom.vals, prom.vals) IS 'PromQL histogram_fraction over one histogram: the buckets of a classic one, or native';

@@ -53,3 +53,9 @@ COMMENT ON FUNCTION prom._label_join(prom.labels, text, text, text[]) IS 'dst be
 CREATE FUNCTION prom._labels_order(labels prom.labels, names text[]) RETURNS bytea
 	AS 'MODULE_PATHNAME', 'prom_labels_order' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 10;
 COMMENT ON FUNCTION prom._labels_order(prom.labels, text[]) IS 'sort key of the values of these labels in natural order, a2 before a10';
+
+-- Of native histograms.
+
+CREATE FUNCTION prom._histogram_value(fn text, vals prom.vals) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_histogram_value' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._histogram_value(text, prom.vals) IS 'PromQL histogram_count, _sum, _avg, _stddev, _stdvar of native histograms, step by step';

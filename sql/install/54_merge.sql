@@ -73,6 +73,28 @@ CREATE FUNCTION prom._or_final(internal) RETURNS prom.labeled_vals[]
 	AS 'MODULE_PATHNAME', 'prom_or_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION prom._or_final(internal) IS 'final function of prom._or';
 
+CREATE FUNCTION prom._fill(l prom.vals, r prom.vals, value float8) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_fill' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._fill(prom.vals, prom.vals, float8) IS 'the value at the steps of l at which r is absent (or all, if r is NULL); NULL if there is none';
+
+CREATE FUNCTION prom._info_add(internal, bool, bool, prom.labels, prom.vals, text[], bool) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_info_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._info_add(internal, bool, bool, prom.labels, prom.vals, text[], bool) IS 'transition function of prom._info';
+
+CREATE FUNCTION prom._info_final(internal) RETURNS prom.labeled_vals[]
+	AS 'MODULE_PATHNAME', 'prom_info_final' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
+COMMENT ON FUNCTION prom._info_final(internal) IS 'final function of prom._info';
+
+CREATE AGGREGATE prom._info(is_info bool, is_lookup bool, labels prom.labels, vals prom.vals, wanted text[], required bool) (
+	SFUNC = prom._info_add,
+	STYPE = internal,
+	SSPACE = 1024,
+	FINALFUNC = prom._info_final,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._info(bool, bool, prom.labels, prom.vals, text[], bool) IS 'PromQL info for the series of one instance and job: with the labels of its info series';
+
 CREATE AGGREGATE prom._or(is_left bool, labels prom.labels, vals prom.vals) (
 	SFUNC = prom._or_add,
 	STYPE = internal,
@@ -194,7 +216,7 @@ CREATE TYPE prom._agg_rows (
 COMMENT ON TYPE prom._agg_rows IS 'state of an aggregate that keeps the values of all series of its group';
 
 CREATE TYPE prom._value_count AS (value text, vals prom.vals);
-COMMENT ON TYPE prom._value_count IS 'how many series have this value, at every step';
+COMMENT ON TYPE prom._value_count IS 'what belongs to this value at every step: how many series have it, or which quantile it is';
 
 CREATE FUNCTION prom._agg_rows_combine(prom._agg_rows, prom._agg_rows) RETURNS prom._agg_rows
 	AS 'MODULE_PATHNAME', 'prom_agg_rows_combine' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
@@ -272,9 +294,9 @@ CREATE FUNCTION prom._limit_ratio(labels prom.labels, vals prom.vals, ratio prom
 	AS 'MODULE_PATHNAME', 'prom_limit_ratio' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._limit_ratio(prom.labels, prom.vals, prom.vals) IS 'PromQL limit_ratio: the values at the steps whose ratio lets a series of this hash through; NULL if there is none';
 
-CREATE FUNCTION prom._ratio_limit(ratio prom.vals) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_ratio_limit' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION prom._ratio_limit(prom.vals) IS 'the ratio, if it can be one: an error if it is no number; NULL if it is 0 at all steps';
+CREATE FUNCTION prom._ratio_limit(ratio prom.vals, place text) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_ratio_limit' LANGUAGE C VOLATILE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._ratio_limit(prom.vals, text) IS 'the ratio, if it can be one: an error if it is no number; NULL if it is 0 at all steps';
 
 CREATE FUNCTION prom._agg_count_values_add(prom._agg_rows, prom.vals) RETURNS prom._agg_rows
 	AS 'MODULE_PATHNAME', 'prom_agg_count_values_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 20;
@@ -293,3 +315,21 @@ CREATE AGGREGATE prom._agg_count_values(vals prom.vals) (
 	PARALLEL = SAFE
 );
 COMMENT ON AGGREGATE prom._agg_count_values(prom.vals) IS 'PromQL count_values: each value with the number of series that have it';
+
+CREATE FUNCTION prom._histogram_add(internal, prom.labels, prom.vals, text, bool, int8, int8, prom.vals[]) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_histogram_add' LANGUAGE C STABLE PARALLEL SAFE COST 20;
+COMMENT ON FUNCTION prom._histogram_add(internal, prom.labels, prom.vals, text, bool, int8, int8, prom.vals[]) IS 'transition function of prom._histogram_quantiles';
+
+CREATE FUNCTION prom._histogram_quantiles_final(internal) RETURNS prom._value_count[]
+	AS 'MODULE_PATHNAME', 'prom_histogram_quantiles_final' LANGUAGE C STABLE STRICT PARALLEL SAFE COST 200;
+COMMENT ON FUNCTION prom._histogram_quantiles_final(internal) IS 'final function of prom._histogram_quantiles';
+
+CREATE AGGREGATE prom._histogram_quantiles(labels prom.labels, vals prom.vals, place text, has_name bool,
+	start_ms int8, step_ms int8, phis prom.vals[]) (
+	SFUNC = prom._histogram_add,
+	STYPE = internal,
+	SSPACE = 2048,
+	FINALFUNC = prom._histogram_quantiles_final,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._histogram_quantiles(prom.labels, prom.vals, text, bool, int8, int8, prom.vals[]) IS 'PromQL histogram_quantiles over one histogram: the buckets of a classic one, or native';

@@ -1,18 +1,30 @@
 -- 65_query: PromQL in SQL.
 
+-- How many rows there will be, told to the planner.
+
+CREATE FUNCTION prom._query_support(internal) RETURNS internal
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_query_support';
+COMMENT ON FUNCTION prom._query_support(internal) IS 'Planner support of prom.query.';
+CREATE FUNCTION prom._query_range_support(internal) RETURNS internal
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_query_range_support';
+COMMENT ON FUNCTION prom._query_range_support(internal) IS 'Planner support of prom.query_range and prom.graph.';
+CREATE FUNCTION prom._samples_of_support(internal) RETURNS internal
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_samples_of_support';
+COMMENT ON FUNCTION prom._samples_of_support(internal) IS 'Planner support of prom.samples_of.';
+
 CREATE FUNCTION prom.query(expr text, "time" timestamptz DEFAULT pg_catalog.now())
-RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8)
-LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 100 COST 10000
+RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8, histogram prom.histogram)
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 100 COST 10000 SUPPORT prom._query_support
 AS 'MODULE_PATHNAME', 'prom_query';
 COMMENT ON FUNCTION prom.query(text, timestamptz) IS
-'Evaluates a PromQL expression at one time: a row per series; for a range selector a row per sample.';
+'Evaluates a PromQL expression at one time: a row per series; for a range selector a row per sample. A native histogram is in the column histogram, value is null then.';
 
 CREATE FUNCTION prom.query_range(expr text, start timestamptz, "end" timestamptz, step interval)
-RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8)
-LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000
+RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8, histogram prom.histogram)
+LANGUAGE C STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000 SUPPORT prom._query_range_support
 AS 'MODULE_PATHNAME', 'prom_query_range';
 COMMENT ON FUNCTION prom.query_range(text, timestamptz, timestamptz, interval) IS
-'Evaluates a PromQL expression at start, start + step, ... up to end: a row per series and step that has a value. At most 11,000 steps beyond the first.';
+'Evaluates a PromQL expression at start, start + step, ... up to end: a row per series and step that has a value (or, in the column histogram, a native histogram). At most 11,000 steps beyond the first.';
 
 CREATE FUNCTION prom.to_sql(expr text, start timestamptz, "end" timestamptz, step interval) RETURNS text
 LANGUAGE C STRICT STABLE PARALLEL RESTRICTED
@@ -32,8 +44,8 @@ AS 'MODULE_PATHNAME', 'prom_scan_text';
 COMMENT ON FUNCTION prom._scan_sql(text, int8, int8) IS 'The SQL of prom.samples_of; from_ms < t <= to_ms.';
 
 CREATE FUNCTION prom.samples_of(selector text, start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity')
-RETURNS TABLE (labels prom.labels, "time" timestamptz, t_ms int8, value float8)
-LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000
+RETURNS TABLE (labels prom.labels, "time" timestamptz, t_ms int8, value float8, histogram prom.histogram)
+LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED ROWS 10000 COST 10000 SUPPORT prom._samples_of_support
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
@@ -41,14 +53,22 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION prom.samples_of(text, timestamptz, timestamptz) IS
-'The stored samples of the series that a PromQL selector matches, start <= time <= end, as they were written: staleness markers (a NaN of its own) included.';
+'The stored samples of the series that a PromQL selector matches, start <= time <= end, as they were written: staleness markers (a NaN of its own) included. Of a native histogram value is null, of a float histogram is.';
 
-CREATE FUNCTION prom._to_ms(t timestamptz) RETURNS int8
-LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
-RETURN CASE WHEN t = '-infinity' THEN -9223372036854775807
-	WHEN t = 'infinity' THEN 9223372036854775807
-	ELSE pg_catalog.floor(pg_catalog.extract('epoch', t) * 1000)::pg_catalog.int8 END;
-COMMENT ON FUNCTION prom._to_ms(timestamptz) IS 'Milliseconds since 1970; infinities become the ends of int8.';
+CREATE FUNCTION prom.exemplars(selector text, start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity')
+RETURNS TABLE (labels prom.labels, exemplar prom.labels, "time" timestamptz, value float8)
+LANGUAGE plpgsql STRICT STABLE PARALLEL RESTRICTED ROWS 100 COST 10000
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	RETURN QUERY EXECUTE 'SELECT s.labels, e.labels, to_timestamp(e.t_ms / 1000.0), e.value
+		FROM prom.series s JOIN prom.exemplar e ON e.shard = s.shard AND e.sid = s.sid
+		WHERE e.t_ms >= $1 AND e.t_ms <= $2 AND ' || prom._selector_sql(selector, 's') || ' ORDER BY e.shard, e.sid, e.t_ms, e.labels'
+	USING prom._to_ms(start), prom._to_ms("end");
+END
+$$;
+COMMENT ON FUNCTION prom.exemplars(text, timestamptz, timestamptz) IS
+'The exemplars of the series that a PromQL selector matches, start <= time <= end: labels of the series, labels of the exemplar, time and value.';
 
 CREATE FUNCTION prom.delete_series(selector text, start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity')
 RETURNS bigint
@@ -91,11 +111,9 @@ BEGIN
 
 		-- Series without samples go, too.  The lock keeps senders from writing to one that is going.
 		LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
-		SELECT coalesce(array_agg(u ORDER BY u), '{}') INTO empty FROM unnest(wanted) u
-		WHERE NOT EXISTS (SELECT FROM prom.warm w WHERE w.shard = one AND w.block = u >> 6
-				AND prom._has(w.data, u, -9223372036854775807, 9223372036854775807))
-			AND NOT u = ANY (SELECT unnest(prom._hits(f.data, wanted, -9223372036854775807, 9223372036854775807))
-				FROM prom.fresh f WHERE f.shard = one);
+		empty := prom._empty_series(one, wanted);
+		DELETE FROM prom.exemplar e WHERE e.shard = one AND
+			(e.sid = ANY (empty) OR (e.sid = ANY (wanted) AND e.t_ms >= from_ms AND e.t_ms <= to_ms));
 		PERFORM prom._remove_series(array_fill(one, ARRAY[cardinality(empty)]), empty);
 		SELECT touched + count(DISTINCT u) INTO touched FROM unnest(hit || empty) u;
 	END LOOP;
@@ -103,7 +121,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION prom.delete_series(text, timestamptz, timestamptz) IS
-'Deletes the samples of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched.';
+'Deletes the samples and exemplars of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched.';
 
 CREATE FUNCTION prom._cut(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS void
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE

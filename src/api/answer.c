@@ -9,7 +9,7 @@
 
 #include "api/gateway.h"
 
-#define PROM_RETRY_AFTER		"1"
+#define PROM_RETRY_AFTER_S 1
 
 void
 prom_answer_ready(PromRequest *r, int status, const char *content_type)
@@ -97,7 +97,12 @@ add_headers(PromRequest *r, struct MHD_Response *response)
 	if (r->allow != NULL)
 		MHD_add_response_header(response, "Allow", r->allow);
 	if (r->retry_later)
-		MHD_add_response_header(response, "Retry-After", PROM_RETRY_AFTER);
+	{
+		char		seconds[12];
+
+		snprintf(seconds, sizeof(seconds), "%d", r->retry_after_s > 0 ? r->retry_after_s : PROM_RETRY_AFTER_S);
+		MHD_add_response_header(response, "Retry-After", seconds);
+	}
 	if (r->close)
 		MHD_add_response_header(response, "Connection", "close");
 	if (!r->is_api)

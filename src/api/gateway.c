@@ -54,6 +54,7 @@ void
 prom_api_init(void)
 {
 	define_settings();
+	prom_rate_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	define_start_settings();

@@ -169,6 +169,7 @@ typedef struct PromRequest
 	const char *content_type;
 	const char *allow;			/* 405: value of the header Allow */
 	bool		retry_later;	/* Retry-After */
+	int			retry_after_s;	/* its value, 0: the usual */
 	bool		close;			/* no further request on this connection */
 	StringInfoData answer;
 	size_t		answer_room;	/* what of it is counted with the answers of all requests */
@@ -232,7 +233,19 @@ extern void prom_write_run(PromRequest *r);
 extern PromJob *prom_write_group(void);	/* the next group of bodies, or NULL */
 extern bool prom_write_pending(void);
 
-/* ---- query.c, meta.c ---- */
+/* ---- rate.c ---- */
+
+extern void prom_rate_init(void);
+
+/* May another body come?  If not, answers 429. */
+extern bool prom_rate_check(PromRequest *r);
+
+/* So many samples have been stored. */
+extern void prom_rate_charge(int64 samples);
+
+/* ---- expression.c, query.c, meta.c ---- */
+extern void prom_format_query_run(PromRequest *r);
+extern void prom_parse_query_run(PromRequest *r);
 
 /* Annotations of a query travel as notices with these. */
 #define PROM_SQLSTATE_WARNING "01PRW"

@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -128,6 +130,58 @@ print_point(StringInfo out, int64 t_ms, double v)
 	appendStringInfoCharMacro(out, ']');
 }
 
+/* Which bounds a bucket includes: 0 the upper one, 1 the lower one, 3 both. */
+static int
+bucket_rule(const PromHistogramBucket *b)
+{
+	switch (b->kind)
+	{
+		case PROM_BUCKET_NEGATIVE:
+			return 1;
+		case PROM_BUCKET_ZERO:
+			return 3;
+		case PROM_BUCKET_CUSTOM:
+			return isinf(b->lower) ? 3 : 0;
+		case PROM_BUCKET_POSITIVE:
+			break;
+	}
+	return 0;
+}
+
+static void
+print_buckets(StringInfo out, const PromHistogramBucket *b, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		appendStringInfo(out, "%s[%d,", i == 0 ? ",\"buckets\":[" : ",", bucket_rule(&b[i]));
+		prom_json_value(out, b[i].lower);
+		appendStringInfoCharMacro(out, ',');
+		prom_json_value(out, b[i].upper);
+		appendStringInfoCharMacro(out, ',');
+		prom_json_value(out, b[i].count);
+		appendStringInfoCharMacro(out, ']');
+	}
+	if (n > 0)
+		appendStringInfoCharMacro(out, ']');
+}
+
+static void
+print_histogram(StringInfo out, int64 t_ms, const PromHistogram *h)
+{
+	int			n;
+	PromHistogramBucket *buckets = prom_histogram_list(palloc, h, &n);
+
+	appendStringInfoCharMacro(out, '[');
+	prom_json_time(out, t_ms);
+	appendStringInfoString(out, ",{\"count\":");
+	prom_json_value(out, h->count);
+	appendStringInfoString(out, ",\"sum\":");
+	prom_json_value(out, h->sum);
+	print_buckets(out, buckets, n);
+	appendStringInfoString(out, "}]");
+	pfree(buckets);
+}
+
 /* An element of a vector or, with all its points, of a matrix. */
 typedef struct SeriesPrinter
 {
@@ -136,7 +190,42 @@ typedef struct SeriesPrinter
 } SeriesPrinter;
 
 static void
-print_series(void *arg, const PromLabels *labels, int n, const int64 *t_ms, const double *values)
+print_either(StringInfo out, int64 t_ms, double v, const PromHistogram *h)
+{
+	if (h)
+		print_histogram(out, t_ms, h);
+	else
+		print_point(out, t_ms, v);
+}
+
+/* The points of one kind under a key, which is missing if there are none. */
+static void
+print_points(SeriesPrinter *printer, StringInfo out, bool want_histograms, int n, const int64 *t_ms,
+			 const double *values, const PromHistogram *const *histograms)
+{
+	bool		first = true;
+
+	for (int i = 0; i < n; i++)
+	{
+		const PromHistogram *h = histograms ? histograms[i] : NULL;
+
+		if ((h != NULL) != want_histograms)
+			continue;
+		if (first)
+			appendStringInfoString(out, want_histograms ? ",\"histograms\":[" : ",\"values\":[");
+		else
+			appendStringInfoCharMacro(out, ',');
+		first = false;
+		print_either(out, t_ms[i], values[i], h);
+		prom_fragments_flush(printer->out);
+	}
+	if (!first)
+		appendStringInfoCharMacro(out, ']');
+}
+
+static void
+print_series(void *arg, const PromLabels *labels, int n, const int64 *t_ms, const double *values,
+			 const PromHistogram *const *histograms)
 {
 	SeriesPrinter *printer = arg;
 	StringInfo	out = prom_fragments_element(printer->out);
@@ -145,19 +234,25 @@ print_series(void *arg, const PromLabels *labels, int n, const int64 *t_ms, cons
 		return;
 	appendStringInfoString(out, "{\"metric\":");
 	prom_fragments_labels(out, labels);
-	appendStringInfoString(out, printer->matrix ? ",\"values\":[" : ",\"value\":");
-	for (int i = 0; i < (printer->matrix ? n : 1); i++)
+	if (printer->matrix)
 	{
-		if (i > 0)
-			appendStringInfoCharMacro(out, ',');
-		print_point(out, t_ms[i], values[i]);
-		prom_fragments_flush(printer->out);
+		print_points(printer, out, false, n, t_ms, values, histograms);
+		if (histograms)
+			print_points(printer, out, true, n, t_ms, values, histograms);
 	}
-	appendStringInfoString(out, printer->matrix ? "]}" : "}");
+	else
+	{
+		const PromHistogram *h = histograms ? histograms[0] : NULL;
+
+		appendStringInfoString(out, h ? ",\"histogram\":" : ",\"value\":");
+		print_either(out, t_ms[0], values[0], h);
+	}
+	appendStringInfoCharMacro(out, '}');
 }
 
 static void
-print_scalar(void *arg, const PromLabels *labels, int n, const int64 *t_ms, const double *values)
+print_scalar(void *arg, const PromLabels *labels, int n, const int64 *t_ms, const double *values,
+			 const PromHistogram *const *histograms)
 {
 	print_point(arg, t_ms[0], values[0]);
 }

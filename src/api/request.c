@@ -21,6 +21,8 @@
 #include "api/gateway.h"
 #include "wire/wire.h"
 
+#define SHOWN_ANNOTATIONS 10		/* of each kind, in an answer */
+#define MAX_ANNOTATIONS 1000	/* that are told apart */
 #define PROM_REQUEST_MAX_PARAMS 10000
 #define PROM_BODY_FIRST_ROOM	16384
 /* bodies of all requests together, in units of promgres.max_body_size */
@@ -534,7 +536,45 @@ receive_rows(PromJob *job, PGresult *rows)
 	r->answer_room = r->answer.maxlen;
 }
 
-/* Warnings and infos of a query come as notices with an SQLSTATE of their own; see query.c. */
+/* Length of the text before its place, " (line:column)", if it has one; *place: a number that grows with it. */
+static int
+text_length(const char *text, int64 *place)
+{
+	const char *open = strrchr(text, '(');
+	int			line;
+	int			column;
+	int			end = 0;
+
+	*place = 0;
+	if (open == NULL || open == text || open[-1] != ' ' ||
+		sscanf(open, "(%d:%d)%n", &line, &column, &end) != 2 || end == 0 || open[end] != '\0')
+		return strlen(text);
+	*place = (int64) line << 32 | column;
+	return open - 1 - text;
+}
+
+/* Of equal texts the one with the last place in the query stays; several processes may send one. */
+static List *
+add_annotation(List *texts, const char *text)
+{
+	int64		place;
+	int			len = text_length(text, &place);
+	ListCell   *lc;
+
+	foreach(lc, texts)
+	{
+		int64		other_place;
+
+		if (text_length(lfirst(lc), &other_place) != len || strncmp(lfirst(lc), text, len) != 0)
+			continue;
+		if (place > other_place)
+			lfirst(lc) = pstrdup(text);
+		return texts;
+	}
+	return list_length(texts) < MAX_ANNOTATIONS ? lappend(texts, pstrdup(text)) : texts;
+}
+
+/* Warnings and infos of a query come as notices with an SQLSTATE of their own; see vals/annotate.h. */
 static void
 receive_notice(PromJob *job, const PGresult *notice)
 {
@@ -544,15 +584,16 @@ receive_notice(PromJob *job, const PGresult *notice)
 	const char *message = PQresultErrorField(notice, PG_DIAG_MESSAGE_PRIMARY);
 
 	if (sqlstate != NULL && message != NULL && strcmp(sqlstate, PROM_SQLSTATE_WARNING) == 0)
-		r->warnings = lappend(r->warnings, pstrdup(message));
+		r->warnings = add_annotation(r->warnings, message);
 	else if (sqlstate != NULL && message != NULL && strcmp(sqlstate, PROM_SQLSTATE_INFO) == 0)
-		r->infos = lappend(r->infos, pstrdup(message));
+		r->infos = add_annotation(r->infos, message);
 	MemoryContextSwitchTo(old);
 }
 
 static void
-append_texts(StringInfo out, const char *key, List *texts)
+append_texts(StringInfo out, const char *key, const char *kind, List *texts)
 {
+	int			more = list_length(texts) - SHOWN_ANNOTATIONS;
 	ListCell   *lc;
 
 	if (texts == NIL)
@@ -562,10 +603,14 @@ append_texts(StringInfo out, const char *key, List *texts)
 	{
 		const char *text = lfirst(lc);
 
+		if (foreach_current_index(lc) == SHOWN_ANNOTATIONS)
+			break;
 		if (lc != list_head(texts))
 			appendStringInfoChar(out, ',');
 		prom_json_string(out, text, strlen(text));
 	}
+	if (more > 0)
+		appendStringInfo(out, ",\"%d more %s annotations omitted\"", more, kind);
 	appendStringInfoChar(out, ']');
 }
 
@@ -584,8 +629,8 @@ receive_end(PromJob *job)
 		prom_answer_outcome(r, &job->outcome, job->parameter);
 	else
 	{
-		append_texts(&r->answer, "warnings", r->warnings);
-		append_texts(&r->answer, "infos", r->infos);
+		append_texts(&r->answer, "warnings", "warning", r->warnings);
+		append_texts(&r->answer, "infos", "info", r->infos);
 		appendStringInfoChar(&r->answer, '}');
 		prom_answer_ready(r, 200, "application/json");
 	}

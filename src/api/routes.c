@@ -15,6 +15,8 @@ static const PromRoute routes[] = {
 	{"POST", "/api/v1/push", prom_write_check, prom_write_run},
 	{"GET, POST", "/api/v1/query", NULL, prom_query_run},
 	{"GET, POST", "/api/v1/query_range", NULL, prom_query_range_run},
+	{"GET, POST", "/api/v1/format_query", NULL, prom_format_query_run},
+	{"GET, POST", "/api/v1/parse_query", NULL, prom_parse_query_run},
 	{"GET, POST", "/api/v1/labels", NULL, prom_labels_run},
 	{"GET", "/api/v1/label/*/values", NULL, prom_label_values_run},
 	{"GET, POST", "/api/v1/series", NULL, prom_series_run},

@@ -26,6 +26,7 @@ typedef struct Group
 {
 	MemoryContext context;
 	PromJob		job;
+	int64		samples;		/* that were stored */
 	int			n;
 	bool		answered[PROM_WRITE_GROUP_BODIES];
 	PromRequest *requests[PROM_WRITE_GROUP_BODIES];
@@ -53,7 +54,7 @@ prom_write_check(PromRequest *r)
 		prom_answer_text(r, 415, "content type %s is not supported, only remote write 1.0 is: "
 						 "application/x-protobuf;proto=prometheus.WriteRequest\n", prom_param_quote(type));
 	else
-		return true;
+		return prom_rate_check(r);
 	return false;
 }
 
@@ -102,7 +103,7 @@ prom_write_group(void)
 		g->requests[g->n++] = r;
 	}
 
-	g->job.sql = "SELECT body, error FROM prom.ingest($1)";
+	g->job.sql = "SELECT body, samples, error FROM prom.ingest($1)";
 	g->job.nparams = 1;
 	g->job.types[0] = BYTEAARRAYOID;
 	g->job.values[0] = pack_bodies(g, &len);
@@ -203,8 +204,9 @@ group_rows(PromJob *job, PGresult *rows)
 	if (i < 0 || i >= g->n)
 		return;
 	g->answered[i] = true;
-	if (!PQgetisnull(rows, 0, 1))
-		g->requests[i]->refusal = MemoryContextStrdup(g->requests[i]->context, PQgetvalue(rows, 0, 1));
+	g->samples += strtoll(PQgetvalue(rows, 0, 1), NULL, 10);
+	if (!PQgetisnull(rows, 0, 2))
+		g->requests[i]->refusal = MemoryContextStrdup(g->requests[i]->context, PQgetvalue(rows, 0, 2));
 }
 
 static void
@@ -215,6 +217,7 @@ group_done(PromJob *job)
 
 	if (o->ok)
 	{
+		prom_rate_charge(g->samples);
 		for (int i = 0; i < g->n; i++)
 		{
 			PromRequest *r = g->requests[i];

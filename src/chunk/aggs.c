@@ -67,7 +67,7 @@ prom_chunk_merge_end(PG_FUNCTION_ARGS)
 
 		if (b == NULL)
 			b = prom_chunk_begin(state->style, state->merge.shard);
-		prom_chunk_add(b, sid, g->n, g->t_ms, g->values);
+		prom_chunk_add_mixed(b, sid, g->n, g->t_ms, g->values, g->histograms);
 	}
 	if (b == NULL)
 		PG_RETURN_NULL();

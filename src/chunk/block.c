@@ -279,7 +279,8 @@ read_series_directory(PromBlock *b, PromBytes *in, uint64 *x)
 	b->value_at[0] = 0;
 	for (int i = 0; i < b->nseries; i++)
 	{
-		if (x[i] > PROM_VALUE_BOUND(b->time_n[b->time_of[i]]))
+		if (x[i] > (b->flags & PROM_BLOCK_HISTOGRAMS ? PROM_BLOCK_MAX_VALUES - b->value_at[i] :
+					PROM_VALUE_BOUND(b->time_n[b->time_of[i]])))
 			return "value column has a length out of range";
 		b->value_at[i + 1] = b->value_at[i] + (uint32) x[i];
 	}
@@ -360,6 +361,14 @@ prom_block_value(const PromBlock *b, int column, uint64 *bits, uint64 *work)
 	return prom_value_decode(in, bits, n, work);
 }
 
+bool
+prom_block_mixed(const PromBlock *b, int column, PromBytes *in)
+{
+	*in = prom_bytes(b->values + b->value_at[column], b->value_at[column + 1] - b->value_at[column]);
+	return b->flags & PROM_BLOCK_HISTOGRAMS && prom_bytes_left(in) > 0 &&
+		prom_bytes_u8(in) == (b->flags & PROM_BLOCK_FRESH ? PROM_MIXED_FRESH : PROM_MIXED_KIND);
+}
+
 const char *
 prom_block_verify(const PromBlock *b, int64 *t_ms, uint64 *bits, uint64 *work)
 {
@@ -379,6 +388,10 @@ prom_block_verify(const PromBlock *b, int64 *t_ms, uint64 *bits, uint64 *work)
 		return "chunk has a time range that its timestamps do not have";
 	for (int i = 0; i < b->nseries; i++)
 	{
+		PromBytes	mixed;
+
+		if (prom_block_mixed(b, i, &mixed))
+			continue;
 		reason = prom_block_value(b, i, bits, work);
 		if (reason)
 			return reason;

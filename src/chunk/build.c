@@ -43,6 +43,9 @@ struct PromChunkBuilder
 	Growing		offsets;		/* plain: uint32 of each series, where it begins */
 	Growing		times;			/* plain: int64s; else encoded columns */
 	Growing		values;			/* plain: float64s; else encoded columns */
+	Growing		places;			/* plain: int64 of each sample, where its histogram is; empty if there is none */
+	Growing		words;			/* plain: histograms */
+	bool		has_histograms; /* blocks */
 	/* blocks only: the directory */
 	int			ntimes;
 	Growing		raw_times;		/* int64s of all time columns, to compare with */
@@ -62,7 +65,10 @@ struct PromChunkBuilder
 	PromIntBound time_first_bound;
 	PromIntBound time_len_bound;
 	PromValueWork *work;
+	PromMixedWork *mixed_work;	/* made when first needed */
 };
+
+static const uint64 normal_nan = PROM_NORMAL_NAN_BITS;
 
 /* One for the process: making a context costs more than compressing a chunk. */
 static ZSTD_CCtx *zstd_cctx = NULL;
@@ -99,6 +105,8 @@ builder_reset(PromChunkBuilder *b)
 	b->t_min = PG_INT64_MAX;
 	b->t_max = PG_INT64_MIN;
 	b->sids.used = b->offsets.used = b->times.used = b->values.used = b->raw_times.used = 0;
+	b->places.used = b->words.used = 0;
+	b->has_histograms = false;
 	if (b->ntimes > 0)
 		memset(b->time_slots, 0, sizeof(b->time_slots));
 	b->ntimes = 0;
@@ -174,8 +182,37 @@ find_time_column(PromChunkBuilder *b, int n, const int64 *t_ms)
 	return k;
 }
 
+static pg_noinline uint8 *
+add_histograms(PromChunkBuilder *b, int n, const double *values, const PromHistogram *const *histograms,
+			   uint8 **end)
+{
+	size_t		bytes;
+	size_t		bound = prom_mixed_bound(histograms, n, &bytes);
+	uint8	   *out;
+
+	if (b->mixed_work == NULL)
+		b->mixed_work = MemoryContextAlloc(b->cxt, sizeof(PromMixedWork));
+	if (bytes > PROM_MIXED_MAX_BYTES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too much for one chunk"),
+				 errdetail("The histograms of one series take at most %d bytes.", PROM_MIXED_MAX_BYTES)));
+	out = growing_room(b, &b->values, bound + 1);
+	*out = b->style == PROM_CHUNK_FRESH ? PROM_MIXED_FRESH : PROM_MIXED_KIND;
+	*end = prom_mixed_encode(out + 1, (const uint64 *) values, histograms, n, b->mixed_work);
+	Assert(*end - out <= bound + 1);
+	if (b->values.used + (*end - out) > PROM_BLOCK_MAX_VALUES)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("too much for one chunk"),
+				 errdetail("Columns of a chunk with histograms take at most %d bytes.", PROM_BLOCK_MAX_VALUES)));
+	b->has_histograms = true;
+	return out;
+}
+
 static void
-add_to_block(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, const double *values)
+add_to_block(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, const double *values,
+			 const PromHistogram *const *histograms)
 {
 	int			i = (int) b->nseries;
 	uint8	   *out;
@@ -190,7 +227,9 @@ add_to_block(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, const dou
 
 	b->time_of[i] = (uint16) find_time_column(b, n, t_ms);
 	out = growing_room(b, &b->values, PROM_VALUE_BOUND(n));
-	if (b->style == PROM_CHUNK_FRESH)
+	if (histograms)
+		out = add_histograms(b, n, values, histograms, &end);
+	else if (b->style == PROM_CHUNK_FRESH)
 		end = prom_value_encode_fresh(out, (const uint64 *) values, n);
 	else
 		end = prom_value_encode(out, (const uint64 *) values, n, b->work);
@@ -212,30 +251,111 @@ plain_too_large(uint64 bytes)
 			 errhint("Narrow the time range or the label matchers.")));
 }
 
-static void
-add_plain(PromChunkBuilder *b, int n, const int64 *t_ms, const double *values)
+static inline int64
+plain_words(const PromChunkBuilder *b)
 {
-	uint64		bytes = PROM_PLAIN_BYTES(b->nseries + 1, b->nsamples + n);
+	return b->words.used / sizeof(int64);
+}
+
+/* Places of n samples, and their histograms; of no histogram if the array is NULL. */
+static pg_noinline void
+add_plain_places(PromChunkBuilder *b, int n, const PromHistogram *const *histograms)
+{
+	const int64 none = -1;
+
+	/* the first histogram: none before it has one */
+	while (b->places.used < b->nsamples * sizeof(int64))
+		growing_append(b, &b->places, &none, sizeof(none));
+	for (int i = 0; i < n; i++)
+	{
+		int64		place = plain_words(b);
+
+		if (histograms == NULL || histograms[i] == NULL)
+		{
+			growing_append(b, &b->places, &none, sizeof(none));
+			continue;
+		}
+		growing_append(b, &b->places, &place, sizeof(place));
+		growing_append(b, &b->words, histograms[i], histograms[i]->size);
+		memcpy((char *) b->values.data + (b->nsamples + i) * sizeof(double), &normal_nan, sizeof(double));
+	}
+}
+
+static void
+add_plain(PromChunkBuilder *b, int n, const int64 *t_ms, const double *values,
+		  const PromHistogram *const *histograms)
+{
+	uint64		bytes = PROM_PLAIN_BYTES(b->nseries + 1, b->nsamples + n, plain_words(b));
 	uint32		at = (uint32) b->nsamples;
 
+	for (int i = 0; histograms && i < n; i++)
+		bytes += histograms[i] ? histograms[i]->size : 0;
 	if (bytes > MaxAllocSize)
 		plain_too_large(bytes);
 	growing_append(b, &b->offsets, &at, sizeof(at));
 	growing_append(b, &b->times, t_ms, n * sizeof(int64));
 	growing_append(b, &b->values, values, n * sizeof(double));
+	if (histograms || b->words.used > 0)
+		add_plain_places(b, n, histograms);
 	b->nsamples += n;
+}
+
+/*
+ * Histograms that only say that the series ended are told by a float, as everywhere; *histograms becomes
+ * NULL if there is no other.
+ */
+static void
+replace_stale(int n, const double **values, const PromHistogram *const **histograms)
+{
+	double	   *v;
+	const PromHistogram **h;
+	uint64		stale = PROM_STALE_BITS;
+	int			i = 0;
+	int			left = 0;
+
+	while (i < n && !((*histograms)[i] && prom_is_stale((*histograms)[i]->sum)))
+		left += (*histograms)[i++] != NULL;
+	if (i < n)
+	{
+		v = palloc(n * sizeof(double));
+		h = palloc(n * sizeof(*h));
+		memcpy(v, *values, n * sizeof(double));
+		memcpy(h, *histograms, n * sizeof(*h));
+		for (; i < n; i++)
+		{
+			if (h[i] && prom_is_stale(h[i]->sum))
+			{
+				memcpy(&v[i], &stale, sizeof(double));
+				h[i] = NULL;
+			}
+			left += h[i] != NULL;
+		}
+		*values = v;
+		*histograms = h;
+	}
+	if (left == 0)
+		*histograms = NULL;
 }
 
 void
 prom_chunk_add(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, const double *values)
 {
+	prom_chunk_add_mixed(b, sid, n, t_ms, values, NULL);
+}
+
+void
+prom_chunk_add_mixed(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, const double *values,
+					 const PromHistogram *const *histograms)
+{
 	Assert(n >= 1);
 	Assert(b->nseries == 0 || ((int32 *) b->sids.data)[b->nseries - 1] < sid);
 
+	if (histograms)
+		replace_stale(n, &values, &histograms);
 	if (b->style == PROM_CHUNK_PLAIN)
-		add_plain(b, n, t_ms, values);
+		add_plain(b, n, t_ms, values, histograms);
 	else
-		add_to_block(b, sid, n, t_ms, values);
+		add_to_block(b, sid, n, t_ms, values, histograms);
 	growing_append(b, &b->sids, &sid, sizeof(sid));
 	b->nseries++;
 	b->t_min = Min(b->t_min, t_ms[0]);
@@ -255,7 +375,7 @@ prom_chunk_bytes(const PromChunkBuilder *b)
 	const size_t head = 2 + 3 + 2 + 2 + 2 + 10 + 10 + 3;
 
 	if (b->style == PROM_CHUNK_PLAIN)
-		return PROM_PLAIN_BYTES(b->nseries, b->nsamples);
+		return PROM_PLAIN_BYTES(b->nseries, b->nsamples, plain_words(b));
 	return VARHDRSZ + head + b->times.used + b->values.used + PROM_BLOCK_CRC_BYTES +
 		prom_int_bound_bytes(&b->sid_bound) + prom_int_bound_bytes(&b->time_of_bound) +
 		prom_int_bound_bytes(&b->value_len_bound) + prom_int_bound_bytes(&b->time_n_bound) +
@@ -273,7 +393,7 @@ put_array(char *p, const Growing *g)
 static PromChunk *
 finish_plain(PromChunkBuilder *b)
 {
-	uint64		bytes = PROM_PLAIN_BYTES(b->nseries, b->nsamples);
+	uint64		bytes = PROM_PLAIN_BYTES(b->nseries, b->nsamples, plain_words(b));
 	PromPlainChunk *c = palloc(bytes);
 	char	   *p = (char *) c->data;
 	uint32		end = (uint32) b->nsamples;
@@ -287,9 +407,12 @@ finish_plain(PromChunkBuilder *b)
 	/* no series: a range that nothing is in */
 	c->t_min = b->t_min;
 	c->t_max = b->t_max;
+	c->nwords = plain_words(b);
 	growing_append(b, &b->offsets, &end, sizeof(end));
 	p = put_array(p, &b->times);
 	p = put_array(p, &b->values);
+	p = put_array(p, &b->places);
+	p = put_array(p, &b->words);
 	p = put_array(p, &b->offsets);
 	(void) put_array(p, &b->sids);
 	return (PromChunk *) c;
@@ -350,6 +473,9 @@ finish_block(PromChunkBuilder *b)
 		p.flags = PROM_BLOCK_CRC;
 		deflate_values(b, &p);
 	}
+
+	if (b->has_histograms)
+		p.flags |= PROM_BLOCK_HISTOGRAMS;
 
 	chunk = palloc(VARHDRSZ + prom_block_bound(&p));
 	out = (uint8 *) VARDATA(chunk);

@@ -15,6 +15,8 @@
 #include "postgres.h"
 #include "fmgr.h"
 
+#include "histogram/histogram.h"
+
 #define PROM_CHUNK_MAX_SERIES	1024
 #define PROM_CHUNK_MAX_SAMPLES	8192	/* of one series */
 
@@ -59,6 +61,14 @@ extern PromChunkBuilder *prom_chunk_begin(PromChunkStyle style, int16 shard);
  */
 extern void prom_chunk_add(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms,
 						   const double *values);
+
+/*
+ * The same with histograms among the samples: where histograms[i] is not NULL it is sample i and
+ * values[i] is not looked at.  NULL: floats only.  A stale histogram (by its sum) is stored as the float
+ * that says so.  Histograms of one series: 32 MB at most.
+ */
+extern void prom_chunk_add_mixed(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms,
+								 const double *values, const PromHistogram *const *histograms);
 extern int	prom_chunk_series(const PromChunkBuilder *b);	/* series added so far */
 extern size_t prom_chunk_bytes(const PromChunkBuilder *b);	/* at most this much if finished now */
 
@@ -105,6 +115,14 @@ extern const int64 *prom_chunk_times(PromChunkReader *r, int column);
 extern void prom_chunk_values(PromChunkReader *r, int column, double *values);
 
 /*
+ * Columns that have histograms: the two above raise for them, lest samples get lost on the way.  Where
+ * histograms[i] is not NULL it is sample i and values[i] is NaN; they are palloc'd.  Works for all columns.
+ */
+extern bool prom_chunk_has_histograms(PromChunkReader *r, int column);
+extern void prom_chunk_values_mixed(PromChunkReader *r, int column, double *values,
+									const PromHistogram **histograms);
+
+/*
  * Full check of foreign bytes: every column is decoded.  Returns NULL or a static reason.  Plain chunks
  * are foreign nowhere, so they do not pass.
  */
@@ -122,7 +140,11 @@ typedef struct PromGather
 	int			n;				/* samples; valid after finish */
 	int64	   *t_ms;
 	double	   *values;
+	const PromHistogram **histograms;	/* NULL while the series has none; else parallel to values, which are
+										 * NaN where it is not NULL; all of it lives to the next reset */
 	/* private to merge.c below */
+	PromHistogram **slots;		/* "histograms" when it is not NULL */
+	MemoryContext histogram_cxt;
 	int64	   *order;
 	int			size;
 	bool		sorted;
@@ -139,7 +161,18 @@ extern void prom_gather_column(PromGather *g, PromChunkReader *r, int column, in
 							   int64 to_ms, int64 order);
 extern void prom_gather_samples(PromGather *g, int n, const int64 *t_ms, const double *values,
 								int64 order);
+
+/* With histograms among them, which are copied; see prom_chunk_add_mixed. */
+extern void prom_gather_mixed(PromGather *g, int n, const int64 *t_ms, const double *values,
+							  const PromHistogram *const *histograms, int64 order);
 extern void prom_gather_finish(PromGather *g);
+
+/* ---- hints.c ---- */
+
+/* After finish: hints of histograms as storage delivers them to queries.  Not for what is stored again. */
+extern void prom_gather_hints(PromGather *g);
+
+/* ---- merge.c ---- */
 
 /*
  * Merges whole chunks: one sorted, unique run of samples per series, series by series.
@@ -147,7 +180,8 @@ extern void prom_gather_finish(PromGather *g);
  *	prom_merge_init(&m, cxt); prom_merge_add(&m, chunk, order) ...;
  *	while (prom_merge_next(&m, &sid)) use m.gather.n, .t_ms, .values
  *
- * Chunks must stay in memory until the end.  All must be of one shard.
+ * Chunks must stay in memory until the end.  All must be of one shard.  Adding returns the opened chunk,
+ * for a look until the next is added.
  */
 typedef struct PromMerge
 {
@@ -162,7 +196,7 @@ typedef struct PromMerge
 } PromMerge;
 
 extern void prom_merge_init(PromMerge *m, MemoryContext cxt);
-extern void prom_merge_add(PromMerge *m, const PromChunk *chunk, int64 order);
+extern const PromChunkReader *prom_merge_add(PromMerge *m, const PromChunk *chunk, int64 order);
 extern bool prom_merge_next(PromMerge *m, int32 *sid);
 
 /* ---- type.c ---- */

@@ -15,6 +15,7 @@
 #include <zstd.h>
 
 #include "common/bytes.h"
+#include "histogram/histogram.h"
 
 #define PROM_BLOCK_FORMAT		0xC1
 #define PROM_PLAIN_FORMAT		0xC2
@@ -27,7 +28,8 @@
 #define PROM_BLOCK_CRC			2	/* crc32c over all before it at the end */
 #define PROM_BLOCK_IDS			4	/* has series ids; always set */
 #define PROM_BLOCK_FRESH		8	/* value columns are control bytes */
-#define PROM_BLOCK_FLAGS		15
+#define PROM_BLOCK_HISTOGRAMS	16	/* a value column has histograms */
+#define PROM_BLOCK_FLAGS		31
 
 #define PROM_BLOCK_CRC_BYTES	4
 
@@ -83,6 +85,49 @@ extern uint8 *prom_value_encode_fresh(uint8 *out, const uint64 *bits, int n);
 /* Takes all of the bytes.  work holds n numbers. */
 extern const char *prom_value_decode(PromBytes in, uint64 *bits, int n, uint64 *work);
 extern const char *prom_value_decode_fresh(PromBytes in, uint64 *bits, int n);
+
+/* ---- codec_histogram.c: value columns that have histograms ---- */
+
+/* Histograms of one column unpacked, and value columns of a block that has any, packed. */
+#define PROM_MIXED_MAX_BYTES	(32 * 1024 * 1024)
+#define PROM_BLOCK_MAX_VALUES	(64 * 1024 * 1024)
+
+/* The value that stands where a histogram is: Prometheus' ordinary NaN. */
+#define PROM_NORMAL_NAN_BITS	UINT64CONST(0x7FF8000000000001)
+
+/* first byte of such a column, in a block of fresh values and in others */
+#define PROM_MIXED_FRESH		0xF9
+#define PROM_MIXED_KIND			(3 << 5)
+
+typedef struct PromMixedWork
+{
+	PromValueWork value;
+	uint64		x[PROM_HISTOGRAM_MAX_BUCKETS + 2];
+	uint64		rest[PROM_BLOCK_MAX_SAMPLES];
+	uint16		which[PROM_BLOCK_MAX_SAMPLES];	/* layout of each sample from 1; 0: a float */
+	uint16		order[PROM_BLOCK_MAX_SAMPLES];	/* samples, by layout */
+	uint16		start[PROM_BLOCK_MAX_SAMPLES + 2];	/* ends in order; see there */
+	uint16		first[PROM_BLOCK_MAX_SAMPLES];	/* first sample of each layout */
+	uint8		floats[PROM_BLOCK_MAX_SAMPLES]; /* of each layout: are its counts value columns? */
+	uint8		flags[PROM_BLOCK_MAX_SAMPLES];	/* of each layout */
+	uint8		hint[PROM_BLOCK_MAX_SAMPLES];	/* of each histogram */
+} PromMixedWork;
+
+/* What the encoder writes at most; *bytes: the histograms' own size, PROM_MIXED_MAX_BYTES at most. */
+extern size_t prom_mixed_bound(const PromHistogram *const *h, int n, size_t *bytes);
+
+/* Sample i is h[i], or bits[i] where that is NULL.  The column's first byte is the caller's. */
+extern uint8 *prom_mixed_encode(uint8 *out, const uint64 *bits, const PromHistogram *const *h, int n,
+								PromMixedWork *w);
+
+/*
+ * First how much memory its histograms take, then the column; h[i] points into memory (aligned to 8),
+ * or is NULL where bits[i] is the sample.  Histograms are of valid shape; their counts are not checked
+ * but that those of integers are whole numbers up to 2^53.
+ */
+extern const char *prom_mixed_measure(PromBytes in, int n, size_t *bytes, PromMixedWork *w);
+extern const char *prom_mixed_decode(PromBytes in, uint64 *bits, PromHistogram **h, int n, void *memory,
+									 PromMixedWork *w);
 
 /* ---- block.c: columns and directory of one block ---- */
 
@@ -153,7 +198,12 @@ extern const char *prom_block_inflate(PromBlock *b, ZSTD_DCtx *dctx, uint8 *buff
 extern const char *prom_block_time(const PromBlock *b, int k, int64 *t_ms);
 extern const char *prom_block_value(const PromBlock *b, int column, uint64 *bits, uint64 *work);
 
-/* Decode every column.  The three arrays hold b->nsamples numbers each. */
+/*
+ * A value column that has histograms: what follows its first byte, for codec_histogram.c.  False if it has none.
+ */
+extern bool prom_block_mixed(const PromBlock *b, int column, PromBytes *in);
+
+/* Decode every column but those with histograms.  The three arrays hold b->nsamples numbers each. */
 extern const char *prom_block_verify(const PromBlock *b, int64 *t_ms, uint64 *bits, uint64 *work);
 
 /* ---- plain chunks: never leave the server, hence native byte order ---- */
@@ -168,11 +218,20 @@ typedef struct PromPlainChunk
 	int64		nseries;
 	int64		t_min;
 	int64		t_max;
+	int64		nwords;			/* of histograms */
 	int64		data[FLEXIBLE_ARRAY_MEMBER];
-	/* int64 t_ms[nsamples], float64 values[nsamples], uint32 offsets[nseries + 1], int32 sids[nseries] */
+	/*
+	 * int64 t_ms[nsamples], float64 values[nsamples];
+	 * if nwords > 0: int64 place[nsamples] in words, -1 where the sample is a float; words[nwords];
+	 * uint32 offsets[nseries + 1], int32 sids[nseries]
+	 */
 } PromPlainChunk;
 
-#define PROM_PLAIN_BYTES(nseries, nsamples) \
-	(offsetof(PromPlainChunk, data) + 16 * (uint64) (nsamples) + 8 * (uint64) (nseries) + 4)
+/* Words before the offsets. */
+#define PROM_PLAIN_WORDS(nsamples, nwords) \
+	((nwords) > 0 ? 3 * (uint64) (nsamples) + (uint64) (nwords) : 2 * (uint64) (nsamples))
+
+#define PROM_PLAIN_BYTES(nseries, nsamples, nwords) \
+	(offsetof(PromPlainChunk, data) + 8 * PROM_PLAIN_WORDS(nsamples, nwords) + 8 * (uint64) (nseries) + 4)
 
 #endif							/* PROM_CODEC_H */

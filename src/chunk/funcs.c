@@ -13,9 +13,11 @@
 
 #include "chunk/chunk.h"
 #include "common/clock.h"
+#include "histogram/type.h"
 
 PG_FUNCTION_INFO_V1(prom_samples);
 PG_FUNCTION_INFO_V1(prom_chunk_build);
+PG_FUNCTION_INFO_V1(prom_chunk_build_mixed);
 PG_FUNCTION_INFO_V1(prom_chunk_info);
 
 PromChunkStyle
@@ -39,37 +41,52 @@ prom_samples(PG_FUNCTION_ARGS)
 	PromChunk  *chunk = PG_GETARG_PROM_CHUNK_P(0);
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	PromChunkReader r = {0};
-	double	   *samples = NULL;
+	double	   *values = NULL;
+	const PromHistogram **histograms = NULL;
+	MemoryContext column_cxt;
 	int			size = 0;
 
 	InitMaterializedSRF(fcinfo, 0);
 	prom_chunk_open(&r, chunk);
+	column_cxt = AllocSetContextCreate(CurrentMemoryContext, "prom.samples column", ALLOCSET_DEFAULT_SIZES);
 	for (int c = 0; c < r.nseries; c++)
 	{
 		int			n = prom_chunk_count(&r, c);
 		const int64 *t_ms = prom_chunk_times(&r, c);
+		MemoryContext old;
 
 		if (n > size)
 		{
-			if (samples)
-				pfree(samples);
-			samples = palloc_extended(n * sizeof(double), MCXT_ALLOC_HUGE);
+			if (values)
+			{
+				pfree(values);
+				pfree(histograms);
+			}
+			values = palloc_extended(n * sizeof(*values), MCXT_ALLOC_HUGE);
+			histograms = palloc_extended(n * sizeof(*histograms), MCXT_ALLOC_HUGE);
 			size = n;
 		}
-		prom_chunk_values(&r, c, samples);
+		old = MemoryContextSwitchTo(column_cxt);
+		prom_chunk_values_mixed(&r, c, values, histograms);
+		MemoryContextSwitchTo(old);
 		for (int i = 0; i < n; i++)
 		{
-			Datum		row[5];
-			bool		nulls[5] = {false};
+			const PromHistogram *h = histograms[i];
+			Datum		row[6];
+			bool		nulls[6] = {false, false, false, false, h != NULL, h == NULL};
 
 			CHECK_FOR_INTERRUPTS();
 			row[0] = Int16GetDatum(r.shard);
 			row[1] = Int32GetDatum(r.sids[c]);
 			row[2] = Int64GetDatum(t_ms[i]);
 			row[3] = TimestampTzGetDatum(prom_clock_from_ms(t_ms[i]));
-			row[4] = Float8GetDatum(samples[i]);
+			row[4] = Float8GetDatum(values[i]);
+			row[5] = h ? prom_histogram_to_datum(h) : (Datum) 0;
 			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, row, nulls);
+			if (h)
+				pfree(DatumGetPointer(row[5]));
 		}
+		MemoryContextReset(column_cxt);
 	}
 	return (Datum) 0;
 }
@@ -87,16 +104,41 @@ take_numbers(ArrayType *a, Oid type, const char *what, int *n)
 	return ARR_DATA_PTR(a);
 }
 
-Datum
-prom_chunk_build(PG_FUNCTION_ARGS)
+/* The elements of a one-dimensional array of histograms, NULL where the array has a null. */
+static const PromHistogram **
+take_histograms(ArrayType *a, int *n)
 {
-	int16		shard = PG_GETARG_INT16(0);
-	int32		sid = PG_GETARG_INT32(1);
-	int			n;
-	int			nvalues;
-	int64	   *t_ms = take_numbers(PG_GETARG_ARRAYTYPE_P(2), INT8OID, "t_ms", &n);
-	double	   *values = take_numbers(PG_GETARG_ARRAYTYPE_P(3), FLOAT8OID, "value", &nvalues);
-	PromChunkStyle style = prom_chunk_style(PG_GETARG_TEXT_PP(4));
+	const PromHistogram **histograms;
+	Datum	   *elements;
+	bool	   *nulls;
+
+	if (ARR_NDIM(a) > 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("%s must be a one-dimensional array", "histogram")));
+	deconstruct_array(a, ARR_ELEMTYPE(a), -1, false, TYPALIGN_DOUBLE, &elements, &nulls, n);
+	histograms = palloc0(Max(*n, 1) * sizeof(*histograms));
+	for (int i = 0; i < *n; i++)
+	{
+		const char *reason;
+
+		if (nulls[i])
+			continue;
+		histograms[i] = prom_histogram_from_datum(elements[i]);
+		reason = prom_histogram_check(histograms[i], histograms[i]->size);
+		if (reason)
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("histogram %d cannot be stored", i + 1),
+					 errdetail_internal("%s", reason)));
+	}
+	return histograms;
+}
+
+static PromChunk *
+build_chunk(PromChunkStyle style, int16 shard, int32 sid, int n, const int64 *t_ms, int nvalues,
+			const double *values, const PromHistogram *const *histograms)
+{
 	PromChunkBuilder *b;
 
 	if (n != nvalues || n == 0)
@@ -112,8 +154,39 @@ prom_chunk_build(PG_FUNCTION_ARGS)
 					 errdetail("Element %d is not greater than the one before.", i + 1)));
 
 	b = prom_chunk_begin(style, shard);
-	prom_chunk_add(b, sid, n, t_ms, values);
-	PG_RETURN_POINTER(prom_chunk_finish(b));
+	prom_chunk_add_mixed(b, sid, n, t_ms, values, histograms);
+	return prom_chunk_finish(b);
+}
+
+Datum
+prom_chunk_build(PG_FUNCTION_ARGS)
+{
+	int			n;
+	int			nvalues;
+	int64	   *t_ms = take_numbers(PG_GETARG_ARRAYTYPE_P(2), INT8OID, "t_ms", &n);
+	double	   *values = take_numbers(PG_GETARG_ARRAYTYPE_P(3), FLOAT8OID, "value", &nvalues);
+
+	PG_RETURN_POINTER(build_chunk(prom_chunk_style(PG_GETARG_TEXT_PP(4)), PG_GETARG_INT16(0), PG_GETARG_INT32(1),
+								  n, t_ms, nvalues, values, NULL));
+}
+
+Datum
+prom_chunk_build_mixed(PG_FUNCTION_ARGS)
+{
+	int			n;
+	int			nvalues;
+	int			nhistograms;
+	int64	   *t_ms = take_numbers(PG_GETARG_ARRAYTYPE_P(2), INT8OID, "t_ms", &n);
+	double	   *values = take_numbers(PG_GETARG_ARRAYTYPE_P(3), FLOAT8OID, "value", &nvalues);
+	const PromHistogram **histograms = take_histograms(PG_GETARG_ARRAYTYPE_P(4), &nhistograms);
+
+	if (nhistograms != n)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a chunk needs as many histograms as timestamps, null where a sample is a float"),
+				 errdetail("There are %d timestamps and %d histograms.", n, nhistograms)));
+	PG_RETURN_POINTER(build_chunk(prom_chunk_style(PG_GETARG_TEXT_PP(5)), PG_GETARG_INT16(0), PG_GETARG_INT32(1),
+								  n, t_ms, nvalues, values, histograms));
 }
 
 Datum

@@ -13,8 +13,10 @@
 #include "utils/memutils.h"
 
 #include "chunk/chunk.h"
+#include "chunk/codec.h"
 
 #define FIRST_SIZE	512
+#define INTERRUPT_SAMPLES 65536	/* merged between two checks for a cancelled query */
 
 /* ---- gathering one series ---- */
 
@@ -32,6 +34,9 @@ prom_gather_reset(PromGather *g)
 	g->n = 0;
 	g->sorted = true;
 	g->mixed = false;
+	if (g->histograms)
+		MemoryContextReset(g->histogram_cxt);
+	g->histograms = NULL;
 }
 
 static void *
@@ -61,7 +66,28 @@ need_room(PromGather *g, int more)
 	g->values = resize(g, g->values, size, sizeof(double));
 	if (g->order)
 		g->order = resize(g, g->order, size, sizeof(int64));
+	if (g->slots)
+	{
+		g->slots = resize(g, g->slots, size, sizeof(*g->slots));
+		if (g->histograms)
+			g->histograms = (const PromHistogram **) g->slots;
+	}
 	g->size = size;
+}
+
+/* There will be histograms: the samples so far are none. */
+static void
+need_histograms(PromGather *g)
+{
+	if (g->histograms)
+		return;
+	if (g->slots == NULL)
+	{
+		g->slots = resize(g, NULL, g->size, sizeof(*g->slots));
+		g->histogram_cxt = AllocSetContextCreate(g->cxt, "prom gather histograms", ALLOCSET_DEFAULT_SIZES);
+	}
+	memset(g->slots, 0, g->n * sizeof(*g->slots));
+	g->histograms = (const PromHistogram **) g->slots;
 }
 
 /* The last n samples were just put in place; note their order and whether all is still sorted. */
@@ -122,7 +148,22 @@ gather_range(PromGather *g, PromChunkReader *r, int column, int begin, int end, 
 		return;
 	need_room(g, n);
 	memcpy(g->t_ms + g->n, prom_chunk_times(r, column) + begin, (end - begin) * sizeof(int64));
-	prom_chunk_values(r, column, g->values + g->n);
+	if (unlikely(prom_chunk_has_histograms(r, column)))
+	{
+		MemoryContext old;
+
+		need_histograms(g);
+		old = MemoryContextSwitchTo(g->histogram_cxt);
+		prom_chunk_values_mixed(r, column, g->values + g->n, g->histograms + g->n);
+		MemoryContextSwitchTo(old);
+		memmove(g->slots + g->n, g->slots + g->n + begin, (end - begin) * sizeof(*g->slots));
+	}
+	else
+	{
+		prom_chunk_values(r, column, g->values + g->n);
+		if (g->histograms)
+			memset(g->slots + g->n, 0, (end - begin) * sizeof(*g->slots));
+	}
 	if (begin > 0)
 		memmove(g->values + g->n, g->values + g->n + begin, (end - begin) * sizeof(double));
 	appended(g, end - begin, order);
@@ -144,8 +185,33 @@ prom_gather_column(PromGather *g, PromChunkReader *r, int column, int64 from_ms,
 	gather_range(g, r, column, begin, end, order);
 }
 
+/* Copies of histograms for the next n samples; NULL: they have none. */
+static void
+copy_histograms(PromGather *g, int n, const PromHistogram *const *histograms)
+{
+	need_histograms(g);
+	for (int i = 0; i < n; i++)
+	{
+		const PromHistogram *h = histograms ? histograms[i] : NULL;
+		uint64		nan = PROM_NORMAL_NAN_BITS;
+
+		g->slots[g->n + i] = NULL;
+		if (h == NULL)
+			continue;
+		g->slots[g->n + i] = memcpy(MemoryContextAlloc(g->histogram_cxt, h->size), h, h->size);
+		memcpy(&g->values[g->n + i], &nan, sizeof(double));
+	}
+}
+
 void
 prom_gather_samples(PromGather *g, int n, const int64 *t_ms, const double *values, int64 order)
+{
+	prom_gather_mixed(g, n, t_ms, values, NULL, order);
+}
+
+void
+prom_gather_mixed(PromGather *g, int n, const int64 *t_ms, const double *values,
+				  const PromHistogram *const *histograms, int64 order)
 {
 	int			at = g->n;
 
@@ -154,6 +220,8 @@ prom_gather_samples(PromGather *g, int n, const int64 *t_ms, const double *value
 	need_room(g, n);
 	memcpy(g->t_ms + at, t_ms, n * sizeof(int64));
 	memcpy(g->values + at, values, n * sizeof(double));
+	if (unlikely(histograms || g->histograms))
+		copy_histograms(g, n, histograms);
 	for (int i = 1; i < n && g->sorted; i++)
 		g->sorted = t_ms[i - 1] < t_ms[i];
 	appended(g, n, order);
@@ -164,7 +232,7 @@ typedef struct Item
 {
 	int64		t_ms;
 	int64		order;
-	double		value;
+	uint64		value;			/* bits of a float; of a series with histograms the sample's number */
 } Item;
 
 static inline bool
@@ -181,7 +249,11 @@ merge_runs(const Item *from, Item *to, int a, int b, int c)
 	int			j = b;
 
 	for (int k = a; k < c; k++)
+	{
+		if (k % INTERRUPT_SAMPLES == 0)
+			CHECK_FOR_INTERRUPTS();
 		to[k] = i < b && (j >= c || !item_before(&from[j], &from[i])) ? from[i++] : from[j++];
+	}
 }
 
 /* End of the ascending run that begins at i. */
@@ -219,6 +291,25 @@ sort_items(Item *items, Item *spare, int n)
 	}
 }
 
+/* The samples that are kept, numbered by "sorted", move to their places. */
+static void
+pick_histograms(PromGather *g, const Item *sorted, int n)
+{
+	double	   *values = MemoryContextAllocHuge(g->cxt, g->size * sizeof(double));
+	PromHistogram **slots = MemoryContextAllocHuge(g->cxt, g->size * sizeof(*slots));
+
+	for (int i = 0; i < n; i++)
+	{
+		memcpy(&values[i], &g->values[sorted[i].value], sizeof(double));
+		slots[i] = g->slots[sorted[i].value];
+	}
+	pfree(g->values);
+	pfree(g->slots);
+	g->values = values;
+	g->slots = slots;
+	g->histograms = (const PromHistogram **) slots;
+}
+
 void
 prom_gather_finish(PromGather *g)
 {
@@ -235,7 +326,10 @@ prom_gather_finish(PromGather *g)
 	{
 		items[i].t_ms = g->t_ms[i];
 		items[i].order = g->mixed ? g->order[i] : 0;
-		memcpy(&items[i].value, &g->values[i], sizeof(double));
+		if (g->histograms)
+			items[i].value = i;
+		else
+			memcpy(&items[i].value, &g->values[i], sizeof(double));
 	}
 	sorted = sort_items(items, spare, g->n);
 	for (int i = 0; i < g->n; i++)
@@ -243,9 +337,14 @@ prom_gather_finish(PromGather *g)
 		if (i + 1 < g->n && sorted[i].t_ms == sorted[i + 1].t_ms)
 			continue;
 		g->t_ms[kept] = sorted[i].t_ms;
-		memcpy(&g->values[kept], &sorted[i].value, sizeof(double));
+		if (g->histograms)
+			sorted[kept].value = sorted[i].value;
+		else
+			memcpy(&g->values[kept], &sorted[i].value, sizeof(double));
 		kept++;
 	}
+	if (g->histograms)
+		pick_histograms(g, sorted, kept);
 	g->n = kept;
 	g->sorted = true;
 	g->mixed = false;
@@ -292,7 +391,7 @@ prom_merge_init(PromMerge *m, MemoryContext cxt)
 	m->cxt = cxt;
 }
 
-void
+const PromChunkReader *
 prom_merge_add(PromMerge *m, const PromChunk *chunk, int64 order)
 {
 	MemoryContext old = MemoryContextSwitchTo(m->cxt);
@@ -319,6 +418,7 @@ prom_merge_add(PromMerge *m, const PromChunk *chunk, int64 order)
 	if (in->reader.nseries > 0)
 		m->ninputs++;
 	MemoryContextSwitchTo(old);
+	return &in->reader;
 }
 
 static void

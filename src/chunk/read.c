@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "utils/memutils.h"
 
@@ -33,6 +34,7 @@ struct PromChunkLayout
 	Kept		times;			/* int64s of time_column */
 	Kept		work;
 	Kept		inflated;
+	Kept		mixed_work;
 	Kept		copy;			/* of a plain chunk that lay crooked */
 };
 
@@ -45,7 +47,8 @@ corrupt(const char *reason)
 	ereport(ERROR,
 			(errcode(ERRCODE_DATA_CORRUPTED),
 			 errmsg("corrupt prom.chunk"),
-			 errdetail_internal("%s", reason)));
+			 errdetail_internal("%s", reason),
+			 errhint("If it is a stored one, prom.quarantine_damaged() finds its row and sets it aside.")));
 }
 
 static inline void *
@@ -96,7 +99,7 @@ decompressor(void)
 static inline const uint32 *
 plain_offsets(const PromPlainChunk *c)
 {
-	return (const uint32 *) (c->data + 2 * c->nsamples);
+	return (const uint32 *) (c->data + PROM_PLAIN_WORDS(c->nsamples, c->nwords));
 }
 
 static void
@@ -115,9 +118,9 @@ open_plain(PromChunkReader *r, const PromChunk *chunk)
 		memcpy(VARDATA(copy), VARDATA_ANY(chunk), len);
 		c = copy;
 	}
-	if (VARSIZE(c) < PROM_PLAIN_BYTES(0, 0) || c->nseries < 0 || c->nseries > MaxAllocSize ||
-		c->nsamples < 0 || c->nsamples > MaxAllocSize ||
-		VARSIZE(c) != PROM_PLAIN_BYTES(c->nseries, c->nsamples))
+	if (VARSIZE(c) < PROM_PLAIN_BYTES(0, 0, 0) || c->nseries < 0 || c->nseries > MaxAllocSize ||
+		c->nsamples < 0 || c->nsamples > MaxAllocSize || c->nwords < 0 || c->nwords > MaxAllocSize ||
+		VARSIZE(c) != PROM_PLAIN_BYTES(c->nseries, c->nsamples, c->nwords))
 		corrupt("plain chunk has a wrong size");
 	l->plain = c;
 	r->shard = c->shard;
@@ -288,6 +291,32 @@ prom_chunk_times(PromChunkReader *r, int column)
 	return l->times.data;
 }
 
+bool
+prom_chunk_has_histograms(PromChunkReader *r, int column)
+{
+	struct PromChunkLayout *l = r->layout;
+	PromBytes	in;
+	int			n;
+	uint32		at;
+
+	Assert(column >= 0 && column < r->nseries);
+	if (l->plain)
+	{
+		if (l->plain->nwords == 0)
+			return false;
+		at = plain_range(l->plain, column, &n);
+		for (int i = 0; i < n; i++)
+			if (l->plain->data[2 * l->plain->nsamples + at + i] >= 0)
+				return true;
+		return false;
+	}
+	if (!(l->block.flags & PROM_BLOCK_HISTOGRAMS))
+		return false;
+	need_directory(l);
+	need_values(l);
+	return prom_block_mixed(&l->block, column, &in);
+}
+
 void
 prom_chunk_values(PromChunkReader *r, int column, double *values)
 {
@@ -296,6 +325,10 @@ prom_chunk_values(PromChunkReader *r, int column, double *values)
 	const char *reason;
 
 	Assert(column >= 0 && column < r->nseries);
+	if (unlikely(prom_chunk_has_histograms(r, column)))
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("series %d has native histograms, which are not expected here", r->sids[column])));
 	if (l->plain)
 	{
 		int			n;
@@ -312,6 +345,62 @@ prom_chunk_values(PromChunkReader *r, int column, double *values)
 		corrupt(reason);
 }
 
+/* Copies, for a plain chunk may be gone before they are. */
+static void
+plain_mixed(const PromPlainChunk *c, int column, double *values, const PromHistogram **histograms)
+{
+	int			n;
+	uint32		at = plain_range(c, column, &n);
+	const int64 *place = c->data + 2 * c->nsamples + at;
+	const int64 *words = c->data + 3 * c->nsamples;
+
+	memcpy(values, c->data + c->nsamples + at, n * sizeof(double));
+	for (int i = 0; i < n; i++)
+	{
+		const PromHistogram *h;
+
+		histograms[i] = NULL;
+		if (place[i] < 0)
+			continue;
+		h = (const PromHistogram *) (words + place[i]);
+		if (place[i] > c->nwords || c->nwords - place[i] < (int64) (offsetof(PromHistogram, d) / sizeof(int64)) ||
+			h->size > (c->nwords - place[i]) * sizeof(int64) || h->size < offsetof(PromHistogram, d))
+			corrupt("plain chunk has a histogram out of range");
+		histograms[i] = memcpy(palloc(h->size), h, h->size);
+	}
+}
+
+void
+prom_chunk_values_mixed(PromChunkReader *r, int column, double *values, const PromHistogram **histograms)
+{
+	struct PromChunkLayout *l = r->layout;
+	int			n = prom_chunk_count(r, column);
+	PromBytes	in;
+	size_t		bytes;
+	PromMixedWork *work;
+	const char *reason;
+
+	if (!prom_chunk_has_histograms(r, column))
+	{
+		prom_chunk_values(r, column, values);
+		memset(histograms, 0, n * sizeof(*histograms));
+		return;
+	}
+	if (l->plain)
+	{
+		plain_mixed(l->plain, column, values, histograms);
+		return;
+	}
+	(void) prom_block_mixed(&l->block, column, &in);
+	work = keep(l, &l->mixed_work, sizeof(PromMixedWork));
+	reason = prom_mixed_measure(in, n, &bytes, work);
+	if (reason == NULL)
+		reason = prom_mixed_decode(in, (uint64 *) values, (PromHistogram **) histograms, n,
+								   palloc(Max(bytes, 1)), work);
+	if (reason)
+		corrupt(reason);
+}
+
 void
 prom_chunk_read(PromChunkReader *r, int column, int64 *t_ms, double *values)
 {
@@ -319,6 +408,43 @@ prom_chunk_read(PromChunkReader *r, int column, int64 *t_ms, double *values)
 
 	memcpy(t_ms, prom_chunk_times(r, column), n * sizeof(int64));
 	prom_chunk_values(r, column, values);
+}
+
+/* Columns with histograms, all of which must be valid. */
+static const char *
+verify_histograms(const PromBlock *b)
+{
+	PromMixedWork *work = palloc(sizeof(PromMixedWork));
+	uint64	   *bits = palloc(b->nsamples * sizeof(uint64));
+	PromHistogram **histograms = palloc(b->nsamples * sizeof(PromHistogram *));
+	const char *reason = "chunk has no histograms, and says it has";
+
+	for (int column = 0; column < b->nseries; column++)
+	{
+		int			n = b->time_n[b->time_of[column]];
+		PromBytes	in;
+		size_t		bytes;
+		void	   *memory;
+
+		CHECK_FOR_INTERRUPTS();
+		if (!prom_block_mixed(b, column, &in))
+			continue;
+		reason = prom_mixed_measure(in, n, &bytes, work);
+		if (reason)
+			break;
+		memory = palloc(Max(bytes, 1));
+		reason = prom_mixed_decode(in, bits, histograms, n, memory, work);
+		for (int i = 0; i < n && reason == NULL; i++)
+			if (histograms[i])
+				reason = prom_histogram_check(histograms[i], histograms[i]->size);
+		pfree(memory);
+		if (reason)
+			break;
+	}
+	pfree(histograms);
+	pfree(bits);
+	pfree(work);
+	return reason;
 }
 
 const char *
@@ -349,6 +475,8 @@ prom_chunk_verify(const uint8 *bytes, size_t len)
 		reason = prom_block_verify(&b, (int64 *) arrays, arrays + b.nsamples, arrays + 2 * b.nsamples);
 		pfree(arrays);
 	}
+	if (reason == NULL && b.flags & PROM_BLOCK_HISTOGRAMS)
+		reason = verify_histograms(&b);
 	if (inflated)
 		pfree(inflated);
 	pfree(space);

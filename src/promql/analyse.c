@@ -12,10 +12,14 @@
 #include "miscadmin.h"
 
 #include "promql/parse.h"
+#include "promql/translate.h"
 
 static void analyse(const char *text, PromqlNode *node, int depth);
+static void check_durations(const char *text, const PromqlNode *node, int depth);
+static void check_depth(const char *text, const PromqlNode *node, int depth);
 static void check_text(const char *text, const PromqlNode *node);
 static void check_call(const char *text, PromqlNode *node, int depth);
+static void check_label_selector(const char *text, PromqlNode *node, int depth);
 static void check_aggregate(const char *text, PromqlNode *node, int depth);
 static void check_binary(const char *text, PromqlNode *node, int depth);
 static void check_matching(const char *text, PromqlNode *node);
@@ -37,11 +41,10 @@ analyse(const char *text, PromqlNode *node, int depth)
 {
 	static const char *const short_names[] = {"scalar", "vector", "matrix", "string"};
 
-	check_stack_depth();
-	if (depth > PROMQL_MAX_DEPTH)
-		promql_error_code(text, node->start, ERRCODE_STATEMENT_TOO_COMPLEX,
-						  "expression is nested too deeply");
-
+	check_depth(text, node, depth);
+	check_durations(text, node->range_expr, depth + 1);
+	check_durations(text, node->step_expr, depth + 1);
+	check_durations(text, node->offset_expr, depth + 1);
 	switch (node->tag)
 	{
 		case PROMQL_NUMBER:
@@ -80,6 +83,30 @@ analyse(const char *text, PromqlNode *node, int depth)
 			node->type = node->left->type;
 			break;
 	}
+}
+
+static void
+check_depth(const char *text, const PromqlNode *node, int depth)
+{
+	check_stack_depth();
+	if (depth > PROMQL_MAX_DEPTH)
+		promql_error_code(text, node->start, ERRCODE_STATEMENT_TOO_COMPLEX,
+						  "expression is nested too deeply");
+}
+
+/* Their grammar leaves nothing to be said of types. */
+static void
+check_durations(const char *text, const PromqlNode *node, int depth)
+{
+	ListCell   *lc;
+
+	if (node == NULL)
+		return;
+	check_depth(text, node, depth);
+	check_durations(text, node->left, depth + 1);
+	check_durations(text, node->right, depth + 1);
+	foreach(lc, node->args)
+		check_durations(text, lfirst(lc), depth + 1);
 }
 
 /* A string of PromQL is bytes, one of PostgreSQL is not. */
@@ -136,7 +163,25 @@ check_call(const char *text, PromqlNode *node, int depth)
 					 f->max_args, f->name, nargs);
 
 	for (int i = 0; i < nargs; i++)
-		expect(text, list_nth(node->args, i), f->arg_types[Min(i, lengthof(f->arg_types) - 1)], where, depth);
+	{
+		PromqlNode *arg = list_nth(node->args, i);
+
+		if (f->kind == PROMQL_FN_INFO && i == 1 && arg->tag == PROMQL_SELECTOR && arg->type == PROMQL_VECTOR)
+			check_label_selector(text, arg, depth);
+		else
+			expect(text, arg, f->arg_types[Min(i, lengthof(f->arg_types) - 1)], where, depth);
+		if (f->kind == PROMQL_FN_INFO && i == 1 && arg->tag != PROMQL_SELECTOR)
+			promql_error(text, arg->start, "expected label selectors only");
+	}
+}
+
+/* The second argument of info: matchers alone, which may select every series there is. */
+static void
+check_label_selector(const char *text, PromqlNode *node, int depth)
+{
+	check_durations(text, node->offset_expr, depth + 1);
+	if (node->name)
+		promql_error(text, node->start, "expected label selectors only, got vector selector instead");
 }
 
 static void
@@ -205,6 +250,8 @@ check_matching(const char *text, PromqlNode *node)
 	{
 		if (node->labels)
 			type_error(node->start, "vector matching only allowed between instant vectors");
+		if (node->has_fill_left || node->has_fill_right)
+			type_error(node->start, "filling in missing series only allowed between instant vectors");
 		/* Prometheus forgets about empty lists, so scalar + on() vector is allowed */
 		node->has_matching = node->on = false;
 		node->card = PROMQL_ONE_TO_ONE;
@@ -216,6 +263,8 @@ check_matching(const char *text, PromqlNode *node)
 	else if (is_set_operator(node->op) && node->card != PROMQL_MANY_TO_MANY)
 		promql_error(text, node->start, "no grouping allowed for \"%s\" operation",
 					 promql_op_name(node->op));
+	else if (is_set_operator(node->op) && (node->has_fill_left || node->has_fill_right))
+		promql_error(text, node->start, "filling in missing series not allowed for set operators");
 }
 
 static void

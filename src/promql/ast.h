@@ -9,6 +9,7 @@
 #define PROMQL_AST_H
 
 #include "postgres.h"
+#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 #include "promql/promql.h"
 
@@ -79,6 +80,10 @@ typedef struct PromqlNode
 	bool		anchored;
 	bool		smoothed;
 	int64		step_ms;		/* subquery: 0 = default */
+	/* durations that are computed, or NULL; promql_resolve_durations sets the above by them */
+	struct PromqlNode *range_expr;
+	struct PromqlNode *offset_expr;
+	struct PromqlNode *step_expr;
 
 	/* operands: PAREN, UNARY, SUBQUERY, AGGREGATE use left; BINARY both */
 	struct PromqlNode *left;
@@ -128,18 +133,39 @@ extern const PromqlFunction *promql_function(const char *name);
 /* parse.c, scan.l, gram.y: raises with place; result is analysed (types, arity, every semantic error) */
 extern PromqlNode *promql_parse(const char *text);
 
+/*
+ * duration.c: sets range, offset and step of all nodes whose durations are computed, for the step and range of
+ * this query; raises with the place "start byte:end byte: ".
+ */
+extern void promql_resolve_durations(PromqlNode *node, const PromqlQuery *query);
+
 /* print.c: canonical text; parsing it gives the same tree */
 extern char *promql_print(const PromqlNode *node);
+extern void promql_print_window(StringInfo out, const PromqlNode *node);	/* of a subquery: [5m:] offset 1h */
+extern void promql_print_operator(StringInfo out, const PromqlNode *node);	/* == bool on (a) group_left () */
+extern void promql_print_grouping(StringInfo out, const PromqlNode *node);	/* sum by (a) */
 extern const char *promql_op_name(PromqlOp op);
 extern const char *promql_agg_name(PromqlAgg agg);
 extern const char *promql_type_name(PromqlType type);	/* "instant vector", ... */
 
+/* pretty.c: canonical text for people, broken where it is wide */
+extern char *promql_pretty(const PromqlNode *node);
+
+/* parse_json.c: the tree as Prometheus' /api/v1/parse_query gives it */
+extern char *promql_json(const PromqlNode *node);
+
 /*
  * errors with place: "line:col: parse error: message"; at is a byte offset, -1 if there is no place.
  * promql_error is ERRCODE_SYNTAX_ERROR, promql_unsupported says "line:col: not supported yet: message".
+ * promql_experimental_error is promql_error with a hint at the setting that allows what is experimental.
  */
 extern void promql_error(const char *query, int at, const char *fmt, ...) pg_attribute_printf(3, 4) pg_attribute_noreturn();
 extern void promql_error_code(const char *query, int at, int code, const char *fmt, ...) pg_attribute_printf(4, 5) pg_attribute_noreturn();
+extern void promql_experimental_error(const char *query, int at, const char *fmt, ...) pg_attribute_printf(3, 4) pg_attribute_noreturn();
 extern void promql_unsupported(const char *query, int at, const char *fmt, ...) pg_attribute_printf(3, 4) pg_attribute_noreturn();
+
+
+/* Line and byte column of a place, both from 1. */
+extern void promql_place(const char *query, int at, int *line, int *column);
 
 #endif							/* PROMQL_AST_H */

@@ -7,29 +7,44 @@
  */
 #include "postgres.h"
 
-#include "access/tupdesc.h"
 #include "executor/spi.h"
+#include "executor/tstoreReceiver.h"
 #include "miscadmin.h"
-#include "utils/builtins.h"
+#include "tcop/dest.h"
+#include "tcop/pquery.h"
 #include "utils/guc.h"
 #include "utils/memutils.h"
-#include "utils/portal.h"
 
 #include "chunk/chunk.h"
 #include "common/compat.h"
 #include "promql/sqlgen.h"
+#include "store/store.h"
+#include "vals/annotate.h"
 
-#define FETCH_ROWS 500
+#define SHOWN_ANNOTATIONS 10	/* of each kind, as Prometheus shows; HTTP's gateway counts itself */
+
+/* Gives each row of a result to fn. */
+typedef struct Receiver
+{
+	DestReceiver pub;
+	const PromqlPlan *plan;
+	PromqlSeriesFn fn;
+	void	   *arg;
+	MemoryContext row_cxt;
+} Receiver;
 
 int			promql_lookback_ms = 300000;
 bool		promql_experimental = false;
 int			promql_subquery_step_ms = 60000;
 
 static PromqlContext plan_context(const PromqlQuery *q);
-static Portal open_cursor(const char *sql);
+static void execute(const char *sql, DestReceiver *receiver, int shown_annotations);
+static void receive_start(DestReceiver *self, int operation, TupleDesc desc);
+static void receive_nothing(DestReceiver *self);
+static bool receive_row(TupleTableSlot *slot, DestReceiver *self);
 static int	begin_execution(void);
 static void end_execution(int nest_level);
-static void run_row(const PromqlPlan *p, HeapTuple row, TupleDesc desc, PromqlSeriesFn fn, void *arg);
+static void run_row(const PromqlPlan *p, Datum labels_datum, Datum result, PromqlSeriesFn fn, void *arg);
 
 PromqlPlan *
 promql_plan(const PromqlQuery *q)
@@ -38,6 +53,7 @@ promql_plan(const PromqlQuery *q)
 	PromqlNode *tree = promql_parse(q->text);
 	PromqlContext cx = plan_context(q);
 
+	promql_resolve_durations(tree, q);
 	p->type = tree->type;
 	p->start_ms = cx.steps.start_ms;
 	p->step_ms = cx.steps.step_ms;
@@ -63,10 +79,10 @@ promql_plan(const PromqlQuery *q)
 			break;
 		case PROMQL_VECTOR:
 			if (q->instant)
-				p->sql = promql_vector_sql(&cx, tree).sql;
+				p->sql = promql_final_names(promql_vector_sql(&cx, tree)).sql;
 			else
-				p->sql = psprintf("SELECT v.labels, v.vals\nFROM (\n%s) AS v\nORDER BY v.labels",
-								  promql_vector_sql(&cx, tree).sql);
+				p->sql = psprintf("SELECT v.labels, v.vals\nFROM (\n%s) AS v\nORDER BY prom._in_order(v.labels)",
+								  promql_final_names(promql_vector_sql(&cx, tree)).sql);
 			break;
 	}
 	return p;
@@ -108,9 +124,9 @@ promql_rows_sql(const PromqlPlan *p)
 				(errcode(ERRCODE_DATATYPE_MISMATCH),
 				 errmsg("a string literal has no rows")));
 	if (p->type == PROMQL_MATRIX)
-		return psprintf("SELECT q.labels, p.\"time\", p.value\nFROM (\n%s) AS q\nCROSS JOIN LATERAL prom.samples(q.samples) AS p",
+		return psprintf("SELECT q.labels, p.\"time\", p.value, p.histogram\nFROM (\n%s) AS q\nCROSS JOIN LATERAL prom.samples(q.samples) AS p",
 						p->sql);
-	return psprintf("SELECT q.labels, p.\"time\", p.value\nFROM (\n%s) AS q\nCROSS JOIN LATERAL prom._points(q.vals, "
+	return psprintf("SELECT q.labels, p.\"time\", p.value, p.histogram\nFROM (\n%s) AS q\nCROSS JOIN LATERAL prom._points(q.vals, "
 					INT64_FORMAT ", " INT64_FORMAT ", %d) AS p",
 					p->sql, p->start_ms, p->step_ms, p->nsteps);
 }
@@ -118,47 +134,67 @@ promql_rows_sql(const PromqlPlan *p)
 void
 promql_run(const PromqlPlan *p, PromqlSeriesFn fn, void *arg)
 {
-	int			nest_level = begin_execution();
-	MemoryContext row_cxt = AllocSetContextCreate(CurrentMemoryContext, "PromQL result row",
-												  ALLOCSET_DEFAULT_SIZES);
-	MemoryContext caller = CurrentMemoryContext;
-	Portal		portal;
+	Receiver	receiver = {{receive_row, receive_start, receive_nothing, receive_nothing, DestNone}, p, fn, arg};
 
-	SPI_connect();
-	portal = open_cursor(p->sql);
-	do
-	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS);
-		for (uint64 i = 0; i < SPI_processed; i++)
-		{
-			CHECK_FOR_INTERRUPTS();
-			MemoryContextSwitchTo(row_cxt);
-			run_row(p, SPI_tuptable->vals[i], SPI_tuptable->tupdesc, fn, arg);
-			MemoryContextReset(row_cxt);
-		}
-		SPI_freetuptable(SPI_tuptable);
-	} while (SPI_processed > 0);
-	SPI_cursor_close(portal);
-	SPI_finish();
-	MemoryContextSwitchTo(caller);
-	MemoryContextDelete(row_cxt);
-	end_execution(nest_level);
+	receiver.row_cxt = AllocSetContextCreate(CurrentMemoryContext, "PromQL result row", ALLOCSET_DEFAULT_SIZES);
+	execute(p->sql, &receiver.pub, 0);
+	MemoryContextDelete(receiver.row_cxt);
 }
 
-static Portal
-open_cursor(const char *sql)
+/*
+ * Rows go to the receiver one by one as the executor makes them: nothing is kept of them here.  A portal
+ * is run rather than a statement of SPI, which would show the whole SQL as the context of each error.
+ * (That workers are not used then is no loss: a leaf is a lateral subquery, which no worker runs.)
+ */
+static void
+execute(const char *sql, DestReceiver *receiver, int shown_annotations)
 {
-	return SPI_cursor_parse_open(NULL, sql, &(SPIParseOpenOptions) {.read_only = true});
+	int			nest_level = begin_execution();
+	Portal		portal;
+
+	prom_annotations_begin();
+	SPI_connect();
+	portal = SPI_cursor_parse_open(NULL, sql, &(SPIParseOpenOptions) {.read_only = true});
+	(void) PortalRunFetch(portal, FETCH_FORWARD, FETCH_ALL, receiver);
+	SPI_cursor_close(portal);
+	SPI_finish();
+	end_execution(nest_level);
+	prom_annotations_end(shown_annotations);
 }
 
 static void
-run_row(const PromqlPlan *p, HeapTuple row, TupleDesc desc, PromqlSeriesFn fn, void *arg)
+receive_start(DestReceiver *self, int operation, TupleDesc desc)
 {
-	bool		isnull;
-	PromLabels *labels = DatumGetPromLabelsP(SPI_getbinval(row, desc, 1, &isnull));
-	Datum		result = SPI_getbinval(row, desc, 2, &isnull);
+}
+
+static void
+receive_nothing(DestReceiver *self)
+{
+}
+
+static bool
+receive_row(TupleTableSlot *slot, DestReceiver *self)
+{
+	Receiver   *r = (Receiver *) self;
+	MemoryContext old = MemoryContextSwitchTo(r->row_cxt);
+
+	CHECK_FOR_INTERRUPTS();
+	slot_getallattrs(slot);
+	/* NULL: an aggregate of nothing but what it does not take */
+	if (!slot->tts_isnull[1])
+		run_row(r->plan, slot->tts_values[0], slot->tts_values[1], r->fn, r->arg);
+	MemoryContextSwitchTo(old);
+	MemoryContextReset(r->row_cxt);
+	return true;
+}
+
+static void
+run_row(const PromqlPlan *p, Datum labels_datum, Datum result, PromqlSeriesFn fn, void *arg)
+{
+	PromLabels *labels = DatumGetPromLabelsP(labels_datum);
 	int64	   *t_ms;
 	double	   *values;
+	const PromHistogram **histograms = NULL;
 	int			n = 0;
 
 	if (p->type == PROMQL_MATRIX)
@@ -169,7 +205,13 @@ run_row(const PromqlPlan *p, HeapTuple row, TupleDesc desc, PromqlSeriesFn fn, v
 		n = prom_chunk_count(&r, 0);
 		t_ms = palloc(sizeof(int64) * n);
 		values = palloc(sizeof(double) * n);
-		prom_chunk_read(&r, 0, t_ms, values);
+		memcpy(t_ms, prom_chunk_times(&r, 0), sizeof(int64) * n);
+		if (prom_chunk_has_histograms(&r, 0))
+			histograms = palloc(sizeof(PromHistogram *) * n);
+		if (histograms)
+			prom_chunk_values_mixed(&r, 0, values, histograms);
+		else
+			prom_chunk_values(&r, 0, values);
 	}
 	else
 	{
@@ -177,26 +219,35 @@ run_row(const PromqlPlan *p, HeapTuple row, TupleDesc desc, PromqlSeriesFn fn, v
 
 		t_ms = palloc(sizeof(int64) * vals->nsteps);
 		values = palloc(sizeof(double) * vals->nsteps);
+		if (prom_vals_is_mixed(vals))
+			histograms = palloc(sizeof(PromHistogram *) * vals->nsteps);
 		for (int i = 0; i < vals->nsteps; i++)
 		{
 			if (!prom_vals_has(vals, i))
 				continue;
 			t_ms[n] = p->start_ms + i * p->step_ms;
+			if (histograms)
+				histograms[n] = prom_vals_histogram(vals, i);
 			values[n++] = prom_vals_get(vals, i);
 		}
 	}
 	if (n > 0)
-		fn(arg, labels, n, t_ms, values);
+		fn(arg, labels, n, t_ms, values, histograms);
 }
 
 /*
  * Planner settings while a translated query runs.  Estimates of how many groups labels make are far
- * too high, and would choose sorting wide rows over hashing them; compiling never pays here.
+ * too high, and would choose sorting wide rows over hashing them; compiling never pays here.  Several
+ * nodes of a plan may each take work_mem; what would not fit in the query's memory goes to files.
  */
 static int
 begin_execution(void)
 {
 	int			nest_level = NewGUCNestLevel();
+	int			share_kb = Max(prom_store_query_memory_kb() / 8, 64);
+
+	if (work_mem > share_kb)
+		(void) set_config_option("work_mem", psprintf("%d", share_kb), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("enable_sort", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
@@ -209,26 +260,15 @@ end_execution(int nest_level)
 	AtEOXact_GUC(true, nest_level);
 }
 
-/* Rows of the plan into a set-returning function's result. */
+/* Rows of the plan into a set-returning function's result: the only place where they are kept. */
 void
 promql_store_rows(const PromqlPlan *p, Tuplestorestate *store)
 {
-	int			nest_level = begin_execution();
-	char	   *sql = promql_rows_sql(p);
-	Portal		portal;
+	DestReceiver *receiver = CreateDestReceiver(DestTuplestore);
 
-	SPI_connect();
-	portal = open_cursor(sql);
-	do
-	{
-		SPI_cursor_fetch(portal, true, FETCH_ROWS * 10);
-		for (uint64 i = 0; i < SPI_processed; i++)
-			tuplestore_puttuple(store, SPI_tuptable->vals[i]);
-		SPI_freetuptable(SPI_tuptable);
-	} while (SPI_processed > 0);
-	SPI_cursor_close(portal);
-	SPI_finish();
-	end_execution(nest_level);
+	SetTuplestoreDestReceiverParams(receiver, store, CurrentMemoryContext, false, NULL, NULL);
+	execute(promql_rows_sql(p), receiver, SHOWN_ANNOTATIONS);
+	receiver->rDestroy(receiver);
 }
 
 void
@@ -238,6 +278,14 @@ promql_init(void)
 							 "Offers the functions that Prometheus calls experimental.",
 							 "Prometheus' flag --enable-feature=promql-experimental-functions. They may change with it.",
 							 &promql_experimental, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("promgres.promql_delayed_name_removal",
+							 "Drops the names of metrics at the end of a query, not where they lose their meaning.",
+							 "Prometheus' flag --enable-feature=promql-delayed-name-removal.",
+							 &promql_delayed_names, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("promgres.promql_type_and_unit_labels",
+							 "Goes by the label __type__, not by the name, to tell whether a metric is a counter.",
+							 "Prometheus' flag --enable-feature=type-and-unit-labels.",
+							 &promql_typed, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.lookback_delta",
 							"How far an instant selector looks back for the newest sample.",
 							"Prometheus' flag --query.lookback-delta.",

@@ -19,9 +19,9 @@
 #define UNLIMITED (-1)
 
 /* of one vector, of one range; the offered ones of a range are window functions of the same name */
-#define OF_VECTOR(name)			{name, 1, 1, {V}, V, false, PROMQL_FN_NONE, NULL}
+#define OF_HISTOGRAM(name)		{name, 1, 1, {V}, V, false, PROMQL_FN_HISTOGRAM, name}
 #define OF_RANGE(name)			{name, 1, 1, {M}, V, false, PROMQL_FN_NONE, NULL}
-#define OF_RANGE_X(name)		{name, 1, 1, {M}, V, true, PROMQL_FN_NONE, NULL}
+#define WINDOW_X(name)			{name, 1, 1, {M}, V, true, PROMQL_FN_WINDOW, name}
 #define WINDOW(name)			{name, 1, 1, {M}, V, false, PROMQL_FN_WINDOW, name}
 #define WINDOW_NAMED(name)		{name, 1, 1, {M}, V, false, PROMQL_FN_WINDOW_NAMED, name}
 #define MATH(name)				{name, 1, 1, {V}, V, false, PROMQL_FN_MATH, name}
@@ -55,23 +55,23 @@ static const PromqlFunction functions[] =
 	MATH("deg"),
 	WINDOW("delta"),
 	WINDOW("deriv"),
-	{"double_exponential_smoothing", 3, 3, {M, S, S}, V, true, PROMQL_FN_NONE, NULL},
+	{"double_exponential_smoothing", 3, 3, {M, S, S}, V, true, PROMQL_FN_WINDOW_SCALAR, "double_exponential_smoothing"},
 	OF_QUERY_X("end", PROMQL_FN_END),
 	MATH("exp"),
 	WINDOW_NAMED("first_over_time"),
 	MATH("floor"),
-	OF_VECTOR("histogram_avg"),
-	OF_VECTOR("histogram_count"),
-	{"histogram_fraction", 3, 3, {S, S, V}, V, false, PROMQL_FN_NONE, NULL},
+	OF_HISTOGRAM("histogram_avg"),
+	OF_HISTOGRAM("histogram_count"),
+	{"histogram_fraction", 3, 3, {S, S, V}, V, false, PROMQL_FN_HISTOGRAM_FRACTION, "histogram_fraction"},
 	{"histogram_quantile", 2, 2, {S, V}, V, false, PROMQL_FN_HISTOGRAM_QUANTILE, "histogram_quantile"},
-	{"histogram_quantiles", 3, 12, {V, T, S, S, S, S}, V, true, PROMQL_FN_NONE, NULL},
-	OF_VECTOR("histogram_stddev"),
-	OF_VECTOR("histogram_stdvar"),
-	OF_VECTOR("histogram_sum"),
+	{"histogram_quantiles", 3, 12, {V, T, S, S, S, S}, V, true, PROMQL_FN_HISTOGRAM_QUANTILES, "histogram_quantiles"},
+	OF_HISTOGRAM("histogram_stddev"),
+	OF_HISTOGRAM("histogram_stdvar"),
+	OF_HISTOGRAM("histogram_sum"),
 	OF_DATE("hour"),
 	WINDOW("idelta"),
 	WINDOW("increase"),
-	{"info", 1, 2, {V, V}, V, true, PROMQL_FN_NONE, NULL},
+	{"info", 1, 2, {V, V}, V, true, PROMQL_FN_INFO, "info"},
 	WINDOW("irate"),
 	{"label_join", 3, UNLIMITED, {V, T, T, T, T, T}, V, false, PROMQL_FN_LABEL_JOIN, NULL},
 	{"label_replace", 5, 5, {V, T, T, T, T}, V, false, PROMQL_FN_LABEL_REPLACE, NULL},
@@ -79,7 +79,7 @@ static const PromqlFunction functions[] =
 	MATH("ln"),
 	MATH("log10"),
 	MATH("log2"),
-	OF_RANGE_X("mad_over_time"),
+	WINDOW_X("mad_over_time"),
 	{"max_of", 2, 2, {S, S}, S, true, PROMQL_FN_MATH, "max_of"},
 	WINDOW("max_over_time"),
 	{"min_of", 2, 2, {S, S}, S, true, PROMQL_FN_MATH, "min_of"},
@@ -105,7 +105,7 @@ static const PromqlFunction functions[] =
 	{"sort_desc", 1, 1, {V}, V, false, PROMQL_FN_SORT_DESC, NULL},
 	MATH("sqrt"),
 	OF_QUERY_X("start", PROMQL_FN_START),
-	{"start_timestamp", 1, 1, {V}, V, true, PROMQL_FN_NONE, NULL},
+	{"start_timestamp", 1, 1, {V}, V, true, PROMQL_FN_START_TIMESTAMP, NULL},
 	WINDOW("stddev_over_time"),
 	WINDOW("stdvar_over_time"),
 	OF_QUERY_X("step", PROMQL_FN_STEP),
@@ -114,10 +114,10 @@ static const PromqlFunction functions[] =
 	MATH("tanh"),
 	{"time", 0, 0, {S}, S, false, PROMQL_FN_TIME, "time"},
 	{"timestamp", 1, 1, {V}, V, false, PROMQL_FN_TIMESTAMP, "timestamp"},
-	OF_RANGE_X("ts_of_first_over_time"),
-	OF_RANGE_X("ts_of_last_over_time"),
-	OF_RANGE_X("ts_of_max_over_time"),
-	OF_RANGE_X("ts_of_min_over_time"),
+	WINDOW_X("ts_of_first_over_time"),
+	WINDOW_X("ts_of_last_over_time"),
+	WINDOW_X("ts_of_max_over_time"),
+	WINDOW_X("ts_of_min_over_time"),
 	{"vector", 1, 1, {S}, V, false, PROMQL_FN_VECTOR, "vector"},
 	OF_DATE("year"),
 };

@@ -7,8 +7,8 @@
  * construct that has one tells what it expected instead.  Actions only call the makers of node.c, which
  * raise what can be told without types; nothing recovers from an error.
  *
- * Fill modifiers, anchored, smoothed and arithmetic in durations are experimental in Prometheus and
- * rejected in its words, once they are known to be well formed.
+ * Fill modifiers, anchored, smoothed and arithmetic in durations are experimental in Prometheus: node.c
+ * rejects them in its words unless the setting allows them, once they are known to be well formed.
  */
 #include "postgres.h"
 
@@ -31,11 +31,8 @@ static void yyerror(PromqlSpan *span, PromqlParser *parser, const char *message)
 static PromqlNode *modifiers(bool returns_bool);
 static PromqlNode *match_on(PromqlNode *m, bool on, List *labels);
 static PromqlNode *grouped(PromqlNode *m, PromqlCard card, List *include);
-static PromqlNode *negated(PromqlNode *number, PromqlSpan span, bool minus);
+static PromqlNode *negated(PromqlNode *duration, PromqlSpan span, bool minus);
 static PromqlNode *group_by(bool without, List *labels);
-
-#define experimental(node_span) \
-	promql_error(parser->text, (node_span).start, "experimental duration expression is not enabled")
 }
 
 %define api.prefix {promql_yy}
@@ -71,11 +68,11 @@ static PromqlNode *group_by(bool without, List *labels);
 %token START END STEP RANGE MIN_OF MAX_OF FILL FILL_LEFT FILL_RIGHT
 
 %type <node> expr selector call aggregate literal operator_modifiers matching_modifiers bool_modifier
-%type <node> grouping_modifier range_duration offset_duration duration_literal
+%type <node> grouping_modifier range_duration offset_duration offset_computed duration_literal duration_call
 %type <agg> aggregator
 %type <list> arguments argument_list label_list labels optional_labels matchers matcher_list
 %type <text> label metric_name
-%type <number> signed_number
+%type <number> signed_number fill_value
 %type <matcher> matcher
 %type <match> match_operator
 
@@ -163,11 +160,15 @@ expr:
 			| expr AT error					{ promql_unexpected(parser, "@", "timestamp"); }
 			| expr ANCHORED
 				{
-					promql_error(parser->text, @1.start, "anchored modifier is experimental and not enabled");
+					promql_set_extended(parser, $1, true);
+					$$ = $1;
+					$$->end = @$.end;
 				}
 			| expr SMOOTHED
 				{
-					promql_error(parser->text, @1.start, "smoothed modifier is experimental and not enabled");
+					promql_set_extended(parser, $1, false);
+					$$ = $1;
+					$$->end = @$.end;
 				}
 			| expr '[' range_duration ']'
 				{
@@ -343,9 +344,32 @@ name_keyword:
 
 operator_modifiers:
 			matching_modifiers
-			| matching_modifiers fill
+			| matching_modifiers FILL fill_value
 				{
-					promql_error(parser->text, @2.start, "binop fill modifiers are experimental and not enabled");
+					promql_set_fill(parser, $1, @2, PROMQL_FILL_BOTH, $3);
+					$$ = $1;
+				}
+			| matching_modifiers FILL_LEFT fill_value
+				{
+					promql_set_fill(parser, $1, @2, PROMQL_FILL_LEFT, $3);
+					$$ = $1;
+				}
+			| matching_modifiers FILL_RIGHT fill_value
+				{
+					promql_set_fill(parser, $1, @2, PROMQL_FILL_RIGHT, $3);
+					$$ = $1;
+				}
+			| matching_modifiers FILL_LEFT fill_value FILL_RIGHT fill_value
+				{
+					promql_set_fill(parser, $1, @2, PROMQL_FILL_LEFT, $3);
+					promql_set_fill(parser, $1, @2, PROMQL_FILL_RIGHT, $5);
+					$$ = $1;
+				}
+			| matching_modifiers FILL_RIGHT fill_value FILL_LEFT fill_value
+				{
+					promql_set_fill(parser, $1, @2, PROMQL_FILL_RIGHT, $3);
+					promql_set_fill(parser, $1, @2, PROMQL_FILL_LEFT, $5);
+					$$ = $1;
 				}
 		;
 
@@ -381,13 +405,8 @@ optional_labels:
 			| labels
 		;
 
-fill:
-			fill_word '(' signed_number ')'
-			| fill fill_word '(' signed_number ')'
-		;
-
-fill_word:
-			FILL | FILL_LEFT | FILL_RIGHT
+fill_value:
+			'(' signed_number ')'			{ $$ = $2; }
 		;
 
 /*
@@ -403,14 +422,22 @@ range_duration:
 			duration_literal
 			| ADD range_duration %prec MUL	{ $$ = negated($2, @$, false); }
 			| SUB range_duration %prec MUL	{ $$ = negated($2, @$, true); }
-			| range_duration ADD range_duration	{ experimental(@1); }
-			| range_duration SUB range_duration	{ experimental(@1); }
-			| range_duration MUL range_duration	{ experimental(@1); }
-			| range_duration DIV range_duration	{ experimental(@1); }
-			| range_duration MOD range_duration	{ experimental(@1); }
-			| range_duration POW range_duration	{ experimental(@1); }
-			| '(' range_duration ')'		{ experimental(@2); }
-			| duration_call					{ experimental(@1); }
+			| range_duration ADD range_duration	{ $$ = promql_make_duration_op(parser, @$, PROMQL_ADD, @2, $1, $3); }
+			| range_duration SUB range_duration	{ $$ = promql_make_duration_op(parser, @$, PROMQL_SUB, @2, $1, $3); }
+			| range_duration MUL range_duration	{ $$ = promql_make_duration_op(parser, @$, PROMQL_MUL, @2, $1, $3); }
+			| range_duration DIV range_duration	{ $$ = promql_make_duration_op(parser, @$, PROMQL_DIV, @2, $1, $3); }
+			| range_duration MOD range_duration	{ $$ = promql_make_duration_op(parser, @$, PROMQL_MOD, @2, $1, $3); }
+			| range_duration POW range_duration	{ $$ = promql_make_duration_op(parser, @$, PROMQL_POW, @2, $1, $3); }
+			| '(' range_duration ')'
+				{
+					promql_check_computed(parser, @2);
+					$$ = promql_make_duration_parens(parser, @$, $2);
+				}
+			| duration_call
+				{
+					promql_check_computed(parser, @1);
+					$$ = $1;
+				}
 		;
 
 /* binds no operator: m offset 5m + 1 adds to m */
@@ -418,21 +445,39 @@ offset_duration:
 			duration_literal
 			| ADD duration_literal			{ $$ = negated($2, @$, false); }
 			| SUB duration_literal			{ $$ = negated($2, @$, true); }
-			| offset_computed				{ experimental(@1); }
-			| ADD offset_computed			{ experimental(@1); }
-			| SUB offset_computed			{ experimental(@1); }
+			| offset_computed
+				{
+					promql_check_computed(parser, @1);
+					$$ = $1;
+				}
+			| ADD offset_computed
+				{
+					promql_check_computed(parser, @1);
+					$$ = negated($2, @$, false);
+				}
+			| SUB offset_computed
+				{
+					promql_check_computed(parser, @1);
+					$$ = negated($2, @$, true);
+				}
 		;
 
 offset_computed:
 			duration_call
-			| '(' range_duration ')'
+			| '(' range_duration ')'		{ $$ = promql_make_duration_parens(parser, @$, $2); }
 		;
 
 duration_call:
-			STEP '(' ')'
-			| RANGE '(' ')'
+			STEP '(' ')'					{ $$ = promql_make_duration_call(parser, @$, @1, NIL); }
+			| RANGE '(' ')'					{ $$ = promql_make_duration_call(parser, @$, @1, NIL); }
 			| MIN_OF '(' range_duration ',' range_duration ')'
+				{
+					$$ = promql_make_duration_call(parser, @$, @1, list_make2($3, $5));
+				}
 			| MAX_OF '(' range_duration ',' range_duration ')'
+				{
+					$$ = promql_make_duration_call(parser, @$, @1, list_make2($3, $5));
+				}
 		;
 
 %%
@@ -481,11 +526,12 @@ group_by(bool without, List *labels)
 	return m;
 }
 
+/* The sign of a literal becomes part of it. */
 static PromqlNode *
-negated(PromqlNode *number, PromqlSpan span, bool minus)
+negated(PromqlNode *duration, PromqlSpan span, bool minus)
 {
-	if (minus)
-		number->number = -number->number;
-	number->start = span.start;
-	return number;
+	if (duration->tag == PROMQL_NUMBER || minus)
+		return promql_make_unary(span, minus ? PROMQL_SUB : PROMQL_ADD, duration);
+	duration->start = span.start;
+	return duration;
 }

@@ -18,7 +18,8 @@
 #define MAX_DURATION_SECONDS 9223372036.0
 
 static int64 duration_ms(PromqlParser *parser, PromqlNode *number);
-static int64 positive_ms(PromqlParser *parser, PromqlNode *number);
+static void set_positive(PromqlParser *parser, PromqlNode *duration, int64 *ms, PromqlNode **expr);
+static void check_duration(PromqlParser *parser, const PromqlNode *operand);
 static bool takes_modifiers(const PromqlNode *node);
 static bool is_utf8(const char *s);
 static char *regexp_reason(const char *pattern, const char *reason);
@@ -168,7 +169,7 @@ promql_make_call(PromqlParser *parser, PromqlSpan span, PromqlSpan name, List *a
 		promql_error_code(parser->text, name.start, ERRCODE_UNDEFINED_FUNCTION,
 						  "unknown function with name %s", promql_quote(word, strlen(word)));
 	if (node->function->experimental && !promql_experimental)
-		promql_error(parser->text, name.start, "function \"%s\" is not enabled", word);
+		promql_experimental_error(parser->text, name.start, "function \"%s\" is not enabled", word);
 	node->type = node->function->result;
 	node->args = args;
 	return node;
@@ -194,9 +195,9 @@ promql_make_aggregate(PromqlParser *parser, PromqlSpan span, PromqlAgg agg, Prom
 		case PROMQL_LIMITK:
 		case PROMQL_LIMIT_RATIO:
 			if (!promql_experimental)
-				promql_error(parser->text, span.start,
-							 "%s() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
-							 promql_agg_name(agg));
+				promql_experimental_error(parser->text, span.start,
+										  "%s() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
+										  promql_agg_name(agg));
 			/* FALLTHROUGH */
 		case PROMQL_TOPK:
 		case PROMQL_BOTTOMK:
@@ -229,14 +230,16 @@ promql_make_label(PromqlParser *parser, PromqlSpan span, char *name)
 void
 promql_set_offset(PromqlParser *parser, PromqlNode *node, PromqlNode *duration)
 {
-	int64		ms = duration_ms(parser, duration);
+	bool		literal = duration->tag == PROMQL_NUMBER;
+	int64		ms = literal ? duration_ms(parser, duration) : 0;
 
 	if (!takes_modifiers(node))
 		promql_error(parser->text, node->start,
 					 "offset modifier must be preceded by an instant vector selector or range vector selector or a subquery");
-	if (node->offset_ms != 0)
+	if (node->offset_ms != 0 || node->offset_expr)
 		promql_error(parser->text, node->start, "offset may not be set multiple times");
 	node->offset_ms = ms;
+	node->offset_expr = literal ? NULL : duration;
 }
 
 void
@@ -259,17 +262,20 @@ promql_set_at(PromqlParser *parser, PromqlNode *node, PromqlAt at, double second
 PromqlNode *
 promql_set_range(PromqlParser *parser, PromqlNode *node, PromqlNode *range, PromqlSpan brackets)
 {
-	int64		ms = positive_ms(parser, range);
+	int64		ms;
+	PromqlNode *expr;
 
-	if (node->tag != PROMQL_SELECTOR || node->range_ms != 0)
+	set_positive(parser, range, &ms, &expr);
+	if (node->tag != PROMQL_SELECTOR || node->type == PROMQL_MATRIX)
 		promql_error(parser->text, brackets.start, "ranges only allowed for vector selectors");
-	if (node->offset_ms != 0)
+	if (node->offset_ms != 0 || node->offset_expr)
 		promql_error(parser->text, brackets.start, "no offset modifiers allowed before range");
 	/* as in Prometheus, start() and end() do not count */
 	if (node->at == PROMQL_AT_TIME)
 		promql_error(parser->text, brackets.start, "no @ modifiers allowed before range");
 	node->type = PROMQL_MATRIX;
 	node->range_ms = ms;
+	node->range_expr = expr;
 	node->end = brackets.end;
 	return node;
 }
@@ -283,29 +289,136 @@ promql_make_subquery(PromqlParser *parser, PromqlSpan span, PromqlNode *operand,
 
 	node->type = PROMQL_MATRIX;
 	node->left = operand;
-	node->range_ms = positive_ms(parser, range);
+	set_positive(parser, range, &node->range_ms, &node->range_expr);
 	if (step)
-		node->step_ms = positive_ms(parser, step);
+		set_positive(parser, step, &node->step_ms, &node->step_expr);
 	return node;
+}
+
+/* anchored, else smoothed */
+void
+promql_set_extended(PromqlParser *parser, PromqlNode *node, bool anchored)
+{
+	const char *name = anchored ? "anchored" : "smoothed";
+
+	if (!promql_experimental)
+		promql_experimental_error(parser->text, node->start, "%s modifier is experimental and not enabled", name);
+	if (node->tag == PROMQL_SUBQUERY)
+		promql_error(parser->text, node->start, "%s modifier is not supported for subqueries", name);
+	if (node->tag != PROMQL_SELECTOR || (anchored && node->type != PROMQL_MATRIX))
+		promql_error(parser->text, node->start, "%s modifier not implemented", name);
+	if (anchored ? node->smoothed : node->anchored)
+		promql_error(parser->text, node->start, "anchored and smoothed modifiers cannot be used together");
+	if (anchored)
+		node->anchored = true;
+	else
+		node->smoothed = true;
+}
+
+/* fill: what is set; the node carries the modifiers of an operator */
+void
+promql_set_fill(PromqlParser *parser, PromqlNode *modifiers, PromqlSpan span, PromqlFill fill, double value)
+{
+	if (!promql_experimental)
+		promql_experimental_error(parser->text, span.start, "binop fill modifiers are experimental and not enabled");
+	if (fill & PROMQL_FILL_LEFT)
+	{
+		modifiers->has_fill_left = true;
+		modifiers->fill_left = value;
+	}
+	if (fill & PROMQL_FILL_RIGHT)
+	{
+		modifiers->has_fill_right = true;
+		modifiers->fill_right = value;
+	}
+}
+
+/* ---- durations ---- */
+
+/* Durations that are computed are experimental; the place is where the error is to point. */
+void
+promql_check_computed(PromqlParser *parser, PromqlSpan span)
+{
+	if (!promql_experimental)
+		promql_experimental_error(parser->text, span.start, "experimental duration expression is not enabled");
+}
+
+/* As nodes of a duration serve those of scalars: PROMQL_NUMBER (seconds), UNARY, BINARY, PAREN, CALL. */
+PromqlNode *
+promql_make_duration_op(PromqlParser *parser, PromqlSpan span, PromqlOp op, PromqlSpan op_span,
+						PromqlNode *left, PromqlNode *right)
+{
+	PromqlNode *node;
+
+	promql_check_computed(parser, (PromqlSpan) {left->start, left->end});
+	check_duration(parser, left);
+	check_duration(parser, right);
+	if ((op == PROMQL_DIV || op == PROMQL_MOD) && right->tag == PROMQL_NUMBER && right->number == 0)
+		promql_error(parser->text, op_span.start, op == PROMQL_DIV ? "division by zero" : "modulo by zero");
+	node = promql_make_binary(span, op, op_span, promql_node(PROMQL_BINARY, span), left, right);
+	node->type = PROMQL_SCALAR;
+	return node;
+}
+
+PromqlNode *
+promql_make_duration_parens(PromqlParser *parser, PromqlSpan span, PromqlNode *inner)
+{
+	PromqlNode *node;
+
+	check_duration(parser, inner);
+	if (inner->tag == PROMQL_NUMBER)
+		return inner;
+	node = promql_node(PROMQL_PAREN, span);
+	node->type = PROMQL_SCALAR;
+	node->left = inner;
+	return node;
+}
+
+/* step(), range(), min_of(a, b), max_of(a, b) */
+PromqlNode *
+promql_make_duration_call(PromqlParser *parser, PromqlSpan span, PromqlSpan name, List *args)
+{
+	PromqlNode *node = promql_node(PROMQL_CALL, span);
+	char	   *word = promql_word(parser, name);
+	ListCell   *lc;
+
+	foreach(lc, args)
+		check_duration(parser, lfirst(lc));
+	for (char *c = word; *c; c++)
+		*c = pg_ascii_tolower((unsigned char) *c);
+	node->function = promql_function(word);
+	node->type = PROMQL_SCALAR;
+	node->args = args;
+	return node;
+}
+
+static void
+check_duration(PromqlParser *parser, const PromqlNode *operand)
+{
+	if (operand->tag == PROMQL_NUMBER && !(fabs(operand->number) <= MAX_DURATION_SECONDS))
+		promql_error(parser->text, operand->start, "duration out of range");
 }
 
 static int64
 duration_ms(PromqlParser *parser, PromqlNode *number)
 {
-	if (!(fabs(number->number) <= MAX_DURATION_SECONDS))
-		promql_error(parser->text, number->start, "duration out of range");
+	check_duration(parser, number);
 	return (int64) round(number->number * 1000);
 }
 
-/* A fraction of a millisecond is nothing. */
-static int64
-positive_ms(PromqlParser *parser, PromqlNode *number)
+/*
+ * Of a literal its milliseconds, which are rounded: a fraction of one is nothing.  Of what is computed the
+ * expression, as the time of the query is not known here.
+ */
+static void
+set_positive(PromqlParser *parser, PromqlNode *duration, int64 *ms, PromqlNode **expr)
 {
-	int64		ms = duration_ms(parser, number);
-
-	if (ms <= 0)
-		promql_error(parser->text, number->start, "duration must be greater than 0");
-	return ms;
+	*expr = NULL;
+	*ms = 0;
+	if (duration->tag != PROMQL_NUMBER)
+		*expr = duration;
+	else if ((*ms = duration_ms(parser, duration)) <= 0)
+		promql_error(parser->text, duration->start, "duration must be greater than 0");
 }
 
 static bool

@@ -12,6 +12,7 @@
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 
 #include "common/compat.h"
 #include "promql/gram.h"
@@ -27,6 +28,7 @@ static char *token_description(PromqlParser *parser);
 static char *cut(const char *kind, const char *p, int len);
 
 PG_FUNCTION_INFO_V1(prom_format);
+PG_FUNCTION_INFO_V1(prom_parse);
 
 /* format(expr) */
 Datum
@@ -34,7 +36,16 @@ prom_format(PG_FUNCTION_ARGS)
 {
 	char	   *expr = text_to_cstring(PG_GETARG_TEXT_PP(0));
 
-	PG_RETURN_TEXT_P(cstring_to_text(promql_print(promql_parse(expr))));
+	PG_RETURN_TEXT_P(cstring_to_text(promql_pretty(promql_parse(expr))));
+}
+
+/* parse(expr) */
+Datum
+prom_parse(PG_FUNCTION_ARGS)
+{
+	char	   *expr = text_to_cstring(PG_GETARG_TEXT_PP(0));
+
+	PG_RETURN_DATUM(DirectFunctionCall1(jsonb_in, CStringGetDatum(promql_json(promql_parse(expr)))));
 }
 
 PromqlNode *

@@ -28,6 +28,14 @@ typedef struct PromqlSpan
 		(Current).end = YYRHSLOC(Rhs, N).end; \
 	} while (0)
 
+/* Which side of an operator a fill modifier names */
+typedef enum PromqlFill
+{
+	PROMQL_FILL_LEFT = 1,
+	PROMQL_FILL_RIGHT = 2,
+	PROMQL_FILL_BOTH = PROMQL_FILL_LEFT | PROMQL_FILL_RIGHT
+} PromqlFill;
+
 typedef struct PromqlParser
 {
 	const char *text;
@@ -73,6 +81,14 @@ extern void promql_set_offset(PromqlParser *parser, PromqlNode *node, PromqlNode
 extern void promql_set_at(PromqlParser *parser, PromqlNode *node, PromqlAt at, double seconds);
 extern PromqlNode *promql_set_range(PromqlParser *parser, PromqlNode *node, PromqlNode *range,
 									PromqlSpan brackets);
+extern void promql_set_extended(PromqlParser *parser, PromqlNode *node, bool anchored);
+extern void promql_check_computed(PromqlParser *parser, PromqlSpan span);
+extern PromqlNode *promql_make_duration_op(PromqlParser *parser, PromqlSpan span, PromqlOp op, PromqlSpan op_span,
+										   PromqlNode *left, PromqlNode *right);
+extern PromqlNode *promql_make_duration_call(PromqlParser *parser, PromqlSpan span, PromqlSpan name, List *args);
+extern PromqlNode *promql_make_duration_parens(PromqlParser *parser, PromqlSpan span, PromqlNode *inner);
+extern void promql_set_fill(PromqlParser *parser, PromqlNode *modifiers, PromqlSpan span, PromqlFill fill,
+							double value);
 extern PromqlNode *promql_make_subquery(PromqlParser *parser, PromqlSpan span, PromqlNode *operand,
 										PromqlNode *range, PromqlNode *step);
 

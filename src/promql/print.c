@@ -12,6 +12,7 @@
 #include "common/shortest_dec.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
+#include "utils/float.h"
 
 #include "promql/parse.h"
 
@@ -19,12 +20,14 @@ static void print(StringInfo out, const PromqlNode *node);
 static void print_selector(StringInfo out, const PromqlNode *node);
 static void print_modifiers(StringInfo out, const PromqlNode *node);
 static void print_binary(StringInfo out, const PromqlNode *node);
+static void print_fill(StringInfo out, const PromqlNode *node);
 static void print_call(StringInfo out, const PromqlNode *node);
 static void print_aggregate(StringInfo out, const PromqlNode *node);
 static void print_labels(StringInfo out, const char *keyword, const List *labels);
 static void print_text(StringInfo out, const char *text);
 static void print_number(StringInfo out, double number);
 static void print_duration(StringInfo out, int64 ms);
+static void print_range(StringInfo out, int64 ms, const PromqlNode *expr);
 static bool is_label_name(const char *name);
 static bool is_metric_name(const char *name);
 static bool is_number(const char *name);
@@ -93,13 +96,7 @@ print(StringInfo out, const PromqlNode *node)
 			break;
 		case PROMQL_SUBQUERY:
 			print(out, node->left);
-			appendStringInfoChar(out, '[');
-			print_duration(out, node->range_ms);
-			appendStringInfoChar(out, ':');
-			if (node->step_ms)
-				print_duration(out, node->step_ms);
-			appendStringInfoChar(out, ']');
-			print_modifiers(out, node);
+			promql_print_window(out, node);
 			break;
 		case PROMQL_UNARY:
 			appendStringInfoString(out, promql_op_name(node->op));
@@ -156,17 +153,34 @@ print_selector(StringInfo out, const PromqlNode *node)
 	}
 	if (printed)
 		appendStringInfoChar(out, '}');
-	if (node->range_ms)
+	else if (!outside)
+		appendStringInfoString(out, "{}");
+	if (node->type == PROMQL_MATRIX)
 	{
 		appendStringInfoChar(out, '[');
-		print_duration(out, node->range_ms);
+		print_range(out, node->range_ms, node->range_expr);
 		appendStringInfoChar(out, ']');
 	}
+}
+
+/* What follows the expression of a subquery. */
+void
+promql_print_window(StringInfo out, const PromqlNode *node)
+{
+	appendStringInfoChar(out, '[');
+	print_range(out, node->range_ms, node->range_expr);
+	appendStringInfoChar(out, ':');
+	if (node->step_ms || node->step_expr)
+		print_range(out, node->step_ms, node->step_expr);
+	appendStringInfoChar(out, ']');
+	print_modifiers(out, node);
 }
 
 static void
 print_modifiers(StringInfo out, const PromqlNode *node)
 {
+	if (node->anchored || node->smoothed)
+		appendStringInfoString(out, node->anchored ? " anchored" : " smoothed");
 	switch (node->at)
 	{
 		case PROMQL_AT_NONE:
@@ -181,34 +195,68 @@ print_modifiers(StringInfo out, const PromqlNode *node)
 			appendStringInfoString(out, " @ end()");
 			break;
 	}
-	if (node->offset_ms)
+	if (node->offset_ms || node->offset_expr)
 	{
 		appendStringInfoString(out, " offset ");
-		print_duration(out, node->offset_ms);
+		print_range(out, node->offset_ms, node->offset_expr);
 	}
 }
 
 static void
 print_binary(StringInfo out, const PromqlNode *node)
 {
+	print(out, node->left);
+	appendStringInfoChar(out, ' ');
+	promql_print_operator(out, node);
+	appendStringInfoChar(out, ' ');
+	print(out, node->right);
+}
+
+/* A binary operator and how it matches. */
+void
+promql_print_operator(StringInfo out, const PromqlNode *node)
+{
 	bool		grouped = node->card == PROMQL_MANY_TO_ONE || node->card == PROMQL_ONE_TO_MANY;
 
-	print(out, node->left);
-	appendStringInfo(out, " %s ", promql_op_name(node->op));
+	appendStringInfoString(out, promql_op_name(node->op));
 	if (node->returns_bool)
-		appendStringInfoString(out, "bool ");
+		appendStringInfoString(out, " bool");
 	/* ignoring nothing is what happens without it */
 	if (node->has_matching && (node->on || node->labels || grouped))
 	{
-		print_labels(out, node->on ? "on" : "ignoring", node->labels);
 		appendStringInfoChar(out, ' ');
+		print_labels(out, node->on ? "on" : "ignoring", node->labels);
 	}
 	if (grouped)
 	{
-		print_labels(out, node->card == PROMQL_MANY_TO_ONE ? "group_left" : "group_right", node->include);
 		appendStringInfoChar(out, ' ');
+		print_labels(out, node->card == PROMQL_MANY_TO_ONE ? "group_left" : "group_right", node->include);
 	}
-	print(out, node->right);
+	print_fill(out, node);
+}
+
+static void
+print_fill(StringInfo out, const PromqlNode *node)
+{
+	if (node->has_fill_left && node->has_fill_right && float8_eq(node->fill_left, node->fill_right))
+	{
+		appendStringInfoString(out, " fill (");
+		print_number(out, node->fill_left);
+		appendStringInfoString(out, ")");
+		return;
+	}
+	if (node->has_fill_left)
+	{
+		appendStringInfoString(out, " fill_left (");
+		print_number(out, node->fill_left);
+		appendStringInfoString(out, ")");
+	}
+	if (node->has_fill_right)
+	{
+		appendStringInfoString(out, " fill_right (");
+		print_number(out, node->fill_right);
+		appendStringInfoString(out, ")");
+	}
 }
 
 static void
@@ -226,8 +274,9 @@ print_call(StringInfo out, const PromqlNode *node)
 	appendStringInfoChar(out, ')');
 }
 
-static void
-print_aggregate(StringInfo out, const PromqlNode *node)
+/* An aggregation up to its parenthesis. */
+void
+promql_print_grouping(StringInfo out, const PromqlNode *node)
 {
 	appendStringInfoString(out, promql_agg_name(node->agg));
 	if (node->without || node->labels)
@@ -236,6 +285,12 @@ print_aggregate(StringInfo out, const PromqlNode *node)
 		print_labels(out, node->without ? "without" : "by", node->labels);
 		appendStringInfoChar(out, ' ');
 	}
+}
+
+static void
+print_aggregate(StringInfo out, const PromqlNode *node)
+{
+	promql_print_grouping(out, node);
 	appendStringInfoChar(out, '(');
 	if (node->param)
 	{
@@ -320,6 +375,16 @@ print_number(StringInfo out, double number)
 			appendStringInfoChar(out, '.');
 		appendStringInfoChar(out, i < ndigits ? digits[i] : '0');
 	}
+}
+
+/* A duration as it is known, or how it is computed */
+static void
+print_range(StringInfo out, int64 ms, const PromqlNode *expr)
+{
+	if (expr)
+		print(out, expr);
+	else
+		print_duration(out, ms);
 }
 
 /* Years and weeks only if nothing is left of them: 90d reads better than 12w6d. */

@@ -11,12 +11,16 @@
 #define PROMQL_H
 
 #include "postgres.h"
+
+#include "histogram/histogram.h"
 #include "series/series.h"
 
 #define PROMQL_MAX_POINTS 11000
 
 extern int	promql_lookback_ms;	/* promgres.lookback_delta */
 extern bool promql_experimental;	/* promgres.promql_experimental */
+extern bool promql_delayed_names;	/* promgres.promql_delayed_name_removal */
+extern bool promql_typed;			/* promgres.promql_type_and_unit_labels */
 extern int	promql_subquery_step_ms;	/* promgres.subquery_step */
 
 typedef enum PromqlType
@@ -35,6 +39,7 @@ typedef struct PromqlQuery
 	int64		step_ms;
 	int64		lookback_ms;	/* 0: the setting */
 	bool		instant;		/* start = end; a range vector or a string may be the result */
+	struct PromqlTrace *trace;	/* notes the nodes, for prom.explain; NULL otherwise */
 } PromqlQuery;
 
 typedef struct PromqlPlan
@@ -51,15 +56,16 @@ typedef struct PromqlPlan
 /* Parse, analyse, translate.  SPI must not be connected. */
 extern PromqlPlan *promql_plan(const PromqlQuery *q);
 
-/* The SQL that yields (labels, "time", value): what prom.to_sql returns and prom.query runs. */
+/* The SQL that yields (labels, "time", value, histogram): what prom.to_sql returns and prom.query runs. */
 extern char *promql_rows_sql(const PromqlPlan *p);
 
 /*
  * Run the plan under the caller's role; fn gets one series at a time with its points in order of
- * time (never zero of them).  Memory of the arguments is reset after each call.
+ * time (never zero of them).  Where histograms is not NULL and has one, that is the point and not the value.
+ * Memory of the arguments is reset after each call.
  */
 typedef void (*PromqlSeriesFn) (void *arg, const PromLabels *labels, int n, const int64 *t_ms,
-								const double *values);
+								const double *values, const PromHistogram *const *histograms);
 extern void promql_run(const PromqlPlan *p, PromqlSeriesFn fn, void *arg);
 
 /* A lone instant selector (match[], delete_series): its matchers; raises like promql_plan. */

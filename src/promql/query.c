@@ -89,7 +89,7 @@ prom_scan_text(PG_FUNCTION_ARGS)
 
 	matchers = promql_parse_selector(text_to_cstring(PG_GETARG_TEXT_PP(0)), &n);
 	initStringInfo(&out);
-	appendStringInfoString(&out, "SELECT q.labels, p.\"time\", p.t_ms, p.value\nFROM (\nSELECT s.labels, l.out AS samples\nFROM ");
+	appendStringInfoString(&out, "SELECT q.labels, p.\"time\", p.t_ms, p.value, p.histogram\nFROM (\nSELECT s.labels, l.out AS samples\nFROM ");
 	prom_scan_sql(&out, matchers, n, range,
 				  psprintf("prom._raw(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ")", range.from_ms,
 						   range.to_ms));

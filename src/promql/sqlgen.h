@@ -16,9 +16,6 @@
 #include "promql/ast.h"
 #include "vals/vals.h"
 
-/* The labels that go where a value's meaning changes: SQL text, an array */
-#define PROMQL_NAME_LABELS "'{__name__,__type__,__unit__}'::pg_catalog.text[]"
-
 /*
  * What is known of __name__ in the rows of a vector, i.e. what dropping it may do.  (That series of one
  * name differ in nothing but type or unit is not looked for.)
@@ -49,8 +46,36 @@ extern char *promql_scalar_sql(PromqlContext *cx, PromqlNode *node);
 /* A constant as prom.vals. */
 extern char *promql_number_sql(double number);
 
+/* A constant as float8. */
+extern char *promql_float_sql(double number);
+
 /* ARRAY['a', 'b']::text[] of a list of char *, with "extra" (or NULL) added */
 extern char *promql_text_array(List *names, const char *extra);
+
+/* Apply an expression over x.vals to each series; rows that come out empty vanish. */
+extern PromqlVector promql_map_sql(PromqlVector x, const char *vals, bool keep_name);
+
+extern bool promql_op_is_comparison(PromqlOp op);
+
+/* A comparison that filters leaves __name__ alone, and so does trimming; other operators drop it. */
+extern bool promql_keeps_name(const PromqlNode *node);
+
+/* ---- translate_name.c ---- */
+
+/* Label sets (SQL) whose names go: where a value's meaning changes; at once even if removal is delayed. */
+extern char *promql_drop_name_sql(const char *labels);
+extern char *promql_drop_name_now_sql(const char *labels);
+
+/* Label sets whose names stay, even those that were to go: all, or those of which a label (SQL) matches. */
+extern char *promql_keep_name_sql(const char *labels);
+extern char *promql_set_name_sql(const char *labels, const char *src, const char *pattern);
+
+/* What "without" and "ignoring" leave aside: these labels and the name. */
+extern List *promql_without_name(List *labels);
+extern bool promql_is_name_label(const char *label);
+
+/* One row per group of x; x.names is about the groups. */
+extern PromqlVector promql_group_names(PromqlVector x, const char *value, const char *group);
 
 /*
  * x, whose label sets have lost their names, with a check where they may collide.  per_step: sets that
@@ -58,13 +83,29 @@ extern char *promql_text_array(List *names, const char *extra);
  */
 extern PromqlVector promql_check_names(PromqlVector x, bool per_step);
 
-/* Apply an expression over x.vals to each series; rows that come out empty vanish. */
-extern PromqlVector promql_map_sql(PromqlVector x, const char *vals, bool keep_name);
+/* The same whatever became of the names. */
+extern PromqlVector promql_check_labels(PromqlVector x, bool per_step);
 
-extern bool promql_op_is_comparison(PromqlOp op);
+/* The result of a query: names that were to go have gone. */
+extern PromqlVector promql_final_names(PromqlVector x);
 
-/* A comparison that filters leaves __name__ alone, other operators drop it. */
-extern bool promql_keeps_name(const PromqlNode *node);
+/* ---- translate_note.c ---- */
+
+/* "line:column" of a node, an SQL literal */
+extern char *promql_place_sql(PromqlContext *cx, const PromqlNode *node);
+
+/* Values that a function of a range, or an operator or aggregation computed: their notes are told. */
+extern char *promql_noted_sql(PromqlContext *cx, const char *vals, const char *labels, const PromqlNode *range);
+extern char *promql_noted_operator_sql(PromqlContext *cx, const char *vals, const char *operator_name,
+									   const PromqlNode *node);
+
+/* x; "told", an SQL expression that is false, is computed even if x has no rows. */
+extern PromqlVector promql_told_sql(PromqlVector x, const char *told);
+extern PromqlVector promql_told_quantile_sql(PromqlContext *cx, PromqlVector x, PromqlNode *param,
+											 const char *phi, bool extremes);
+
+/* Is it a number from 0 to 1? */
+extern bool promql_is_quantile(PromqlNode *param);
 
 /* ---- translate_call.c ---- */
 extern PromqlVector promql_call_sql(PromqlContext *cx, PromqlNode *node);
@@ -85,20 +126,29 @@ extern PromqlVector promql_selector_sql(PromqlContext *cx, PromqlNode *node, con
 extern PromqlVector promql_window_sql(PromqlContext *cx, PromqlNode *node);
 
 /*
- * The window function "name" over a range, which is a selector or a subquery; "scalar" is its parameter,
- * or NULL.  Without keep_name label sets lose their names, which is not checked yet.
+ * The window function "name" over a range, which is a selector or a subquery; "scalars" are its parameters.
+ * Without keep_name label sets lose their names, which is not checked yet.
  */
-extern PromqlVector promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, PromqlNode *scalar,
+extern PromqlVector promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, List *scalars,
 									 bool keep_name);
 
 extern PromqlNode *promql_without_parens(PromqlNode *node);
+
+/* Raises if the range is anchored or smoothed and the function of that name knows no such ranges. */
+extern void promql_check_extended(const PromqlNode *range, const char *name);
+
+/* No series at all */
+extern PromqlVector promql_nothing(void);
 
 /* A range vector as the whole query: its samples. */
 extern char *promql_matrix_sql(PromqlContext *cx, PromqlNode *node);
 
 /* ---- translate_agg.c ---- */
 extern PromqlVector promql_aggregate_sql(PromqlContext *cx, PromqlNode *node);
-extern PromqlVector promql_histogram_quantile_sql(PromqlContext *cx, PromqlNode *node);
+extern PromqlVector promql_histogram_sql(PromqlContext *cx, PromqlNode *node);
+
+/* ---- translate_info.c ---- */
+extern PromqlVector promql_info_sql(PromqlContext *cx, PromqlNode *node);
 
 /* ---- translate_match.c ---- */
 
@@ -110,6 +160,7 @@ typedef struct PromqlJoin
 	PromqlNames many_names;
 	bool		many_is_unique; /* at most one row per signature */
 	bool		one_is_unique;
+	bool		is_filled;		/* rows were added for signatures that one side lacks */
 } PromqlJoin;
 
 extern PromqlVector promql_match_sql(PromqlContext *cx, PromqlNode *node);
@@ -126,6 +177,20 @@ extern PromqlVector promql_group_sql(PromqlContext *cx, PromqlNode *node);
 /* ---- translate_set.c ---- */
 extern PromqlVector promql_set_sql(PromqlContext *cx, PromqlNode *node);
 
+/* ---- explain.c ---- */
+
+/* The nodes that were translated, as the beginning of a JSON array */
+typedef struct PromqlTrace
+{
+	StringInfoData nodes;
+	int			n;
+	int			depth;			/* of the node that is being translated */
+} PromqlTrace;
+
+/* Note a node and give it a number; when it is translated, make its SQL a subquery that bears its name. */
+extern int	promql_trace_begin(PromqlTrace *trace, const PromqlNode *node);
+extern char *promql_trace_end(PromqlTrace *trace, const PromqlNode *node, int number, const char *sql);
+
 /* ---- layout.c ---- */
 
 /* The same SQL, indented: one tab per open parenthesis. */
@@ -133,7 +198,7 @@ extern char *promql_layout(const char *sql);
 
 /* ---- eval.c ---- */
 
-/* The rows (labels, "time", value) of a plan, into the result of a set-returning function. */
+/* The rows (labels, "time", value, histogram) of a plan, into the result of a set-returning function. */
 extern void promql_store_rows(const PromqlPlan *p, Tuplestorestate *store);
 
 #endif							/* PROMQL_SQLGEN_H */

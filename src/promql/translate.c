@@ -15,13 +15,29 @@
 
 #include "promql/sqlgen.h"
 
+static PromqlVector vector_sql(PromqlContext *cx, PromqlNode *node);
 static PromqlVector scalar_operand_sql(PromqlContext *cx, PromqlNode *node);
 static char *operator_sql(const PromqlNode *node, const char *l, const char *r, bool keep_right);
 
 PromqlVector
 promql_vector_sql(PromqlContext *cx, PromqlNode *node)
 {
+	PromqlTrace *trace = cx->query->trace;
+	PromqlVector x;
+	int			number;
+
 	check_stack_depth();
+	if (trace == NULL || node->tag == PROMQL_PAREN)
+		return vector_sql(cx, node);
+	number = promql_trace_begin(trace, node);
+	x = vector_sql(cx, node);
+	x.sql = promql_trace_end(trace, node, number, x.sql);
+	return x;
+}
+
+static PromqlVector
+vector_sql(PromqlContext *cx, PromqlNode *node)
+{
 	switch (node->tag)
 	{
 		case PROMQL_SELECTOR:
@@ -33,8 +49,6 @@ promql_vector_sql(PromqlContext *cx, PromqlNode *node)
 				return promql_vector_sql(cx, node->left);
 			return promql_check_names(promql_map_sql(promql_vector_sql(cx, node->left), "prom._negate(x.vals)", false), true);
 		case PROMQL_BINARY:
-			if (node->op == PROMQL_TRIM_LOWER || node->op == PROMQL_TRIM_UPPER)
-				promql_unsupported(cx->query->text, node->op_start, "operator \"%s\"", promql_op_name(node->op));
 			if (node->left->type == PROMQL_SCALAR || node->right->type == PROMQL_SCALAR)
 				return scalar_operand_sql(cx, node);
 			return promql_match_sql(cx, node);
@@ -108,20 +122,7 @@ promql_map_sql(PromqlVector x, const char *vals, bool keep_name)
 					 "FROM (\n%s) AS x\n"
 					 "OFFSET 0) AS y\n"
 					 "WHERE y.vals IS NOT NULL",
-					 keep_name ? "x.labels" : "prom._labels_drop(x.labels, " PROMQL_NAME_LABELS ")", vals, x.sql);
-	return x;
-}
-
-PromqlVector
-promql_check_names(PromqlVector x, bool per_step)
-{
-	if (x.names == PROMQL_NAMES_SAME)
-		return x;
-	x.sql = psprintf("SELECT u.labels, %s AS vals\n"
-					 "FROM (\n%s) AS u\n"
-					 "GROUP BY u.labels",
-					 per_step ? "prom._unique(u.labels, u.vals)" : "prom._only(u.vals)", x.sql);
-	x.names = PROMQL_NAMES_SAME;
+					 keep_name ? "x.labels" : promql_drop_name_sql("x.labels"), vals, x.sql);
 	return x;
 }
 
@@ -154,11 +155,19 @@ promql_op_is_comparison(PromqlOp op)
 bool
 promql_keeps_name(const PromqlNode *node)
 {
+	if (node->op == PROMQL_TRIM_UPPER || node->op == PROMQL_TRIM_LOWER)
+		return true;
 	return promql_op_is_comparison(node->op) && !node->returns_bool;
 }
 
 char *
 promql_number_sql(double number)
+{
+	return psprintf("prom._vals(%s)", promql_float_sql(number));
+}
+
+char *
+promql_float_sql(double number)
 {
 	char		text[DOUBLE_SHORTEST_DECIMAL_LEN];
 
@@ -168,5 +177,5 @@ promql_number_sql(double number)
 		strlcpy(text, number > 0 ? "Infinity" : "-Infinity", sizeof(text));
 	else
 		double_to_shortest_decimal_buf(number, text);
-	return psprintf("prom._vals('%s'::pg_catalog.float8)", text);
+	return psprintf("'%s'::pg_catalog.float8", text);
 }

@@ -12,6 +12,7 @@
 #include "utils/builtins.h"
 
 #include "promql/sqlgen.h"
+#include "promql/translate.h"
 
 static PromqlVector one_per_group(PromqlContext *cx, PromqlNode *node);
 static PromqlVector topk_sql(PromqlContext *cx, PromqlNode *node);
@@ -51,17 +52,19 @@ static PromqlVector
 one_per_group(PromqlContext *cx, PromqlNode *node)
 {
 	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
-	const char *param = node->param ? psprintf(", %s", promql_scalar_sql(cx, node->param)) : "";
+	const char *phi = node->param ? promql_scalar_sql(cx, node->param) : NULL;
+	ListCell   *lc;
 
-	if (!node->without && promql_is_listed("__name__", node->labels))
-		x.names = PROMQL_NAMES_MANY;
-	x.sql = psprintf("SELECT g.labels, prom._agg_%s(g.vals%s) AS vals\n"
-					 "FROM (\n"
-					 "SELECT %s AS labels, x.vals\n"
-					 "FROM (\n%s) AS x) AS g\n"
-					 "GROUP BY g.labels",
-					 promql_agg_name(node->agg), param, grouping_sql(node), promql_vector_sql(cx, node->left).sql);
-	return x;
+	foreach(lc, node->labels)
+	{
+		if (!node->without && promql_is_name_label(lfirst(lc)))
+			x.names = PROMQL_NAMES_MANY;
+	}
+	x.sql = promql_vector_sql(cx, node->left).sql;
+	x = promql_group_names(x, psprintf("prom._agg_%s(g.vals%s)", promql_agg_name(node->agg),
+									   phi ? psprintf(", %s", phi) : ""),
+						   grouping_sql(node));
+	return phi ? promql_told_quantile_sql(cx, x, node->param, phi, true) : x;
 }
 
 /*
@@ -99,13 +102,15 @@ limit_ratio_sql(PromqlContext *cx, PromqlNode *node)
 	const PromqlNode *param = inner(node->param);
 	char	   *ratio = promql_scalar_sql(cx, node->param);
 
-	if (param->tag == PROMQL_NUMBER && !isnan(param->number))
-		return promql_map_sql(x, psprintf("prom._limit_ratio(x.labels, x.vals, %s)", ratio), true);
+	char	   *labels = promql_keep_name_sql("x.labels");
+
+	if (param->tag == PROMQL_NUMBER && fabs(param->number) <= 1)
+		return promql_map_sql(x, psprintf("prom._limit_ratio(%s, x.vals, %s)", labels, ratio), true);
 	x.sql = psprintf("SELECT y.labels, y.vals, p.ratio\n"
-					 "FROM (\nSELECT prom._ratio_limit(%s) AS ratio\nOFFSET 0) AS p\n"
+					 "FROM (\nSELECT prom._ratio_limit(%s, %s) AS ratio\nOFFSET 0) AS p\n"
 					 "LEFT JOIN (\n%s) AS y ON p.ratio IS NOT NULL",
-					 ratio, x.sql);
-	return promql_map_sql(x, "prom._limit_ratio(x.labels, x.vals, x.ratio)", true);
+					 ratio, promql_place_sql(cx, param), x.sql);
+	return promql_map_sql(x, psprintf("prom._limit_ratio(%s, x.vals, x.ratio)", labels), true);
 }
 
 /* The label of the value belongs to the groups, whatever it was before. */
@@ -155,7 +160,7 @@ static char *
 grouping_sql(const PromqlNode *node)
 {
 	if (node->without)
-		return psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(node->labels, "__name__"));
+		return psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(promql_without_name(node->labels), NULL));
 	return psprintf("prom._labels_keep(x.labels, %s)", promql_text_array(node->labels, NULL));
 }
 
@@ -167,21 +172,69 @@ inner(const PromqlNode *node)
 	return node;
 }
 
-/* Buckets of one histogram are the series that differ in nothing but le. */
+/*
+ * Buckets of one classic histogram are the series that differ in nothing but le; a native one is a series.  histogram_quantiles gives a series
+ * for each of its quantiles, and for each value that one takes.
+ */
 PromqlVector
-promql_histogram_quantile_sql(PromqlContext *cx, PromqlNode *node)
+promql_histogram_sql(PromqlContext *cx, PromqlNode *node)
 {
-	char	   *phi = promql_scalar_sql(cx, linitial(node->args));
-	PromqlVector x = promql_vector_sql(cx, lsecond(node->args));
+	bool		several = node->function->kind == PROMQL_FN_HISTOGRAM_QUANTILES;
+	PromqlVector x = {NULL};
+	StringInfoData params;
+	const char *separator = "";
+	PromqlNode *vector = NULL;
+	ListCell   *lc;
 
-	x.sql = psprintf("SELECT prom._labels_drop(h.labels, " PROMQL_NAME_LABELS ") AS labels, h.vals\n"
+	initStringInfo(&params);
+	foreach(lc, node->args)
+	{
+		PromqlNode *arg = lfirst(lc);
+
+		if (arg->type == PROMQL_VECTOR)
+		{
+			vector = promql_without_parens(arg);
+			x = promql_vector_sql(cx, arg);
+		}
+		if (arg->type != PROMQL_SCALAR)
+			continue;
+		appendStringInfo(&params, "%s%s", separator, promql_scalar_sql(cx, arg));
+		separator = ", ";
+	}
+	x.sql = psprintf("SELECT g.sig AS labels, prom._%s(g.labels, g.vals, %s, %s, " INT64_FORMAT ", " INT64_FORMAT ", %s%s%s) AS %s\n"
 					 "FROM (\n"
-					 "SELECT g.sig AS labels, prom._histogram_quantile(g.labels, g.vals, %s) AS vals\n"
-					 "FROM (\n"
-					 "SELECT prom._labels_drop(x.labels, '{le}'::pg_catalog.text[]) AS sig, x.labels, x.vals\n"
+					 "SELECT prom._labels_drop(%s, '{le}'::pg_catalog.text[]) AS sig, x.labels, x.vals\n"
 					 "FROM (\n%s) AS x) AS g\n"
-					 "GROUP BY g.sig) AS h\n"
-					 "WHERE h.vals IS NOT NULL",
-					 phi, x.sql);
-	return promql_check_names(x, true);
+					 "GROUP BY g.sig",
+					 node->function->sql, promql_place_sql(cx, vector), promql_delayed_names ? "true" : "false",
+					 cx->steps.start_ms, cx->steps.step_ms, several ? "ARRAY[" : "", params.data, several ? "]" : "",
+					 several ? "found" : "vals", promql_keep_name_sql("x.labels"), x.sql);
+	if (several)
+	{
+		const char *label = inner(lsecond(node->args))->text;
+
+		if (label[0] == '\0')
+			ereport(ERROR,
+					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					 errmsg("invalid label name in histogram_quantiles(): %s", label)));
+		x.sql = psprintf("SELECT prom._labels_set(%s, %s, u.value) AS labels, u.vals\n"
+						 "FROM (\n%s) AS h\n"
+						 "CROSS JOIN LATERAL pg_catalog.unnest(h.found) AS u(value, vals)",
+						 promql_drop_name_sql("h.labels"), quote_literal_cstr(label), x.sql);
+		/* the label may have told histograms apart, or two quantiles be one */
+		x.names = PROMQL_NAMES_MANY;
+	}
+	else
+		x.sql = psprintf("SELECT %s AS labels, h.vals\n"
+						 "FROM (\n%s) AS h\n"
+						 "WHERE h.vals IS NOT NULL", promql_drop_name_sql("h.labels"), x.sql);
+	x = promql_check_names(x, true);
+	foreach(lc, node->args)
+	{
+		PromqlNode *arg = lfirst(lc);
+
+		if (arg->type == PROMQL_SCALAR && node->function->kind != PROMQL_FN_HISTOGRAM_FRACTION)
+			x = promql_told_quantile_sql(cx, x, arg, promql_scalar_sql(cx, arg), false);
+	}
+	return x;
 }

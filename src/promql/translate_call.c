@@ -30,6 +30,16 @@ static const char *text_argument(PromqlNode *call, int n);
 PromqlVector
 promql_call_sql(PromqlContext *cx, PromqlNode *node)
 {
+	PromqlVector x;
+	ListCell   *lc;
+
+	foreach(lc, node->args)
+	{
+		const PromqlNode *arg = promql_without_parens(lfirst(lc));
+
+		if (arg->type == PROMQL_MATRIX)
+			promql_check_extended(arg, node->function->name);
+	}
 	switch ((PromqlFunctionKind) node->function->kind)
 	{
 		case PROMQL_FN_WINDOW:
@@ -42,6 +52,12 @@ promql_call_sql(PromqlContext *cx, PromqlNode *node)
 			return date_sql(cx, node);
 		case PROMQL_FN_TIMESTAMP:
 			return timestamp_sql(cx, node);
+		case PROMQL_FN_START_TIMESTAMP:
+			/* samples are stored without: what Prometheus answers if it keeps none */
+			(void) promql_vector_sql(cx, linitial(node->args));
+			return promql_nothing();
+		case PROMQL_FN_INFO:
+			return promql_info_sql(cx, node);
 		case PROMQL_FN_ABSENT:
 			return absent_sql(cx, node);
 		case PROMQL_FN_LABEL_REPLACE:
@@ -59,8 +75,14 @@ promql_call_sql(PromqlContext *cx, PromqlNode *node)
 		case PROMQL_FN_VECTOR:
 			return unlabelled(psprintf("prom._vector(%s, %d)", promql_scalar_sql(cx, linitial(node->args)),
 									   cx->steps.n));
+		case PROMQL_FN_HISTOGRAM:
+			x = promql_vector_sql(cx, linitial(node->args));
+			x = promql_map_sql(x, psprintf("prom._histogram_value('%s', x.vals)", node->function->sql), false);
+			return promql_check_names(x, true);
 		case PROMQL_FN_HISTOGRAM_QUANTILE:
-			return promql_histogram_quantile_sql(cx, node);
+		case PROMQL_FN_HISTOGRAM_QUANTILES:
+		case PROMQL_FN_HISTOGRAM_FRACTION:
+			return promql_histogram_sql(cx, node);
 		case PROMQL_FN_NONE:
 		case PROMQL_FN_TIME:
 		case PROMQL_FN_START:
@@ -161,7 +183,7 @@ absent_sql(PromqlContext *cx, PromqlNode *node)
 	PromqlVector x;
 
 	if (node->function->sql)
-		x = promql_range_sql(cx, arg, node->function->sql, NULL, true);
+		x = promql_range_sql(cx, arg, node->function->sql, NIL, true);
 	else
 		x = promql_vector_sql(cx, arg);
 	result.sql = psprintf("SELECT a.labels, a.vals\n"
@@ -222,10 +244,13 @@ label_replace_sql(PromqlContext *cx, PromqlNode *node)
 {
 	const char *dst = text_argument(node, 1);
 	const char *pattern = text_argument(node, 4);
-	char	   *labels;
+	const char *labels;
 
 	prom_check_label_replace(dst, pattern);
-	labels = psprintf("prom._label_replace(x.labels, %s, %s, %s, %s)", quote_literal_cstr(dst),
+	labels = "x.labels";
+	if (strcmp(dst, "__name__") == 0)
+		labels = promql_set_name_sql(labels, quote_literal_cstr(text_argument(node, 3)), quote_literal_cstr(pattern));
+	labels = psprintf("prom._label_replace(%s, %s, %s, %s, %s)", labels, quote_literal_cstr(dst),
 					  quote_literal_cstr(text_argument(node, 2)), quote_literal_cstr(text_argument(node, 3)),
 					  quote_literal_cstr(pattern));
 	return relabel_sql(promql_vector_sql(cx, linitial(node->args)), labels, dst);
@@ -236,12 +261,13 @@ label_join_sql(PromqlContext *cx, PromqlNode *node)
 {
 	const char *dst = text_argument(node, 1);
 	List	   *sources = NIL;
-	char	   *labels;
+	const char *labels;
 
 	for (int i = 3; i < list_length(node->args); i++)
 		sources = lappend(sources, unconstify(char *, text_argument(node, i)));
 	prom_check_label_join(dst, sources);
-	labels = psprintf("prom._label_join(x.labels, %s, %s, %s)", quote_literal_cstr(dst),
+	labels = strcmp(dst, "__name__") == 0 ? promql_keep_name_sql("x.labels") : "x.labels";
+	labels = psprintf("prom._label_join(%s, %s, %s, %s)", labels, quote_literal_cstr(dst),
 					  quote_literal_cstr(text_argument(node, 2)), promql_text_array(sources, NULL));
 	return relabel_sql(promql_vector_sql(cx, linitial(node->args)), labels, dst);
 }
@@ -255,8 +281,7 @@ relabel_sql(PromqlVector x, const char *labels, const char *dst)
 	x.sql = psprintf("SELECT %s AS labels, x.vals\n"
 					 "FROM (\n%s) AS x",
 					 labels, x.sql);
-	x.names = PROMQL_NAMES_MANY;
-	x = promql_check_names(x, true);
+	x = promql_check_labels(x, true);
 	x.names = names;
 	return x;
 }

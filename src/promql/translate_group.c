@@ -17,14 +17,14 @@ promql_group_sql(PromqlContext *cx, PromqlNode *node)
 	PromqlJoin	join = promql_join_sql(cx, node);
 	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
 	bool		keeps_name = promql_keeps_name(node);
-	const char *labels = "m.labels";
+	const char *labels = promql_keep_name_sql("m.labels");
 
 	if (!keeps_name)
-		labels = "prom._labels_drop(m.labels, " PROMQL_NAME_LABELS ")";
+		labels = node->returns_bool ? promql_drop_name_sql("m.labels") : promql_drop_name_now_sql("m.labels");
 	if (node->include)
 		labels = psprintf("prom._labels_take(%s, %s, o.labels)", labels, promql_text_array(node->include, NULL));
 
-	if (node->include == NIL && (keeps_name || join.many_names == PROMQL_NAMES_SAME))
+	if (node->include == NIL && !join.is_filled && (keeps_name || join.many_names == PROMQL_NAMES_SAME))
 		x.sql = promql_pairs_sql(&join, labels, promql_pair_sql(node, "prom._"));
 	else
 		x.sql = psprintf("SELECT g.labels, g.vals\n"

@@ -7,11 +7,15 @@
  * label sets alone tell that signatures are unique, that is all.  Else the one side is folded first and
  * what it has twice is told to the other side, and an aggregate per signature computes the result: it
  * sees all its rows of "m" and so can tell when two of them would match at one step.
+ *
+ * Fill modifiers add rows to the side where a signature is missing, at the steps at which the other has it;
+ * after that all is the same.  fill_left is about "m", even if that is the right side: so is Prometheus.
  */
 #include "postgres.h"
 
 #include "promql/sqlgen.h"
 
+static char *filled_sql(const char *side, const char *other, double value);
 static bool aggregate_is_unique(const PromqlNode *node, const PromqlNode *vector);
 static bool list_within(List *inner, List *outer);
 
@@ -33,12 +37,12 @@ promql_match_sql(PromqlContext *cx, PromqlNode *node)
 	{
 		/* A filter: results keep the labels of the left side, but for those ignored. */
 		x.names = join.many_names;
-		labels = "m.labels";
+		labels = promql_keep_name_sql("m.labels");
 		if (node->labels)
-			labels = psprintf("prom._labels_drop(m.labels, %s)", promql_text_array(node->labels, NULL));
+			labels = psprintf("prom._labels_drop(%s, %s)", labels, promql_text_array(node->labels, NULL));
 	}
 	else
-		labels = promql_keeps_name(node) ? "m.sig" : "prom._labels_drop(m.sig, " PROMQL_NAME_LABELS ")";
+		labels = promql_keeps_name(node) ? "m.sig" : promql_drop_name_now_sql("m.sig");
 
 	if (join.many_is_unique)
 		x.sql = promql_pairs_sql(&join, labels, promql_pair_sql(node, "prom._"));
@@ -96,7 +100,9 @@ promql_pair_sql(const PromqlNode *node, const char *prefix)
 /*
  * Both sides joined by signature: columns sig, labels and vals of "m" and "o".  Of "o" there is one row
  * per signature, or with labels to include one for each series; labels are there in that case only.
- * "OFFSET 0" keeps the join from sparing the check rows that have no partner.
+ * "OFFSET 0" keeps the join from sparing the check rows that have no partner.  The join is a FULL one because
+ * an inner join is done as soon as one side turns out empty, and the errors and annotations of the other side
+ * were lost; of rows without a partner nothing comes, as what is computed on them is NULL.
  */
 PromqlJoin
 promql_join_sql(PromqlContext *cx, PromqlNode *node)
@@ -110,15 +116,27 @@ promql_join_sql(PromqlContext *cx, PromqlNode *node)
 	char	   *many_rows = promql_signed_sql(node, many.sql);
 	char	   *one_rows = promql_signed_sql(node, one.sql);
 
+	if (node->has_fill_left || node->has_fill_right)
+	{
+		join.with = psprintf("WITH all_many AS MATERIALIZED (\n%s),\nall_one AS MATERIALIZED (\n%s)\n", many_rows, one_rows);
+		many_rows = node->has_fill_left ? filled_sql("all_many", "all_one", node->fill_left)
+			: "SELECT x.sig, x.labels, x.vals\nFROM all_many AS x";
+		one_rows = node->has_fill_right ? filled_sql("all_one", "all_many", node->fill_right)
+			: "SELECT x.sig, x.labels, x.vals\nFROM all_one AS x";
+		/* a filled row has no name, whatever the others have */
+		many.names = one.names = PROMQL_NAMES_MANY;
+		join.is_filled = true;
+	}
 	join.many_names = many.names;
-	join.many_is_unique = promql_signature_is_unique(node, many_node, many.names);
-	join.one_is_unique = promql_signature_is_unique(node, one_node, one.names);
+	join.many_is_unique = !join.is_filled && promql_signature_is_unique(node, many_node, many.names);
+	join.one_is_unique = !join.is_filled && promql_signature_is_unique(node, one_node, one.names);
 	if (!join.one_is_unique)
 	{
-		join.with = psprintf("WITH one AS MATERIALIZED (\n"
+		join.with = psprintf("%s one AS MATERIALIZED (\n"
 							 "SELECT y.sig, prom._one_side%s(y.sig, y.labels, y.vals) AS %s, prom._duplicate(y.sig, y.labels, y.vals) AS duplicate\n"
 							 "FROM (\n%s) AS y\n"
 							 "GROUP BY y.sig)\n",
+							 join.is_filled ? psprintf("%s,", join.with) : "WITH",
 							 node->include ? "_rows" : "", node->include ? "found" : "vals", one_rows);
 		one_rows = "SELECT one.sig, one.vals\n"
 			"FROM one";
@@ -130,9 +148,34 @@ promql_join_sql(PromqlContext *cx, PromqlNode *node)
 							 many_rows, right_is_many ? "left" : "right");
 	}
 	join.from = psprintf("FROM (\n%s) AS m\n"
-						 "JOIN (\n%s) AS o ON o.sig OPERATOR(prom.=) m.sig",
+						 "FULL JOIN (\n%s) AS o ON o.sig OPERATOR(prom.=) m.sig",
 						 many_rows, one_rows);
 	return join;
+}
+
+/* The rows of one side, and those that it lacks of the other side's signatures: their labels are these. */
+static char *
+filled_sql(const char *side, const char *other, double value)
+{
+	return psprintf("SELECT x.sig, x.labels, x.vals\n"
+					"FROM (\n"
+					"SELECT a.sig, a.labels, a.vals\n"
+					"FROM %s AS a\n"
+					"UNION ALL\n"
+					"SELECT f.sig, f.sig AS labels, f.vals\n"
+					"FROM (\n"
+					"SELECT p.sig, prom._fill(p.vals, q.vals, %s) AS vals\n"
+					"FROM (\n"
+					"SELECT y.sig, prom._agg_group(y.vals) AS vals\n"
+					"FROM %s AS y\n"
+					"GROUP BY y.sig) AS p\n"
+					"LEFT JOIN (\n"
+					"SELECT y.sig, prom._agg_group(y.vals) AS vals\n"
+					"FROM %s AS y\n"
+					"GROUP BY y.sig) AS q ON q.sig OPERATOR(prom.=) p.sig\n"
+					"OFFSET 0) AS f\n"
+					"WHERE f.vals IS NOT NULL) AS x",
+					side, promql_float_sql(value), other, side);
 }
 
 /* The rows of a vector with their signature. */
@@ -140,7 +183,7 @@ char *
 promql_signed_sql(const PromqlNode *node, const char *vector)
 {
 	const char *sig = node->on ? psprintf("prom._labels_keep(x.labels, %s)", promql_text_array(node->labels, NULL))
-		: psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(node->labels, "__name__"));
+		: psprintf("prom._labels_drop(x.labels, %s)", promql_text_array(promql_without_name(node->labels), NULL));
 
 	return psprintf("SELECT %s AS sig, x.labels, x.vals\n"
 					"FROM (\n%s) AS x", sig, vector);

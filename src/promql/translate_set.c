@@ -4,13 +4,14 @@
  *
  * Whether a signature is there is a matter of each step.  For "and" and "unless" the right side is
  * folded to the steps at which it has a signature, joined to the left side and masks its values.  For
- * "or" the rows of both sides go through one aggregate per signature, so neither side is read twice.
+ * "or" the rows of both sides go through one aggregate per signature, so neither side is read twice.  Both
+ * sides are always evaluated, as translate_match.c says.
  */
 #include "postgres.h"
 
 #include "promql/sqlgen.h"
 
-static PromqlVector mask_sql(PromqlContext *cx, PromqlNode *node, const char *join, const char *function);
+static PromqlVector mask_sql(PromqlContext *cx, PromqlNode *node, const char *function);
 static PromqlVector or_sql(PromqlContext *cx, PromqlNode *node);
 
 PromqlVector
@@ -19,12 +20,12 @@ promql_set_sql(PromqlContext *cx, PromqlNode *node)
 	if (node->op == PROMQL_OR)
 		return or_sql(cx, node);
 	if (node->op == PROMQL_AND)
-		return mask_sql(cx, node, "JOIN", "prom._and");
-	return mask_sql(cx, node, "LEFT JOIN", "prom._unless");
+		return mask_sql(cx, node, "prom._and");
+	return mask_sql(cx, node, "prom._unless");
 }
 
 static PromqlVector
-mask_sql(PromqlContext *cx, PromqlNode *node, const char *join, const char *function)
+mask_sql(PromqlContext *cx, PromqlNode *node, const char *function)
 {
 	PromqlVector x = promql_vector_sql(cx, node->left);
 	PromqlVector right = promql_vector_sql(cx, node->right);
@@ -38,10 +39,10 @@ mask_sql(PromqlContext *cx, PromqlNode *node, const char *join, const char *func
 					 "FROM (\n"
 					 "SELECT l.labels, %s(l.vals, r.vals) AS vals\n"
 					 "FROM (\n%s) AS l\n"
-					 "%s (\n%s) AS r ON r.sig OPERATOR(prom.=) l.sig\n"
+					 "FULL JOIN (\n%s) AS r ON r.sig OPERATOR(prom.=) l.sig\n"
 					 "OFFSET 0) AS f\n"
 					 "WHERE f.vals IS NOT NULL",
-					 function, promql_signed_sql(node, x.sql), join, mask);
+					 function, promql_signed_sql(node, x.sql), mask);
 	return x;
 }
 

@@ -19,21 +19,28 @@
 #include "store/store.h"
 
 static PromqlVector leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name,
-							 PromqlNode *scalar, bool keep_name);
-static PromqlVector over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, PromqlNode *scalar,
+							 List *scalars, bool keep_name);
+static PromqlVector extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name);
+static char *reach_sql(const PromqlContext *cx, const PromqlNode *selector, PromScanRange *range);
+static PromqlVector over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, List *scalars,
 							 bool keep_name);
+static List *scalars_sql(PromqlContext *cx, List *scalars, bool *constant);
 static PromqlVector subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
+static char *noted_sql(PromqlContext *cx, char *vals, const char *labels, PromqlNode *range, const char *name,
+					   List *scalars, List *parameters);
 static bool subquery_steps(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
 static PromqlNames selector_names(const PromqlNode *node);
 static PromSteps reference_steps(const PromqlContext *cx, const PromqlNode *node);
-static char *windows_sql(PromqlContext *cx, PromSteps steps, int64 range_ms, const char *scalar);
+static char *windows_sql(PromqlContext *cx, PromSteps steps, int64 range_ms, List *scalars);
 static int64 last_ms(PromSteps steps);
 static int64 add_ms(int64 a, int64 b);
 
 PromqlVector
 promql_selector_sql(PromqlContext *cx, PromqlNode *node, const char *name)
 {
-	return leaf_sql(cx, node, cx->lookback_ms, name, NULL, true);
+	if (node->smoothed && strcmp(name, "instant") == 0)
+		return extended_sql(cx, node, cx->lookback_ms, name);
+	return leaf_sql(cx, node, cx->lookback_ms, name, NIL, true);
 }
 
 PromqlVector
@@ -41,7 +48,7 @@ promql_window_sql(PromqlContext *cx, PromqlNode *node)
 {
 	bool		keep_name = node->function->kind == PROMQL_FN_WINDOW_NAMED;
 	PromqlNode *range = NULL;
-	PromqlNode *scalar = NULL;
+	List	   *scalars = NIL;
 	PromqlVector x;
 	ListCell   *lc;
 
@@ -52,19 +59,21 @@ promql_window_sql(PromqlContext *cx, PromqlNode *node)
 		if (arg->type == PROMQL_MATRIX)
 			range = arg;
 		else
-			scalar = promql_without_parens(arg);
+			scalars = lappend(scalars, promql_without_parens(arg));
 	}
-	x = promql_range_sql(cx, range, node->function->sql, scalar, keep_name);
+	x = promql_range_sql(cx, range, node->function->sql, scalars, keep_name);
 	return keep_name ? x : promql_check_names(x, false);
 }
 
 PromqlVector
-promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, PromqlNode *scalar, bool keep_name)
+promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, List *scalars, bool keep_name)
 {
 	range = promql_without_parens(range);
 	if (range->tag == PROMQL_SUBQUERY)
-		return over_sql(cx, range, name, scalar, keep_name);
-	return leaf_sql(cx, range, range->range_ms, name, scalar, keep_name);
+		return over_sql(cx, range, name, scalars, keep_name);
+	if (range->anchored || range->smoothed)
+		return extended_sql(cx, range, range->range_ms, name);
+	return leaf_sql(cx, range, range->range_ms, name, scalars, keep_name);
 }
 
 char *
@@ -73,11 +82,12 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 	PromSteps	steps;
 	PromScanRange range;
 	StringInfoData out;
+	char	   *leaf;
 
 	node = promql_without_parens(node);
 	if (node->tag == PROMQL_SUBQUERY)
 	{
-		char	   *inner = subquery_sql(cx, node, &steps).sql;
+		char	   *inner = promql_final_names(subquery_sql(cx, node, &steps)).sql;
 
 		return psprintf("SELECT x.labels, prom._steps_chunk(x.vals, " INT64_FORMAT ", " INT64_FORMAT ") AS samples\n"
 						"FROM (\n%s) AS x\n"
@@ -86,11 +96,16 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 	}
 	range.to_ms = reference_steps(cx, node).start_ms;
 	range.from_ms = add_ms(range.to_ms, -node->range_ms);
+	leaf = psprintf("prom._samples(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ")", range.from_ms, range.to_ms);
+	if (node->anchored || node->smoothed)
+	{
+		steps = reference_steps(cx, node);
+		leaf = psprintf("prom._extended_samples(c.data, c.ord, s.sid, %s, %s)",
+						windows_sql(cx, steps, node->range_ms, NIL), reach_sql(cx, node, &range));
+	}
 	initStringInfo(&out);
 	appendStringInfoString(&out, "SELECT s.labels, l.out AS samples\nFROM ");
-	prom_scan_sql(&out, node->matchers, node->nmatchers, range,
-				  psprintf("prom._samples(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ")",
-						   range.from_ms, range.to_ms));
+	prom_scan_sql(&out, node->matchers, node->nmatchers, range, leaf);
 	appendStringInfoString(&out, "\nORDER BY s.labels");
 	return out.data;
 }
@@ -99,33 +114,103 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 
 /*
  * An aggregate over the samples of each series in (ref - window, ref] of every step.  The planner copies
- * the aggregate, to filter by it; so that it still is one aggregate, and its parameter computed once, a
- * parameter that is not a mere number comes from a row of its own.
+ * the aggregate, to filter by it; so that it still is one aggregate, and its parameters computed once,
+ * parameters that are not mere numbers come from a row of their own.
  */
 static PromqlVector
-leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name, PromqlNode *scalar,
+leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name, List *scalars,
 		 bool keep_name)
 {
 	PromqlVector x = {NULL, selector_names(selector)};
 	PromSteps	steps = reference_steps(cx, selector);
-	char	   *scalar_sql = scalar ? promql_scalar_sql(cx, scalar) : NULL;
+	bool		constant;
+	List	   *parameters = scalars_sql(cx, scalars, &constant);
 	PromScanRange range;
 	StringInfoData out;
+	char	   *leaf;
 
 	range.from_ms = add_ms(steps.start_ms, -window_ms);
 	range.to_ms = last_ms(steps);
 	initStringInfo(&out);
 	appendStringInfo(&out, "SELECT %s AS labels, l.out AS vals\nFROM ",
-					 keep_name ? "s.labels" : "prom._labels_drop(s.labels, " PROMQL_NAME_LABELS ")");
-	if (scalar && scalar->tag != PROMQL_NUMBER)
+					 keep_name ? "s.labels" : promql_drop_name_sql("s.labels"));
+	if (!constant)
 	{
-		appendStringInfo(&out, "(\nSELECT %s AS vals\nOFFSET 0) AS p\nCROSS JOIN ", scalar_sql);
-		scalar_sql = "p.vals";
+		bool		second = list_length(parameters) > 1;
+
+		appendStringInfo(&out, "(\nSELECT %s AS vals%s\nOFFSET 0) AS p\nCROSS JOIN ", (char *) linitial(parameters),
+						 second ? psprintf(", %s AS second", (char *) lsecond(parameters)) : "");
+		parameters = second ? list_make2("p.vals", "p.second") : list_make1("p.vals");
 	}
-	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range,
-				  psprintf("prom._%s(c.data, c.ord, s.sid, %s)", name, windows_sql(cx, steps, window_ms, scalar_sql)));
+	leaf = psprintf("prom._%s(c.data, c.ord, s.sid, %s)", name, windows_sql(cx, steps, window_ms, parameters));
+	if (!keep_name)
+		leaf = noted_sql(cx, leaf, "s.labels", selector, name, scalars, parameters);
+	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range, leaf);
 	x.sql = out.data;
 	return x;
+}
+
+/* The same over windows that see beyond their range, of an anchored or smoothed selector. */
+static PromqlVector
+extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name)
+{
+	PromqlVector x = {NULL, selector_names(selector)};
+	PromSteps	steps = reference_steps(cx, selector);
+	bool		instant = selector->type != PROMQL_MATRIX;
+	PromScanRange range;
+	StringInfoData out;
+	char	   *leaf;
+
+	range.from_ms = add_ms(steps.start_ms, -window_ms);
+	range.to_ms = last_ms(steps);
+	leaf = psprintf("prom._%s_%s(c.data, c.ord, s.sid, %s, ", selector->anchored ? "anchored" : "smoothed", name,
+					windows_sql(cx, steps, window_ms, NIL));
+	leaf = psprintf("%s%s)", leaf, reach_sql(cx, selector, &range));
+	if (!instant)
+		leaf = noted_sql(cx, leaf, "s.labels", selector, name, NIL, NIL);
+	initStringInfo(&out);
+	appendStringInfo(&out, "SELECT %s AS labels, l.out AS vals\nFROM ",
+					 instant ? "s.labels" : promql_drop_name_sql("s.labels"));
+	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range, leaf);
+	x.sql = out.data;
+	return x;
+}
+
+/*
+ * How far the windows of an anchored or smoothed selector see beyond it, which the range to be scanned is
+ * stretched by.  An instant selector's window reaches back as far as it ever does.
+ */
+static char *
+reach_sql(const PromqlContext *cx, const PromqlNode *selector, PromScanRange *range)
+{
+	int64		before_ms = selector->type == PROMQL_MATRIX ? cx->lookback_ms : 0;
+	int64		after_ms = selector->smoothed ? cx->lookback_ms : 0;
+
+	range->from_ms = add_ms(range->from_ms, -before_ms);
+	range->to_ms = add_ms(range->to_ms, after_ms);
+	return psprintf(INT64_FORMAT ", " INT64_FORMAT, before_ms, after_ms);
+}
+
+/* Which functions know extended ranges; their leaves are there for these only. */
+void
+promql_check_extended(const PromqlNode *range, const char *name)
+{
+	static const char *const anchored[] = {"changes", "delta", "increase", "rate", "resets"};
+	static const char *const smoothed[] = {"delta", "increase", "rate"};
+	const char *const *allowed = range->anchored ? anchored : smoothed;
+	int			n = range->anchored ? lengthof(anchored) : lengthof(smoothed);
+
+	if (!range->anchored && !range->smoothed)
+		return;
+	for (int i = 0; i < n; i++)
+	{
+		if (strcmp(name, allowed[i]) == 0)
+			return;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s modifier can only be used with: %s - not with %s", range->anchored ? "anchored" : "smoothed",
+					range->anchored ? "changes, delta, increase, rate, resets" : "delta, increase, rate", name)));
 }
 
 /* One name if the selector pins it by equality. */
@@ -144,27 +229,32 @@ selector_names(const PromqlNode *node)
 
 /* A window function over what the subquery's expression is at its steps. */
 static PromqlVector
-over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, PromqlNode *scalar, bool keep_name)
+over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, List *scalars, bool keep_name)
 {
 	PromSteps	inner;
 	PromqlVector x = subquery_sql(cx, subquery, &inner);
-	char	   *scalar_sql = scalar ? promql_scalar_sql(cx, scalar) : NULL;
+	bool		constant;
+	List	   *parameters = scalars_sql(cx, scalars, &constant);
+	char	   *over;
+	ListCell   *lc;
 
-	/* as a subquery it is computed once, not once per row */
-	if (scalar && scalar->tag != PROMQL_NUMBER)
-		scalar_sql = psprintf("(\nSELECT %s)", scalar_sql);
-	return promql_map_sql(x, psprintf("prom._over('%s', x.vals, " INT64_FORMAT ", " INT64_FORMAT ", %s)", name,
-									  inner.start_ms, inner.step_ms,
-									  windows_sql(cx, reference_steps(cx, subquery), subquery->range_ms, scalar_sql)),
-						  keep_name);
+	/* as subqueries they are computed once, not once per row */
+	if (!constant)
+	{
+		foreach(lc, parameters)
+			lfirst(lc) = psprintf("(\nSELECT %s)", (char *) lfirst(lc));
+	}
+	over = psprintf("prom._over('%s', x.vals, " INT64_FORMAT ", " INT64_FORMAT ", %s)", name, inner.start_ms, inner.step_ms,
+					windows_sql(cx, reference_steps(cx, subquery), subquery->range_ms, parameters));
+	if (!keep_name)
+		over = noted_sql(cx, over, "x.labels", subquery, name, scalars, parameters);
+	return promql_map_sql(x, over, keep_name);
 }
 
 /* The expression in all windows of the subquery; *steps: at which times. */
 static PromqlVector
 subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps)
 {
-	PromqlVector nothing = {"SELECT '{}'::prom.labels AS labels, NULL::prom.vals AS vals\nWHERE false",
-	PROMQL_NAMES_SAME};
 	PromqlContext inner = *cx;
 
 	check_stack_depth();
@@ -172,7 +262,7 @@ subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps)
 	{
 		/* what is wrong with the expression, or not offered, is said all the same */
 		(void) promql_vector_sql(&inner, node->left);
-		return nothing;
+		return promql_nothing();
 	}
 	inner.steps = *steps;
 	return promql_vector_sql(&inner, node->left);
@@ -210,6 +300,25 @@ subquery_steps(PromqlContext *cx, PromqlNode *node, PromSteps *steps)
 
 /* ---- what they share ---- */
 
+PromqlVector
+promql_nothing(void)
+{
+	PromqlVector nothing = {"SELECT '{}'::prom.labels AS labels, NULL::prom.vals AS vals\nWHERE false",
+	PROMQL_NAMES_SAME};
+
+	return nothing;
+}
+
+/* What a function of a range has computed, and what it tells beside that. */
+static char *
+noted_sql(PromqlContext *cx, char *vals, const char *labels, PromqlNode *range, const char *name, List *scalars,
+		  List *parameters)
+{
+	if (strcmp(name, "quantile_over_time") == 0 && !promql_is_quantile(linitial(scalars)))
+		vals = psprintf("prom._note_quantile(%s, %s, %s)", vals, (char *) linitial(parameters), promql_place_sql(cx, linitial(scalars)));
+	return promql_noted_sql(cx, vals, labels, range);
+}
+
 PromqlNode *
 promql_without_parens(PromqlNode *node)
 {
@@ -244,19 +353,41 @@ reference_steps(const PromqlContext *cx, const PromqlNode *node)
 	return steps;
 }
 
+/* Parameters of a window function as SQL; *constant: they are mere numbers. */
+static List *
+scalars_sql(PromqlContext *cx, List *scalars, bool *constant)
+{
+	List	   *result = NIL;
+	ListCell   *lc;
+
+	*constant = true;
+	foreach(lc, scalars)
+	{
+		PromqlNode *scalar = lfirst(lc);
+
+		*constant = *constant && scalar->tag == PROMQL_NUMBER;
+		result = lappend(result, promql_scalar_sql(cx, scalar));
+	}
+	return result;
+}
+
 /*
- * The arguments of a window function that say where its windows are; if it has a parameter then that, too,
- * and the times of the steps themselves.
+ * The arguments of a window function that say where its windows are; if it has parameters then the first,
+ * the times of the steps themselves, and the second.
  */
 static char *
-windows_sql(PromqlContext *cx, PromSteps steps, int64 range_ms, const char *scalar)
+windows_sql(PromqlContext *cx, PromSteps steps, int64 range_ms, List *scalars)
 {
 	char	   *windows = psprintf(INT64_FORMAT ", " INT64_FORMAT ", %d, " INT64_FORMAT, steps.start_ms, steps.step_ms,
 								   steps.n, range_ms);
 
-	if (scalar == NULL)
+	if (scalars == NIL)
 		return windows;
-	return psprintf("%s, %s, " INT64_FORMAT ", " INT64_FORMAT, windows, scalar, cx->steps.start_ms, cx->steps.step_ms);
+	windows = psprintf("%s, %s, " INT64_FORMAT ", " INT64_FORMAT, windows, (char *) linitial(scalars),
+					   cx->steps.start_ms, cx->steps.step_ms);
+	if (list_length(scalars) == 1)
+		return windows;
+	return psprintf("%s, %s", windows, (char *) lsecond(scalars));
 }
 
 static int64

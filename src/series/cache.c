@@ -131,6 +131,12 @@ prom_series_cached(PromSeriesHash raw, PromSeriesId *id)
 	return true;
 }
 
+void
+prom_series_expect(PromSeriesHash raw)
+{
+	prom_hashmap_prefetch(&cache, raw);
+}
+
 PromSeriesHash
 prom_series_raw_hash(const void *bytes, size_t len)
 {

@@ -52,6 +52,14 @@ prom_hashmap_find(const PromHashMap *map, PromSeriesHash key)
 	return e->id.sid == PROM_HASHMAP_FREE ? NULL : e;
 }
 
+/* Begin to bring the slot of a key into the processor's cache. */
+static inline void
+prom_hashmap_prefetch(const PromHashMap *map, PromSeriesHash key)
+{
+	if (map->nslots > 0)
+		__builtin_prefetch(&map->slots[key.low & (map->nslots - 1)]);
+}
+
 /* Room for n entries in all must have been reserved. */
 static inline void
 prom_hashmap_put(PromHashMap *map, PromSeriesHash key, PromSeriesId id)

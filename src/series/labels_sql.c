@@ -21,6 +21,7 @@
 
 PG_FUNCTION_INFO_V1(prom_labels_in);
 PG_FUNCTION_INFO_V1(prom_labels_out);
+PG_FUNCTION_INFO_V1(prom_legend);
 PG_FUNCTION_INFO_V1(prom_labels_recv);
 PG_FUNCTION_INFO_V1(prom_labels_send);
 PG_FUNCTION_INFO_V1(prom_labels_from_jsonb);
@@ -67,6 +68,17 @@ prom_labels_out(PG_FUNCTION_ARGS)
 	prom_labels_print(&out, l);
 	PG_FREE_IF_COPY(l, 0);
 	PG_RETURN_CSTRING(out.data);
+}
+
+/* legend(labels) */
+Datum
+prom_legend(PG_FUNCTION_ARGS)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	prom_labels_print_legend(&out, PG_GETARG_PROM_LABELS_P(0));
+	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }
 
 Datum

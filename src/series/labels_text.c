@@ -32,7 +32,6 @@ static uint32 read_code(LabelText *t, int digits, int base);
 static void skip_blanks(LabelText *t);
 static bool skip_char(LabelText *t, char c);
 static void print_name(StringInfo out, const char *name, int len);
-static void print_string(StringInfo out, const char *s, int len);
 static void syntax_error(LabelText *t, const char *expected) pg_attribute_noreturn();
 
 PromLabel *
@@ -72,7 +71,7 @@ prom_labels_print(StringInfo out, const PromLabels *l)
 		appendStringInfoString(out, between);
 		print_name(out, label.name, label.name_len);
 		appendStringInfoChar(out, '=');
-		print_string(out, label.value, label.value_len);
+		prom_label_quote(out, label.value, label.value_len);
 		between = ", ";
 	}
 	appendStringInfoChar(out, '}');
@@ -128,6 +127,39 @@ read_inside(LabelText *t)
 		if (!skip_char(t, ','))
 			syntax_error(t, "\",\" or \"}\"");
 	}
+}
+
+void
+prom_labels_print_legend(StringInfo out, const PromLabels *l)
+{
+	PromLabelWalk w = prom_label_walk(l);
+	PromLabel	label;
+	const char *name;
+	int			len = 0;
+	int			plain = 0;
+	int			start;
+	bool		named = prom_labels_get(l, "__name__", 8, &name, &len);
+
+	while (plain < len && (is_name_char(name[plain], plain == 0) || name[plain] == ':'))
+		plain++;
+	if (!named || plain < len)
+	{
+		prom_labels_print(out, l);
+		return;
+	}
+	appendBinaryStringInfo(out, name, len);
+	start = out->len;
+	while (prom_label_next(&w, &label))
+	{
+		if (label.name_len == 8 && memcmp(label.name, "__name__", 8) == 0)
+			continue;
+		appendStringInfoString(out, out->len == start ? "{" : ", ");
+		print_name(out, label.name, label.name_len);
+		appendStringInfoChar(out, '=');
+		prom_label_quote(out, label.value, label.value_len);
+	}
+	if (out->len > start)
+		appendStringInfoChar(out, '}');
 }
 
 static inline bool
@@ -255,11 +287,11 @@ print_name(StringInfo out, const char *name, int len)
 	if (plain == len)
 		appendBinaryStringInfo(out, name, len);
 	else
-		print_string(out, name, len);
+		prom_label_quote(out, name, len);
 }
 
-static void
-print_string(StringInfo out, const char *s, int len)
+void
+prom_label_quote(StringInfo out, const char *s, int len)
 {
 	static const char letters[] = "abtnvfr";	/* \a is 7, \r is 13 */
 

@@ -6,8 +6,8 @@
  * without the label.  Regexes match the whole value.
  *
  * In SQL a set of matchers becomes two kinds of conditions on a row of prom.series.  The first kind is
- * for the GIN index on pairs: hashes of (name, value) as constants, from which the planner also
- * estimates well.  Equalities and regexes that merely list values give them at once, the others are
+ * for the GIN index on prom._label_pairs(labels): hashes of (name, value) as constants, from which the
+ * planner also estimates well.  Equalities and regexes that merely list values give them at once, the others are
  * looked up in prom.label_value now.  Hashes may collide, and a matcher that accepts the empty string
  * or too many values gives none: the second kind tests every matcher on the labels themselves.
  */
@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "nodes/supportnodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -61,6 +62,9 @@ typedef struct PlannedMatcher
 
 PG_FUNCTION_INFO_V1(prom_label_eq);
 PG_FUNCTION_INFO_V1(prom_label_re);
+PG_FUNCTION_INFO_V1(prom_label_ne);
+PG_FUNCTION_INFO_V1(prom_label_nre);
+PG_FUNCTION_INFO_V1(prom_label_support);
 PG_FUNCTION_INFO_V1(prom_series_where);
 
 static PromMatchType match_type(const char *op);
@@ -158,6 +162,34 @@ prom_label_re(PG_FUNCTION_ARGS)
 
 	(void) prom_labels_get(l, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name), &value, &len);
 	PG_RETURN_BOOL(prom_regex_match(re, value, len));
+}
+
+Datum
+prom_label_ne(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(!DatumGetBool(prom_label_eq(fcinfo)));
+}
+
+Datum
+prom_label_nre(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(!DatumGetBool(prom_label_re(fcinfo)));
+}
+
+/*
+ * What the planner is told of these tests.  How many series have a label is known from the condition on
+ * pairs, for which there are statistics; the test behind it takes away next to none.  Those without such a
+ * condition mostly let most through.
+ */
+Datum
+prom_label_support(PG_FUNCTION_ARGS)
+{
+	Node	   *request = (Node *) PG_GETARG_POINTER(0);
+
+	if (!IsA(request, SupportRequestSelectivity))
+		PG_RETURN_POINTER(NULL);
+	((SupportRequestSelectivity *) request)->selectivity = 0.9;
+	PG_RETURN_POINTER(request);
 }
 
 /* The condition of prom_matchers_sql on a row "s", for matchers given as three arrays. */
@@ -299,7 +331,7 @@ listed_values(const char *pattern, List **values)
 }
 
 /*
- * Conditions on pairs: one for all equalities, one per label of the other matchers that need the label
+ * Conditions on the hashed pairs: one for all equalities, one per label of the other matchers that need the label
  * to be there.  False if no series can satisfy them.
  */
 static bool
@@ -439,7 +471,7 @@ static void
 append_hashes(StringInfo out, const char *alias, const char *op, HashList *list)
 {
 	qsort(list->hash, list->n, sizeof(int32), compare_hashes);
-	appendStringInfo(out, "%s.pairs OPERATOR(pg_catalog.%s) '{", alias, op);
+	appendStringInfo(out, "prom._label_pairs(%s.labels) OPERATOR(pg_catalog.%s) '{", alias, op);
 	for (int i = 0; i < list->n; i++)
 	{
 		if (i == 0 || list->hash[i] != list->hash[i - 1])
@@ -455,8 +487,8 @@ append_recheck(StringInfo out, const char *alias, const PlannedMatcher *p)
 	bool		negative = p->plan == PLAN_IS_NOT || p->plan == PLAN_NOT_REGEX;
 	const char *operand = is_regex ? p->matcher->value : p->value;
 
-	appendStringInfo(out, "%sprom.%s(%s.labels, %s, %s)",
-					 negative ? "NOT " : "", is_regex ? "_label_re" : "_label_eq", alias,
+	appendStringInfo(out, "prom.%s(%s.labels, %s, %s)",
+					 is_regex ? (negative ? "_label_nre" : "_label_re") : (negative ? "_label_ne" : "_label_eq"), alias,
 					 quote_literal_cstr(p->matcher->name), quote_literal_cstr(operand));
 }
 

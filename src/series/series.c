@@ -2,10 +2,11 @@
  * series.c
  *	  Label set -> id: find or create, many at a time.
  *
- * A series is found by the 128-bit hash of its canonical bytes.  Those not found are made while the
- * row of their shard in prom.shard is locked: only its holder creates, so after another look the ids
- * can be given out and all rows inserted without meeting anyone.  Shards are locked in ascending order
- * and before any row is written, hence two senders of the same new series wait but do not deadlock.
+ * A series is found by 32 bits of the hash of its canonical bytes, which then are compared.  Those not
+ * found are made while the row of their shard in prom.shard is locked: only its holder creates, so
+ * after another look the ids can be given out and all rows inserted without meeting anyone.  That
+ * lock is what keeps label sets unique.  Shards are locked in ascending order and before any row is
+ * written, hence two senders of the same new series wait but do not deadlock.
  *
  * Ids are given out in blocks of 64 per metric name: sid = block * 64 + slot.  Rows that hold the
  * samples of one block then hold one metric.
@@ -37,6 +38,7 @@
 #include "series/cache.h"
 #include "series/hashmap.h"
 #include "series/labels.h"
+#include "series/limits.h"
 
 #define BLOCK_SLOTS			64
 #define MAX_BLOCK			(PG_INT32_MAX / BLOCK_SLOTS - 1)
@@ -49,9 +51,10 @@
 typedef struct Wanted
 {
 	PromSeriesWant *want;		/* the first */
-	PromSeriesHash fingerprint;
 	PromSeriesId id;			/* sid is PROM_HASHMAP_FREE while it is unknown */
+	int32		hash;			/* by which prom.series is searched */
 	int			metric;			/* index in the list of metrics, while it is made */
+	char	   *refused;		/* why it is not made */
 } Wanted;
 
 typedef struct Metric
@@ -59,11 +62,21 @@ typedef struct Metric
 	Datum		name;			/* text, cut to METRIC_KEY_BYTES */
 	int32		block;
 	int32		used;
+	int32		series;
 } Metric;
+
+/* What the row of a shard says, and what is in the other shards. */
+typedef struct Shard
+{
+	int16		shard;
+	int32		next_block;
+	int64		series;			/* of all shards */
+} Shard;
 
 typedef enum Statement
 {
 	FIND_SERIES,
+	SEE_SHARD,
 	LOCK_SHARD,
 	ADD_SHARD,
 	FIND_METRICS,
@@ -81,17 +94,25 @@ static const struct
 {
 	const char *sql;
 	int			nargs;
-	Oid			args[4];
+	Oid			args[5];
 }			statements[NSTATEMENTS] =
 {
 	[FIND_SERIES] = {
-		"SELECT w.i, s.sid FROM unnest($1, $2) WITH ORDINALITY AS w(shard, fingerprint, i)"
-		" JOIN prom.series s ON s.shard OPERATOR(pg_catalog.=) w.shard"
-		" AND s.fingerprint OPERATOR(pg_catalog.=) w.fingerprint",
-		2, {INT2ARRAYOID, UUIDARRAYOID}
+		"SELECT w.i, s.sid, s.labels FROM unnest($1, $2) WITH ORDINALITY AS w(shard, hash, i),"
+		" LATERAL (SELECT x.sid, x.labels FROM prom.series x WHERE x.shard OPERATOR(pg_catalog.=) w.shard"
+		" AND prom.labels_hash4(x.labels) OPERATOR(pg_catalog.=) w.hash OFFSET 0) s",
+		2, {INT2ARRAYOID, INT4ARRAYOID}
+	},
+#define SHARD_COLUMNS \
+		"h.next_block, h.series OPERATOR(pg_catalog.+) coalesce((" \
+		"SELECT pg_catalog.sum(o.series)::pg_catalog.int8 FROM prom.shard o" \
+		" WHERE o.shard OPERATOR(pg_catalog.<>) $1), 0)"
+	[SEE_SHARD] = {
+		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.shard OPERATOR(pg_catalog.=) $1",
+		1, {INT2OID}
 	},
 	[LOCK_SHARD] = {
-		"SELECT next_block FROM prom.shard WHERE shard OPERATOR(pg_catalog.=) $1 FOR UPDATE",
+		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.shard OPERATOR(pg_catalog.=) $1 FOR UPDATE OF h",
 		1, {INT2OID}
 	},
 	[ADD_SHARD] = {
@@ -99,26 +120,28 @@ static const struct
 		1, {INT2OID}
 	},
 	[FIND_METRICS] = {
-		"SELECT w.i, m.block, m.used FROM unnest($2) WITH ORDINALITY AS w(name, i)"
-		" JOIN prom.metric m ON m.shard OPERATOR(pg_catalog.=) $1"
-		" AND m.name OPERATOR(pg_catalog.=) w.name",
+		"SELECT w.i, m.block, m.used, m.series FROM unnest($2) WITH ORDINALITY AS w(name, i),"
+		" LATERAL (SELECT x.block, x.used, x.series FROM prom.metric x WHERE x.shard OPERATOR(pg_catalog.=) $1"
+		" AND x.name OPERATOR(pg_catalog.=) w.name OFFSET 0) m",
 		2, {INT2OID, TEXTARRAYOID}
 	},
 	[SAVE_METRICS] = {
-		"INSERT INTO prom.metric (shard, name, block, used)"
-		" SELECT $1, w.name, w.block, w.used FROM unnest($2, $3, $4) AS w(name, block, used)"
-		" ON CONFLICT (shard, name) DO UPDATE SET block = EXCLUDED.block, used = EXCLUDED.used",
-		4, {INT2OID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID}
+		"INSERT INTO prom.metric (shard, name, block, used, series)"
+		" SELECT $1, w.name, w.block, w.used, w.series"
+		" FROM unnest($2, $3, $4, $5) AS w(name, block, used, series)"
+		" ON CONFLICT (shard, name) DO UPDATE SET block = EXCLUDED.block, used = EXCLUDED.used,"
+		" series = EXCLUDED.series",
+		5, {INT2OID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID}
 	},
 	[SAVE_SHARD] = {
-		"UPDATE prom.shard SET next_block = $2 WHERE shard OPERATOR(pg_catalog.=) $1",
-		2, {INT2OID, INT4OID}
+		"UPDATE prom.shard SET next_block = $2, series = series OPERATOR(pg_catalog.+) $3"
+		" WHERE shard OPERATOR(pg_catalog.=) $1",
+		3, {INT2OID, INT4OID, INT4OID}
 	},
 	[ADD_SERIES] = {
-		"INSERT INTO prom.series (shard, sid, fingerprint, labels, pairs)"
-		" SELECT $1, w.sid, w.fingerprint, w.labels, prom._label_pairs(w.labels)"
-		" FROM unnest($2, $3, $4) AS w(sid, fingerprint, labels)",
-		4, {INT2OID, INT4ARRAYOID, UUIDARRAYOID, ANY_LABELS_ARRAY}
+		"INSERT INTO prom.series (shard, sid, labels)"
+		" SELECT $1, w.sid, w.labels FROM unnest($2, $3) AS w(sid, labels)",
+		3, {INT2OID, INT4ARRAYOID, ANY_LABELS_ARRAY}
 	},
 	[ADD_VALUES] = {
 		"INSERT INTO prom.label_value (shard, name, value, digest)"
@@ -132,7 +155,11 @@ static const struct
 	},
 };
 
-/* Settings under which the statements are planned: once, and to look up by index. */
+/*
+ * Settings under which the statements are planned: once, and to look up by index.  The plans are kept
+ * while the tables grow from nothing; OFFSET 0 is there so that the planner cannot take what is good
+ * for small tables only, which is to go through all metrics of the shard for each name.
+ */
 static const char *const plan_settings[][2] = {
 	{"plan_cache_mode", "force_generic_plan"},
 	{"enable_seqscan", "off"},
@@ -145,20 +172,24 @@ static SPIPlanPtr plans[NSTATEMENTS];
 static Oid	plans_labels_type;
 
 PG_FUNCTION_INFO_V1(prom_series_id);
+PG_FUNCTION_INFO_V1(prom_metric_key);
 PG_FUNCTION_INFO_V1(prom_series_removed);
 
 static int	begin_statements(void);
 static void end_statements(int nest_level);
 static void run(Statement statement, Datum *args);
 static int64 result_int(uint64 row, int column);
-static void resolve_slice(PromSeriesWant *want, int n);
-static PromSeriesHash fingerprint_of(const PromLabels *l);
+static int	resolve_slice(PromSeriesWant *want, int n, MemoryContext caller);
 static int16 shard_of(const PromLabels *l);
 static int	find_series(Wanted **list, int n);
-static void make_series(Wanted **list, int n);
-static int32 lock_shard(int16 shard);
+static int	make_series(Wanted **list, int n);
+static int	refuse_hopeless(Wanted **list, int n);
+static Shard lock_shard(int16 shard);
+static Shard shard_result(int16 shard);
 static void make_in_shard(int16 shard, Wanted **list, int n);
 static Metric *find_metrics(int16 shard, Wanted **list, int n, int *nmetrics);
+static text *metric_key(const PromLabels *l);
+static int	admit(Wanted **list, int n, Metric *metrics, int64 series);
 static void save_metrics(int16 shard, const Metric *metrics, int n);
 static int32 next_sid(Metric *metric, int32 *next_block);
 static void add_series(int16 shard, Wanted **list, int n);
@@ -170,13 +201,16 @@ void
 prom_series_init(void)
 {
 	prom_series_cache_init();
+	prom_limits_init();
 }
 
-void
+int
 prom_series_resolve(PromSeriesWant *want, int n)
 {
-	MemoryContext slice_context = AllocSetContextCreate(CurrentMemoryContext, "promgres series",
+	MemoryContext caller = CurrentMemoryContext;
+	MemoryContext slice_context = AllocSetContextCreate(caller, "promgres series",
 														ALLOCSET_DEFAULT_SIZES);
+	int			made = 0;
 
 	for (int done = 0; done < n; done += SLICE_SERIES)
 	{
@@ -186,12 +220,13 @@ prom_series_resolve(PromSeriesWant *want, int n)
 		CHECK_FOR_INTERRUPTS();
 		nest_level = begin_statements();
 		old = MemoryContextSwitchTo(slice_context);
-		resolve_slice(want + done, Min(n - done, SLICE_SERIES));
+		made += resolve_slice(want + done, Min(n - done, SLICE_SERIES), caller);
 		MemoryContextSwitchTo(old);
 		end_statements(nest_level);
 		MemoryContextReset(slice_context);
 	}
 	MemoryContextDelete(slice_context);
+	return made;
 }
 
 int64
@@ -210,7 +245,7 @@ Datum
 prom_series_id(PG_FUNCTION_ARGS)
 {
 	PromLabels *l = PG_GETARG_PROM_LABELS_P(0);
-	PromSeriesWant want = {prom_series_raw_hash(VARDATA_ANY(l), VARSIZE_ANY_EXHDR(l)), l, {0, 0}};
+	PromSeriesWant want = {prom_series_raw_hash(VARDATA_ANY(l), VARSIZE_ANY_EXHDR(l)), l, {0, 0}, NULL};
 	TupleDesc	tupdesc;
 	Datum		values[2];
 	bool		nulls[2] = {false, false};
@@ -220,9 +255,20 @@ prom_series_id(PG_FUNCTION_ARGS)
 	prom_series_begin();
 	if (!prom_series_cached(want.raw, &want.id))
 		prom_series_resolve(&want, 1);
+	if (want.refused)
+		ereport(ERROR,
+				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
+				 errmsg("%s", want.refused)));
 	values[0] = Int16GetDatum(want.id.shard);
 	values[1] = Int32GetDatum(want.id.sid);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(tupdesc), values, nulls)));
+}
+
+/* The name under which prom.metric counts a series. */
+Datum
+prom_metric_key(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_TEXT_P(metric_key(PG_GETARG_PROM_LABELS_P(0)));
 }
 
 /* To be called by whoever removed series: every backend looks at prom.shard.removals again. */
@@ -304,8 +350,9 @@ result_int(uint64 row, int column)
 	return TupleDescAttr(desc, column - 1)->atttypid == INT8OID ? DatumGetInt64(d) : DatumGetInt32(d);
 }
 
-static void
-resolve_slice(PromSeriesWant *want, int n)
+/* Returns how many series were made. */
+static int
+resolve_slice(PromSeriesWant *want, int n, MemoryContext caller)
 {
 	PromHashMap seen = {CurrentMemoryContext};
 	Wanted	   *wanted = palloc(n * sizeof(Wanted));
@@ -313,38 +360,42 @@ resolve_slice(PromSeriesWant *want, int n)
 	int		   *which = palloc(n * sizeof(int));
 	int			nwanted = 0;
 	int			nlist;
+	int			made = 0;
 
 	prom_hashmap_reserve(&seen, n);
 	for (int i = 0; i < n; i++)
 	{
-		PromSeriesHash fingerprint = fingerprint_of(want[i].labels);
-		PromHashEntry *e = prom_hashmap_find(&seen, fingerprint);
+		PromLabels *l = want[i].labels;
+		PromSeriesHash key = prom_series_raw_hash(VARDATA_ANY(l), VARSIZE_ANY_EXHDR(l));
+		PromHashEntry *e = prom_hashmap_find(&seen, key);
 		Wanted	   *w = &wanted[nwanted];
 
 		which[i] = e ? e->id.sid : nwanted;
 		if (e)
 			continue;
 		w->want = &want[i];
-		w->fingerprint = fingerprint;
-		w->id = (PromSeriesId) {shard_of(want[i].labels), PROM_HASHMAP_FREE};
-		prom_hashmap_put(&seen, fingerprint, (PromSeriesId) {0, nwanted});
+		w->id = (PromSeriesId) {shard_of(l), PROM_HASHMAP_FREE};
+		w->refused = NULL;
+		w->hash = (int32) (uint32) prom_labels_hash(l);
+		prom_hashmap_put(&seen, key, (PromSeriesId) {0, nwanted});
 		list[nwanted++] = w;
 	}
 
 	nlist = find_series(list, nwanted);
 	if (nlist > 0)
-		make_series(list, nlist);
+		made = make_series(list, nlist);
 	for (int i = 0; i < n; i++)
 	{
-		want[i].id = wanted[which[i]].id;
-		prom_series_learn(want[i].raw, want[i].id);
-	}
-}
+		const Wanted *w = &wanted[which[i]];
 
-static PromSeriesHash
-fingerprint_of(const PromLabels *l)
-{
-	return prom_series_raw_hash(VARDATA_ANY(l), VARSIZE_ANY_EXHDR(l));
+		want[i].id = w->id;
+		want[i].refused = NULL;
+		if (w->refused == NULL)
+			prom_series_learn(want[i].raw, want[i].id);
+		else
+			want[i].refused = MemoryContextStrdup(caller, w->refused);
+	}
+	return made;
 }
 
 /* One server holds one shard. */
@@ -354,25 +405,47 @@ shard_of(const PromLabels *l)
 	return 0;
 }
 
+/* In the order of the index on hashes: neighbours find their pages in the processor's cache. */
+static int
+compare_keys(const void *a, const void *b)
+{
+	const Wanted *wa = *(Wanted *const *) a;
+	const Wanted *wb = *(Wanted *const *) b;
+
+	if (wa->id.shard != wb->id.shard)
+		return wa->id.shard < wb->id.shard ? -1 : 1;
+	return (wa->hash > wb->hash) - (wa->hash < wb->hash);
+}
+
 /* Fills in the ids that exist; those without stay in the list, in their order.  Returns how many. */
 static int
 find_series(Wanted **list, int n)
 {
+	Wanted	  **by_key = palloc(n * sizeof(Wanted *));
 	Datum	   *shards = palloc(n * sizeof(Datum));
-	Datum	   *fingerprints = palloc(n * sizeof(Datum));
+	Datum	   *hashes = palloc(n * sizeof(Datum));
 	Datum		args[2];
 	int			unknown = 0;
 
+	memcpy(by_key, list, n * sizeof(Wanted *));
+	qsort(by_key, n, sizeof(Wanted *), compare_keys);
 	for (int i = 0; i < n; i++)
 	{
-		shards[i] = Int16GetDatum(list[i]->id.shard);
-		fingerprints[i] = uuid_of(list[i]->fingerprint);
+		shards[i] = Int16GetDatum(by_key[i]->id.shard);
+		hashes[i] = Int32GetDatum(by_key[i]->hash);
 	}
 	args[0] = array_of(shards, n, INT2OID);
-	args[1] = array_of(fingerprints, n, UUIDOID);
+	args[1] = array_of(hashes, n, INT4OID);
 	run(FIND_SERIES, args);
 	for (uint64 row = 0; row < SPI_processed; row++)
-		list[result_int(row, 1) - 1]->id.sid = (int32) result_int(row, 2);
+	{
+		Wanted	   *w = by_key[result_int(row, 1) - 1];
+		bool		isnull;
+		Datum		labels = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 3, &isnull);
+
+		if (prom_labels_cmp(DatumGetPromLabelsP(labels), w->want->labels) == 0)
+			w->id.sid = (int32) result_int(row, 2);
+	}
 	SPI_freetuptable(SPI_tuptable);
 
 	for (int i = 0; i < n; i++)
@@ -395,10 +468,14 @@ compare_wanted(const void *a, const void *b)
 	return (wa > wb) - (wa < wb);
 }
 
-static void
+/* Returns how many were made: not refused, and not there when the lock was got. */
+static int
 make_series(Wanted **list, int n)
 {
+	int			made = 0;
+
 	qsort(list, n, sizeof(Wanted *), compare_wanted);
+	n = refuse_hopeless(list, n);
 	for (int i = 0; i < n; i++)
 	{
 		if (i == 0 || list[i]->id.shard != list[i - 1]->id.shard)
@@ -406,7 +483,7 @@ make_series(Wanted **list, int n)
 	}
 
 	/* Somebody may have made them while we waited. */
-	n = find_series(list, n);
+	n = n > 0 ? find_series(list, n) : 0;
 	for (int i = 0, end; i < n; i = end)
 	{
 		int16		shard = list[i]->id.shard;
@@ -415,14 +492,53 @@ make_series(Wanted **list, int n)
 			end++;
 		make_in_shard(shard, list + i, end - i);
 	}
+	for (int i = 0; i < n; i++)
+		made += list[i]->refused == NULL;
+	return made;
 }
 
-/* Lock the row of a shard, which is made when it is first needed; returns its next block. */
-static int32
+/*
+ * Refuse what a limit forbids as far as that is seen without the lock, which senders of series that are
+ * refused again and again must not keep from others.  Those left stay in the list; returns how many.
+ */
+static int
+refuse_hopeless(Wanted **list, int n)
+{
+	int			kept = 0;
+	int			admitted = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		list[i]->refused = prom_limits_labels_fault(list[i]->want->labels);
+		if (list[i]->refused == NULL)
+			list[kept++] = list[i];
+	}
+	if (!prom_limits_count())
+		return kept;
+	for (int i = 0, end; i < kept; i = end)
+	{
+		int16		shard = list[i]->id.shard;
+		Datum		args[] = {Int16GetDatum(shard)};
+		int			nmetrics;
+		Shard		seen;
+		int			here;
+
+		for (end = i + 1; end < kept && list[end]->id.shard == shard;)
+			end++;
+		run(SEE_SHARD, args);
+		seen = shard_result(shard);
+		here = admit(list + i, end - i, find_metrics(shard, list + i, end - i, &nmetrics), seen.series);
+		memmove(list + admitted, list + i, here * sizeof(Wanted *));
+		admitted += here;
+	}
+	return admitted;
+}
+
+/* Lock the row of a shard, which is made when it is first needed. */
+static Shard
 lock_shard(int16 shard)
 {
 	Datum		args[] = {Int16GetDatum(shard)};
-	int32		next_block;
 
 	run(LOCK_SHARD, args);
 	if (SPI_processed == 0)
@@ -432,30 +548,65 @@ lock_shard(int16 shard)
 	}
 	if (SPI_processed != 1)
 		elog(ERROR, "shard %d is missing", shard);
-	next_block = (int32) result_int(0, 1);
+	return shard_result(shard);
+}
+
+/* The last result; a shard that is not there is empty. */
+static Shard
+shard_result(int16 shard)
+{
+	Shard		s = {shard, 0, 0};
+
+	if (SPI_processed > 0)
+	{
+		s.next_block = (int32) result_int(0, 1);
+		s.series = result_int(0, 2);
+	}
 	SPI_freetuptable(SPI_tuptable);
-	return next_block;
+	return s;
 }
 
 static void
 make_in_shard(int16 shard, Wanted **list, int n)
 {
-	int32		next_block = lock_shard(shard);
-	int32		first_block = next_block;
+	Shard		locked = lock_shard(shard);
+	int32		next_block = locked.next_block;
 	int			nmetrics;
 	Metric	   *metrics = find_metrics(shard, list, n, &nmetrics);
+	Datum		args[3];
 
+	n = admit(list, n, metrics, locked.series);
+	if (n == 0)
+		return;
 	for (int i = 0; i < n; i++)
 		list[i]->id.sid = next_sid(&metrics[list[i]->metric], &next_block);
 	save_metrics(shard, metrics, nmetrics);
-	if (next_block != first_block)
-	{
-		Datum		args[] = {Int16GetDatum(shard), Int32GetDatum(next_block)};
-
-		run(SAVE_SHARD, args);
-	}
+	args[0] = Int16GetDatum(shard);
+	args[1] = Int32GetDatum(next_block);
+	args[2] = Int32GetDatum(n);
+	run(SAVE_SHARD, args);
 	add_series(shard, list, n);
 	add_values(shard, list, n);
+}
+
+/* Count those that the limits leave room for, refuse the others; returns how many stay in the list. */
+static int
+admit(Wanted **list, int n, Metric *metrics, int64 series)
+{
+	int			kept = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		Metric	   *m = &metrics[list[i]->metric];
+
+		list[i]->refused = prom_limits_count_fault(list[i]->want->labels, series, m->series);
+		if (list[i]->refused)
+			continue;
+		m->series++;
+		series++;
+		list[kept++] = list[i];
+	}
+	return kept;
 }
 
 /* The metrics of the list, each once, with their open blocks. */
@@ -471,21 +622,16 @@ find_metrics(int16 shard, Wanted **list, int n, int *nmetrics)
 	prom_hashmap_reserve(&seen, n);
 	for (int i = 0; i < n; i++)
 	{
-		const char *name = "";
-		int			len = 0;
-		PromSeriesHash hash;
-		PromHashEntry *e;
+		text	   *name = metric_key(list[i]->want->labels);
+		PromSeriesHash hash = prom_series_raw_hash(VARDATA(name), VARSIZE(name) - VARHDRSZ);
+		PromHashEntry *e = prom_hashmap_find(&seen, hash);
 
-		(void) prom_labels_get(list[i]->want->labels, "__name__", 8, &name, &len);
-		len = pg_encoding_mbcliplen(PG_UTF8, name, len, METRIC_KEY_BYTES);
-		hash = prom_series_raw_hash(name, len);
-		e = prom_hashmap_find(&seen, hash);
 		list[i]->metric = e ? e->id.sid : *nmetrics;
 		if (e)
 			continue;
 		prom_hashmap_put(&seen, hash, (PromSeriesId) {0, *nmetrics});
-		names[*nmetrics] = PointerGetDatum(cstring_to_text_with_len(name, len));
-		metrics[*nmetrics] = (Metric) {names[*nmetrics], 0, BLOCK_SLOTS};
+		names[*nmetrics] = PointerGetDatum(name);
+		metrics[*nmetrics] = (Metric) {names[*nmetrics], 0, BLOCK_SLOTS, 0};
 		(*nmetrics)++;
 	}
 
@@ -498,9 +644,20 @@ find_metrics(int16 shard, Wanted **list, int n, int *nmetrics)
 
 		m->block = (int32) result_int(row, 2);
 		m->used = (int32) result_int(row, 3);
+		m->series = (int32) result_int(row, 4);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return metrics;
+}
+
+static text *
+metric_key(const PromLabels *l)
+{
+	const char *name = "";
+	int			len = 0;
+
+	(void) prom_labels_get(l, "__name__", 8, &name, &len);
+	return cstring_to_text_with_len(name, pg_encoding_mbcliplen(PG_UTF8, name, len, METRIC_KEY_BYTES));
 }
 
 static void
@@ -509,18 +666,25 @@ save_metrics(int16 shard, const Metric *metrics, int n)
 	Datum	   *names = palloc(n * sizeof(Datum));
 	Datum	   *blocks = palloc(n * sizeof(Datum));
 	Datum	   *used = palloc(n * sizeof(Datum));
-	Datum		args[4];
+	Datum	   *series = palloc(n * sizeof(Datum));
+	Datum		args[5];
+	int			changed = 0;
 
 	for (int i = 0; i < n; i++)
 	{
-		names[i] = metrics[i].name;
-		blocks[i] = Int32GetDatum(metrics[i].block);
-		used[i] = Int32GetDatum(metrics[i].used);
+		/* All of its series were refused, and it may be new. */
+		if (metrics[i].series == 0)
+			continue;
+		names[changed] = metrics[i].name;
+		blocks[changed] = Int32GetDatum(metrics[i].block);
+		used[changed] = Int32GetDatum(metrics[i].used);
+		series[changed++] = Int32GetDatum(metrics[i].series);
 	}
 	args[0] = Int16GetDatum(shard);
-	args[1] = array_of(names, n, TEXTOID);
-	args[2] = array_of(blocks, n, INT4OID);
-	args[3] = array_of(used, n, INT4OID);
+	args[1] = array_of(names, changed, TEXTOID);
+	args[2] = array_of(blocks, changed, INT4OID);
+	args[3] = array_of(used, changed, INT4OID);
+	args[4] = array_of(series, changed, INT4OID);
 	run(SAVE_METRICS, args);
 }
 
@@ -545,20 +709,17 @@ static void
 add_series(int16 shard, Wanted **list, int n)
 {
 	Datum	   *sids = palloc(n * sizeof(Datum));
-	Datum	   *fingerprints = palloc(n * sizeof(Datum));
 	Datum	   *labels = palloc(n * sizeof(Datum));
-	Datum		args[4];
+	Datum		args[3];
 
 	for (int i = 0; i < n; i++)
 	{
 		sids[i] = Int32GetDatum(list[i]->id.sid);
-		fingerprints[i] = uuid_of(list[i]->fingerprint);
 		labels[i] = PointerGetDatum(list[i]->want->labels);
 	}
 	args[0] = Int16GetDatum(shard);
 	args[1] = array_of(sids, n, INT4OID);
-	args[2] = array_of(fingerprints, n, UUIDOID);
-	args[3] = array_of(labels, n, plans_labels_type);
+	args[2] = array_of(labels, n, plans_labels_type);
 	run(ADD_SERIES, args);
 }
 

@@ -50,8 +50,12 @@ extern uint64 prom_labels_hash(const PromLabels *l);
 
 /* {__name__="up", job="x"}: names that need it are quoted, values have Go's escapes. */
 extern void prom_labels_print(StringInfo out, const PromLabels *l);
+extern void prom_label_quote(StringInfo out, const char *s, int len);	/* with Go's escapes */
 
-/* Hash of one (name, value), what prom.series.pairs holds. */
+/* The same with the metric's name ahead of the braces, and without them if nothing else is there. */
+extern void prom_labels_print_legend(StringInfo out, const PromLabels *l);
+
+/* Hash of one (name, value), one of what prom._label_pairs() gives. */
 extern int32 prom_pair_hash(const char *name, int name_len, const char *value, int value_len);
 
 /* ---- labels_set.c ---- */
@@ -88,8 +92,9 @@ extern bool prom_matcher_test(const PromMatcher *m, const char *value, int value
 
 /*
  * Append an SQL condition on the row "alias" of prom.series that is true for the series which
- * satisfy all n matchers: constants for the GIN index on pairs (regex and the like are resolved over
- * prom.label_value, by SPI, now) and a recheck on labels.  All names are schema-qualified.
+ * satisfy all n matchers: constants for the GIN index on prom._label_pairs(labels) (regex and the like
+ * are resolved over prom.label_value, by SPI, now) and a recheck on labels.  All names are
+ * schema-qualified.
  */
 extern void prom_matchers_sql(StringInfo out, const char *alias, const PromMatcher *m, int n);
 
@@ -124,12 +129,13 @@ typedef struct PromSeriesId
 	int32		sid;
 } PromSeriesId;
 
-/* One wanted series: in "labels", out "id". */
+/* One wanted series: in "labels", out "id" or the reason why it was not made. */
 typedef struct PromSeriesWant
 {
 	PromSeriesHash raw;			/* hash of the label bytes as the sender wrote them */
 	PromLabels *labels;
 	PromSeriesId id;
+	char	   *refused;		/* palloc'd, names metric and setting; NULL: "id" is valid */
 } PromSeriesWant;
 
 /*
@@ -140,14 +146,18 @@ extern void prom_series_begin(void);
 
 /* The id of a label set seen before by this backend, by the hash of its raw bytes. */
 extern bool prom_series_cached(PromSeriesHash raw, PromSeriesId *id);
+
+/* It will be asked for soon: with many series each look is a miss of the processor's cache. */
+extern void prom_series_expect(PromSeriesHash raw);
 extern PromSeriesHash prom_series_raw_hash(const void *bytes, size_t len);
 
 /*
  * Find or create all n (SPI must not be connected).  New series are made under the shard's lock, in
  * one step, so that senders of the same new series neither deadlock nor lose ids.  What is learnt
- * enters the cache when the transaction commits.
+ * enters the cache when the transaction commits.  New series above a limit are refused one by one.  Returns
+ * how many were made.
  */
-extern void prom_series_resolve(PromSeriesWant *want, int n);
+extern int	prom_series_resolve(PromSeriesWant *want, int n);
 
 extern void prom_series_init(void);
 

@@ -34,16 +34,10 @@ prom_store_relid(const char *name)
 }
 
 Oid
-prom_store_chunk_type(void)
+prom_store_type(const char *name)
 {
-	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("chunk"),
+	return GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum(name),
 						   ObjectIdGetDatum(get_namespace_oid("prom", false)));
-}
-
-Oid
-prom_store_chunk_array_type(void)
-{
-	return get_array_type(prom_store_chunk_type());
 }
 
 Relation
@@ -71,7 +65,8 @@ prom_store_insert_fresh(Relation fresh, int16 shard, const PromFreshRow *row, co
 	Datum		values[] = {
 		Int16GetDatum(shard), Int32GetDatum(row->sid_min), Int32GetDatum(row->sid_max),
 		Int64GetDatum(row->t_min), Int64GetDatum(row->t_max), Int32GetDatum(row->samples),
-		Int64GetDatum(row->seq), TimestampTzGetDatum(GetCurrentTimestamp()), PointerGetDatum(chunk)
+		Int64GetDatum(row->seq), TimestampTzGetDatum(GetCurrentTimestamp()), PointerGetDatum(chunk),
+		Int64GetDatum(row->day_ms)
 	};
 
 	if (slot->tts_tupleDescriptor->natts != lengthof(values))
@@ -80,6 +75,7 @@ prom_store_insert_fresh(Relation fresh, int16 shard, const PromFreshRow *row, co
 	ExecClearTuple(slot);
 	memcpy(slot->tts_values, values, sizeof(values));
 	memset(slot->tts_isnull, false, lengthof(values) * sizeof(bool));
+	slot->tts_isnull[lengthof(values) - 1] = !row->late;
 	ExecStoreVirtualTuple(slot);
 	simple_table_tuple_insert(fresh, slot);
 	ExecDropSingleTupleTableSlot(slot);

@@ -1,10 +1,12 @@
 /*
  * maintain.c
- *	  The maintenance worker: merges when it is due and vacuums what the merge leaves behind.
+ *	  The maintenance worker: merges when it is due, vacuums what the merge leaves behind, makes days
+ *	  ahead and collects series without samples.
  *
  * It works through an ordinary backend, over libpq: VACUUM cannot run inside a function, and what it
  * does shows in pg_stat_activity, can be cancelled, and fails without harm to the worker.  One turn a
- * second.  It makes and moves nothing while a dump is being restored: see prom._is_loaded.  It is started when recovery has ended, so that a promoted standby gets one too.
+ * second.  It makes and moves nothing while a dump is being restored: see prom._is_loaded.  It is started
+ * when recovery has ended, so that a promoted standby gets one too.
  */
 #include "postgres.h"
 
@@ -20,17 +22,30 @@
 #define TURN_MS			1000
 #define RETRY_MS		5000	/* after a failure */
 #define MERGE_ROWS		2000
+#define EXEMPLAR_MS		60000	/* how often exemplars that are too old are removed */
 #define PARTITION_MS	3600000	/* how often the next day's partition is looked after */
+#define COLLECT_MS		3600000 /* from one look for series without samples to the next */
+#define COLLECT_BLOCKS	64		/* of series ids, looked at in one turn */
+#define FREEZE_MS		600000	/* how often an old day is looked for that is not frozen yet */
+#define FREEZE_AGE		10000000	/* transactions */
+#define FRESH_BYTES		(256 * 1024 * 1024) /* a file of this size is made smaller when it is empty again */
 
 int			prom_store_max_ahead_s = 86400;
-int			prom_store_max_samples = 50000000;
+int			prom_store_max_age_s = 0;
+int			prom_store_exemplar_max_age_s = 86400;
 
 static int	merge_age_s = 30;
+static int	series_grace_s = 86400;
 
+static void ignore_notice(void *arg, const char *message);
 static bool turn(PGconn *conn);
 static bool command(PGconn *conn, const char *sql);
 static bool answer(PGconn *conn, const char *sql, bool *yes);
 static bool make_days(PGconn *conn);
+static bool collect_series(PGconn *conn);
+static bool vacuum_fresh(PGconn *conn);
+static bool freeze_day(PGconn *conn);
+static bool drop_exemplars(PGconn *conn);
 static void complain(const char *message);
 
 /* The last complaint: each is logged once until it changes or the trouble ends. */
@@ -56,7 +71,11 @@ prom_maintain_main(Datum arg)
 			conn = NULL;
 		}
 		if (conn == NULL && !drains)
+		{
 			conn = prom_remote_connect("promgres maintenance");
+			if (conn)
+				PQsetNoticeProcessor(conn, ignore_notice, NULL);
+		}
 		ok = conn && PQstatus(conn) == CONNECTION_OK && turn(conn);
 		if (ok)
 			last_complaint[0] = '\0';
@@ -71,6 +90,12 @@ prom_maintain_main(Datum arg)
 	if (conn)
 		PQfinish(conn);
 	prom_worker_end();
+}
+
+/* The backend has logged it; libpq would write it to the log again. */
+static void
+ignore_notice(void *arg, const char *message)
+{
 }
 
 /* False if something failed; the connection tells what. */
@@ -90,12 +115,78 @@ turn(PGconn *conn)
 		return false;
 	if (!loaded)
 		return true;
-	if (!make_days(conn))
+	if (!make_days(conn) || !drop_exemplars(conn))
 		return false;
 	snprintf(sql, sizeof(sql), "SELECT prom._merge_due(%d, %d)", MERGE_ROWS, merge_age_s);
 	if (!answer(conn, sql, &due))
 		return false;
-	return !due || (command(conn, "CALL prom.merge()") && command(conn, "VACUUM prom.fresh"));
+	if (due && !(command(conn, "CALL prom.merge()") && vacuum_fresh(conn)))
+		return false;
+	return collect_series(conn) && freeze_day(conn);
+}
+
+/*
+ * After each merge, so that ingest finds room.  Truncation takes a lock that queries feel, here and on
+ * standbys, so it is left to the case that a large backlog was worked off: the file would be read over
+ * and over.
+ */
+static bool
+vacuum_fresh(PGconn *conn)
+{
+	bool		large;
+	char		sql[200];
+
+	snprintf(sql, sizeof(sql), "SELECT pg_catalog.pg_relation_size('prom.fresh') > %d AND NOT EXISTS (SELECT FROM prom.fresh OFFSET %d)",
+			 FRESH_BYTES, MERGE_ROWS);
+	if (!answer(conn, sql, &large))
+		return false;
+	return command(conn, large ? "VACUUM (TRUNCATE) prom.fresh" : "VACUUM prom.fresh");
+}
+
+/* Days that are over are frozen one by one, before autovacuum has to do so for all of them at once. */
+static bool
+freeze_day(PGconn *conn)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	char		sql[100];
+	PGresult   *res;
+	bool		ok;
+
+	if (last != 0 && !TimestampDifferenceExceeds(last, now, FREEZE_MS))
+		return true;
+	last = now;
+	snprintf(sql, sizeof(sql), "SELECT 'VACUUM (FREEZE) ' || prom._day_to_freeze(%d)", FREEZE_AGE);
+	res = prom_remote_exec(conn, sql);
+	ok = PQresultStatus(res) == PGRES_TUPLES_OK;
+	if (ok && !PQgetisnull(res, 0, 0))
+		ok = command(conn, PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return ok;
+}
+
+/* Series without samples are looked for once an hour, some blocks of ids a turn. */
+static bool
+collect_series(PGconn *conn)
+{
+	static TimestampTz last = 0;
+	static int	block = 0;
+	TimestampTz now = GetCurrentTimestamp();
+	char		sql[120];
+	PGresult   *res;
+	bool		ok;
+
+	if (series_grace_s < 0 || (block == 0 && last != 0 && !TimestampDifferenceExceeds(last, now, COLLECT_MS)))
+		return true;
+	last = now;
+	snprintf(sql, sizeof(sql), "SELECT prom._collect_step(%d, %d, pg_catalog.make_interval(secs => %d))", block,
+			 COLLECT_BLOCKS, series_grace_s);
+	res = prom_remote_exec(conn, sql);
+	ok = PQresultStatus(res) == PGRES_TUPLES_OK;
+	/* What cannot be looked at is left for the next time round. */
+	block = !ok ? block + COLLECT_BLOCKS : PQgetisnull(res, 0, 0) ? 0 : atoi(PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return ok;
 }
 
 /* Today's and tomorrow's partitions, so that no merge has to wait for them. */
@@ -110,6 +201,19 @@ make_days(PGconn *conn)
 	last = now;
 	return command(conn, "SELECT prom._make_day((pg_catalog.extract('epoch', pg_catalog.now()) * 1000)::pg_catalog.int8 + d * 86400000)"
 				   " FROM pg_catalog.generate_series(0, 1) d");
+}
+
+/* Exemplars beyond their age; now and then, for nobody counts on their end. */
+static bool
+drop_exemplars(PGconn *conn)
+{
+	static TimestampTz last = 0;
+	TimestampTz now = GetCurrentTimestamp();
+
+	if (last != 0 && !TimestampDifferenceExceeds(last, now, EXEMPLAR_MS))
+		return true;
+	last = now;
+	return command(conn, "SELECT prom._drop_exemplars()");
 }
 
 static bool
@@ -150,14 +254,26 @@ prom_store_init(void)
 	DefineCustomIntVariable("promgres.merge_age",
 							"Age of fresh samples at which they are merged into compressed rows.",
 							NULL, &merge_age_s, 30, 1, 3600, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("promgres.series_grace",
+							"How long a series stays after its last sample is gone; -1 keeps it.",
+							NULL, &series_grace_s, 86400, -1, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.ingest_max_ahead",
 							"Samples further in the future than this are refused.",
 							"Guards against senders with a wrong clock: such samples would sit in partitions of their own for long.",
 							&prom_store_max_ahead_s, 86400, 0, 366 * 86400, PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
-	DefineCustomIntVariable("promgres.query_max_samples",
-							"Samples that one query may read.",
-							"A query that needs more ends with an error. Parallel workers count for themselves.", &prom_store_max_samples, 50000000, 1, PG_INT32_MAX, PGC_USERSET, 0,
+	DefineCustomIntVariable("promgres.ingest_max_age",
+							"Samples older than this are refused; 0 takes all.",
+							"Every day that has samples is a partition.",
+							&prom_store_max_age_s, 0, 0, PG_INT32_MAX, PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
+	DefineCustomIntVariable("promgres.exemplar_max_age",
+							"Exemplars older than this are not stored, and removed.",
+							"0 stores none.", &prom_store_exemplar_max_age_s, 86400, 0, PG_INT32_MAX, PGC_SIGHUP,
+							GUC_UNIT_S,
+							NULL, NULL, NULL);
+	prom_budget_init();
+	prom_store_ingest_init();
+	prom_stat_init();
 	prom_worker_register("promgres maintenance", "prom_maintain_main", BgWorkerStart_RecoveryFinished);
 }

@@ -7,14 +7,23 @@
  * generation, these and all of lower generations are taken in as well and make rows of the next.
  * A row that is full is never taken again; so that it cannot stand between an older small row and a
  * later merge of that, rows become full only where all small rows of the block and day are taken in.
- * Then the pieces are written as rows of prom.warm.  A step makes rows of so many days at most; what
- * belongs to others goes back to prom.fresh, for the next step: each new day is a partition, and a
- * transaction that made thousands would run out of locks, again and again.
+ *
+ * Each new day is a partition, so a step makes rows of so many days at most, the newest first.  What
+ * belongs to others goes back to prom.fresh as late rows, of one day each.  A later step takes up some
+ * of these days, the newest again; and a day that it makes rows of for another reason, with all late
+ * rows of that day.  So today's samples do not wait for those of twenty thousand days gone by.
+ *
+ * Memory: what is taken is bounded by rows; days are written one by one, and rows that are merged
+ * again in slices of so many bytes.
  *
  * Invariants.  A sample is visible at every moment through exactly one row: taking and writing are
  * one transaction.  Of two samples with one timestamp the later commit wins: a step takes fresh rows
- * in the order of their seq, so what it leaves is later than what it takes; and of a block and day it
- * takes all rows of a generation and below, so what it leaves there is older than what it takes.
+ * in the order of their seq, so what it leaves is later than what it takes; late rows of a day are
+ * older than all that is merged for this day after them, and are taken with it; and of a block and day
+ * it takes all rows of a generation and below, so what it leaves there is older than what it takes.
+ *
+ * Damage: a step runs in a subtransaction.  If it fails, the rows that it was reading are verified one
+ * by one, those that are damaged go to prom.quarantine, and the step is tried again without them.
  *
  * Locking: a lock per shard, held to the end of the transaction; a second merge of the shard does
  * nothing, a deletion waits.  Readers are never blocked.
@@ -27,60 +36,64 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "portability/instr_time.h"
 #include "storage/lock.h"
 #include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "common/compat.h"
 #include "store/private.h"
 
 #define STEP_DAYS		64		/* days that get rows in one step */
+#define LATE_DAYS		16		/* of them for late rows, if there are any */
 #define FAN_IN			8		/* rows of one generation that make one of the next */
-#define GEN_FULL		127		/* never merged again */
-#define ROW_BYTES		7600	/* a row is cut at this size: it stays in the page */
-#define FULL_BYTES		5000	/* from this size on another round of merging gains little */
-#define SERIES_SAMPLES	4096	/* of one series in one row, at most */
-#define MAX_FILLING		64		/* days of one block that are filled at a time */
+#define SLICE_BYTES		(32 * 1024 * 1024)	/* of warm rows that are taken in at a time */
 
-/* A warm row to be. */
-typedef struct Piece
+/* A day with late rows. */
+typedef struct LateDay
 {
-	int32		block;
-	int16		gen;
-	int32		samples;
 	int64		day_ms;
-	int64		t_min;
-	int64		t_max;
-	PromChunk  *data;			/* NULL: went into another piece */
-} Piece;
+	int64		rows;
+	bool		done;
+} LateDay;
 
-/* The row of one day that is being filled. */
-typedef struct Filling
+/* A step, and what it was reading when it failed: that outlives its subtransaction. */
+typedef struct Step
 {
-	PromChunkBuilder *builder;
-	Piece		piece;
-	int32		last_sid;
-} Filling;
-
-typedef struct Pieces
-{
-	Piece	   *piece;
-	int			n;
-	int			size;
+	int16		shard;
+	int			max_rows;
 	MemoryContext cxt;
-	int16		gen;			/* of the pieces being made */
-	bool		may_be_full;	/* may they? */
-	Filling		filling[MAX_FILLING];	/* builders are large: kept from block to block */
-} Pieces;
+	ErrorData  *error;
+	int			taken;			/* fresh rows, late ones among them */
+
+	enum
+	{
+		READS_FRESH,
+		READS_LATE,
+		READS_WARM
+	}			reads;
+	int64		day_ms;			/* late, warm */
+	ArrayType  *blocks;			/* warm */
+	ArrayType  *below;
+
+	/* within the subtransaction */
+	int64		last_seq;		/* of the fresh rows that were taken */
+	PromPieces	pieces;
+	LateDay    *late;			/* the newest first */
+	int			nlate;
+} Step;
 
 /* A block whose rows of generations below "below" are merged with its pieces of the day. */
 typedef struct Target
 {
 	int32		block;
-	int16		below;			/* GEN_FULL: all small rows */
+	int16		below;			/* PROM_GEN_FULL: all small rows */
 	bool		whole;			/* no small row is left */
+	int64		bytes;
 	PromMerge	merge;
 } Target;
 
@@ -95,21 +108,23 @@ typedef struct BlockState
 	int16		below;
 } BlockState;
 
-static bool lock_merge(int16 shard, bool wait);
-static int	take_fresh(int16 shard, int max_rows, PromMerge *merge, int64 *last_seq);
-static void merge_days(int16 shard, int64 last_seq, Pieces *pieces);
-static void put_back(int16 shard, int64 seq, Piece *first, int n);
-static void make_pieces(int16 shard, PromMerge *merge, Pieces *out);
-static void add_run(Filling *f, int16 shard, int32 sid, int n, const int64 *t_ms,
-					const double *values, Pieces *out);
-static void finish_piece(Filling *f, Pieces *out);
-static int	compare_pieces(const void *a, const void *b);
-static void raise_generations(int16 shard, Piece *first, int n, Pieces *out);
-static int	find_targets(int16 shard, const Piece *first, int n, Target *targets);
-static int	survey_blocks(int16 shard, const Piece *first, int n, BlockState *states);
-static void take_warm(int16 shard, int64 day_ms, Target *targets, int n);
-static void write_warm(int16 shard, const Pieces *pieces);
-static void execute(const char *sql, int nargs, const Oid *types, const Datum *args, int expected);
+static bool try_step(Step *step);
+static int64 set_aside_damaged(const Step *step);
+static void run_step(Step *step);
+static void take_fresh(Step *step, PromMerge *merge);
+static int64 add_fresh(Step *step, PromMerge *merge);
+static Datum column(uint64 row, int number);
+static void find_late_days(Step *step);
+static void merge_days(Step *step);
+static LateDay *late_day(Step *step, int64 day_ms);
+static void merge_day(Step *step, int64 day_ms, PromPiece *first, int n);
+static void take_late(Step *step, LateDay *late, PromMerge *merge);
+static void put_back(Step *step, PromPiece *first, int n);
+static void raise_generations(Step *step, PromPiece *first, int n, const PromPieces *like);
+static int	find_targets(Step *step, const PromPiece *first, int n, Target *targets);
+static int	survey_blocks(Step *step, const PromPiece *first, int n, BlockState *states);
+static void merge_targets(Step *step, Target *targets, int ntargets, PromPiece *first, int n, const PromPieces *like);
+static void take_warm(Step *step, Target *targets, int n);
 
 PG_FUNCTION_INFO_V1(prom_merge_step);
 PG_FUNCTION_INFO_V1(prom_lock_merge);
@@ -117,12 +132,9 @@ PG_FUNCTION_INFO_V1(prom_lock_merge);
 Datum
 prom_merge_step(PG_FUNCTION_ARGS)
 {
-	int16		shard = PG_GETARG_INT16(0);
-	int			max_rows = PG_GETARG_INT32(1);
-	int			taken;
-	int64		last_seq;
-	PromMerge	merge;
-	Pieces		pieces = {0};
+	Step		step = {.shard = PG_GETARG_INT16(0), .max_rows = PG_GETARG_INT32(1), .cxt = CurrentMemoryContext};
+	instr_time	begin;
+	instr_time	end;
 
 	if (IsolationUsesXactSnapshot())
 		ereport(ERROR,
@@ -130,28 +142,33 @@ prom_merge_step(PG_FUNCTION_ARGS)
 				 errmsg("a merge cannot run in a transaction that is REPEATABLE READ or SERIALIZABLE"),
 				 errdetail("It must see what the merge before it has committed."),
 				 errhint("Use READ COMMITTED.")));
-	if (!lock_merge(shard, false))
+	if (!prom_merge_lock(step.shard, false))
 		PG_RETURN_INT32(0);
-	SPI_connect();
-	prom_merge_init(&merge, CurrentMemoryContext);
-	taken = take_fresh(shard, max_rows, &merge, &last_seq);
-	if (taken > 0)
+	INSTR_TIME_SET_CURRENT(begin);
+	while (!try_step(&step))
 	{
-		pieces.cxt = CurrentMemoryContext;
-		pieces.may_be_full = true;
-		make_pieces(shard, &merge, &pieces);
-		qsort(pieces.piece, pieces.n, sizeof(Piece), compare_pieces);
-		merge_days(shard, last_seq, &pieces);
-		write_warm(shard, &pieces);
+		if (!prom_may_be_damage(step.error->sqlerrcode) || set_aside_damaged(&step) == 0)
+		{
+			prom_stat_merge_failed(step.error->message);
+			ReThrowError(step.error);
+		}
+		FreeErrorData(step.error);
 	}
-	SPI_finish();
-	PG_RETURN_INT32(taken);
+	INSTR_TIME_SET_CURRENT(end);
+	INSTR_TIME_SUBTRACT(end, begin);
+	if (step.taken > 0)
+	{
+		prom_stat_count(PROM_STAT_MERGE_STEPS, 1);
+		prom_stat_count(PROM_STAT_MERGE_US, INSTR_TIME_GET_MICROSEC(end));
+		prom_stat_stamp(PROM_STAT_MERGE_LAST);
+	}
+	PG_RETURN_INT32(step.taken);
 }
 
 Datum
 prom_lock_merge(PG_FUNCTION_ARGS)
 {
-	(void) lock_merge(PG_GETARG_INT16(0), true);
+	(void) prom_merge_lock(PG_GETARG_INT16(0), true);
 	PG_RETURN_VOID();
 }
 
@@ -159,8 +176,8 @@ prom_lock_merge(PG_FUNCTION_ARGS)
  * A lock on prom.warm and the shard.  Not an advisory one: anybody could take that, and merging would
  * stop without a word.
  */
-static bool
-lock_merge(int16 shard, bool wait)
+bool
+prom_merge_lock(int16 shard, bool wait)
 {
 	Oid			warm = prom_store_relid("warm");
 	AclResult	acl = pg_class_aclcheck(warm, GetUserId(), ACL_INSERT | ACL_DELETE);
@@ -172,236 +189,365 @@ lock_merge(int16 shard, bool wait)
 	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
 }
 
-/* Delete the oldest fresh rows, with their chunks as input of the merge; returns how many. */
-static int
-take_fresh(int16 shard, int max_rows, PromMerge *merge, int64 *last_seq)
+/* Runs the step; if it fails, nothing of it is left but the error. */
+static bool
+try_step(Step *step)
+{
+	ResourceOwner owner = CurrentResourceOwner;
+	volatile bool ok = true;
+	PromStatMark mark;
+
+	prom_stat_mark(&mark);
+	BeginInternalSubTransaction(NULL);
+	MemoryContextSwitchTo(step->cxt);
+	PG_TRY();
+	{
+		run_step(step);
+		ReleaseCurrentSubTransaction();
+	}
+	PG_CATCH();
+	{
+		ok = false;
+		MemoryContextSwitchTo(step->cxt);
+		step->error = CopyErrorData();
+		FlushErrorState();
+		RollbackAndReleaseCurrentSubTransaction();
+		prom_stat_back_to(&mark);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(step->cxt);
+	CurrentResourceOwner = owner;
+	return ok;
+}
+
+/* Of the rows that the step was reading; returns how many. */
+static int64
+set_aside_damaged(const Step *step)
+{
+	Oid			types[] = {INT2OID, INT8OID, INT4ARRAYOID, INT2ARRAYOID, INT8OID};
+	Datum		args[] = {Int16GetDatum(step->shard), Int64GetDatum(step->day_ms), PointerGetDatum(step->blocks),
+		PointerGetDatum(step->below), Int64GetDatum(step->day_ms + PROM_DAY_MS)};
+	int64		n = 0;
+
+	SPI_connect();
+	switch (step->reads)
+	{
+		case READS_FRESH:
+			args[1] = Int64GetDatum(step->max_rows);
+			n = prom_quarantine_rows("fresh", "r.shard = $1 AND r.day IS NULL AND r.seq <= (SELECT pg_catalog.max(o.seq) FROM ("
+									 "SELECT seq FROM prom.fresh WHERE shard = $1 AND day IS NULL ORDER BY seq LIMIT $2) o)",
+									 2, types, args);
+			break;
+		case READS_LATE:
+			n = prom_quarantine_rows("fresh", "r.shard = $1 AND r.day = $2", 2, types, args);
+			break;
+		case READS_WARM:
+			n = prom_quarantine_rows("warm", "r.shard = $1 AND r.t_min >= $2 AND r.t_min < $5 AND r.gen < 127 AND "
+									 "(r.block, true) IN (SELECT x.block, r.gen < x.below FROM ROWS FROM (pg_catalog.unnest($3), pg_catalog.unnest($4)) AS x(block, below))",
+									 5, types, args);
+			break;
+	}
+	SPI_finish();
+	return n;
+}
+
+static void
+run_step(Step *step)
+{
+	MemoryContext input;
+	MemoryContext old;
+	PromMerge	merge;
+
+	SPI_connect();
+	input = AllocSetContextCreate(CurrentMemoryContext, "promgres merge input", ALLOCSET_DEFAULT_SIZES);
+	step->taken = 0;
+	prom_pieces_init(&step->pieces, step->shard, CurrentMemoryContext);
+	step->pieces.may_be_full = true;
+
+	step->reads = READS_FRESH;
+	old = MemoryContextSwitchTo(input);
+	prom_merge_init(&merge, input);
+	take_fresh(step, &merge);
+	prom_pieces_cut(&step->pieces, &merge);
+	MemoryContextSwitchTo(old);
+	if (SPI_tuptable)
+		SPI_freetuptable(SPI_tuptable);
+	MemoryContextDelete(input);
+
+	find_late_days(step);
+	merge_days(step);
+	SPI_finish();
+}
+
+/* Delete the oldest fresh rows, with their chunks as input of the merge. */
+static void
+take_fresh(Step *step, PromMerge *merge)
 {
 	Oid			types[] = {INT2OID, INT4OID};
-	Datum		args[] = {Int16GetDatum(shard), Int32GetDatum(max_rows)};
+	Datum		args[] = {Int16GetDatum(step->shard), Int32GetDatum(step->max_rows)};
 
-	execute("DELETE FROM prom.fresh f WHERE f.shard = $1 AND f.seq <= ("
-			"SELECT pg_catalog.max(o.seq) FROM (SELECT seq FROM prom.fresh WHERE shard = $1 ORDER BY seq LIMIT $2) o"
-			") RETURNING f.seq, f.data", 2, types, args, SPI_OK_DELETE_RETURNING);
-	*last_seq = 0;
+	prom_store_execute("DELETE FROM prom.fresh f WHERE f.shard = $1 AND f.day IS NULL AND f.seq <= ("
+					   "SELECT pg_catalog.max(o.seq) FROM (SELECT seq FROM prom.fresh WHERE shard = $1 AND day IS NULL ORDER BY seq LIMIT $2) o"
+					   ") RETURNING f.sid_min, f.sid_max, f.t_min, f.t_max, f.seq, f.data", 2, types, args, SPI_OK_DELETE_RETURNING);
+	step->last_seq = add_fresh(step, merge);
+}
+
+/* The rows just deleted become input of the merge; returns the greatest seq of them. */
+static int64
+add_fresh(Step *step, PromMerge *merge)
+{
+	int64		last_seq = 0;
+
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		bool		isnull;
-		int64		seq = DatumGetInt64(SPI_getbinval(row, SPI_tuptable->tupdesc, 1, &isnull));
-		Datum		data = SPI_getbinval(row, SPI_tuptable->tupdesc, 2, &isnull);
+		int64		seq = DatumGetInt64(column(i, 5));
+		PromRowBounds bounds = {step->shard, DatumGetInt32(column(i, 1)), DatumGetInt32(column(i, 2)),
+		DatumGetInt64(column(i, 3)), DatumGetInt64(column(i, 4))};
 
-		prom_merge_add(merge, DatumGetPromChunkP(data), seq);
-		*last_seq = Max(*last_seq, seq);
+		prom_check_bounds(prom_merge_add(merge, DatumGetPromChunkP(column(i, 6)), seq), &bounds);
+		last_seq = Max(last_seq, seq);
 	}
-	return (int) SPI_processed;
+	step->taken += (int) SPI_processed;
+	prom_stat_count(PROM_STAT_MERGE_FRESH_ROWS, SPI_processed);
+	return last_seq;
 }
 
-/* Day by day: the partition, then what there is to be merged further. */
-static void
-merge_days(int16 shard, int64 last_seq, Pieces *pieces)
+static Datum
+column(uint64 row, int number)
 {
-	int			n = pieces->n;
+	bool		isnull;
+
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, number, &isnull);
+}
+
+/* The days of late rows, the newest first. */
+static void
+find_late_days(Step *step)
+{
+	Oid			type = INT2OID;
+	Datum		arg = Int16GetDatum(step->shard);
+
+	prom_store_execute("SELECT f.day, pg_catalog.count(*) FROM prom.fresh f WHERE f.shard = $1 AND f.day IS NOT NULL "
+					   "GROUP BY 1 ORDER BY 1 DESC", 1, &type, &arg, SPI_OK_SELECT);
+	step->nlate = (int) SPI_processed;
+	step->late = palloc0(sizeof(LateDay) * (step->nlate + 1));
+	for (int i = 0; i < step->nlate; i++)
+	{
+		step->late[i].day_ms = DatumGetInt64(column(i, 1));
+		step->late[i].rows = DatumGetInt64(column(i, 2));
+	}
+	SPI_freetuptable(SPI_tuptable);
+}
+
+/* The newest days of the pieces, then the newest late ones. */
+static void
+merge_days(Step *step)
+{
+	PromPiece  *piece = step->pieces.piece;
+	int			n = step->pieces.n;
 	int			days = 0;
 
+	if (n > 0)
+		qsort(piece, n, sizeof(PromPiece), prom_compare_pieces);
 	for (int first = 0, next; first < n; first = next)
 	{
-		int64		day_ms = pieces->piece[first].day_ms;
-		Oid			type = INT8OID;
-		Datum		arg = Int64GetDatum(day_ms);
+		int64		day_ms = piece[first].day_ms;
+		LateDay    *late = late_day(step, day_ms);
 
-		if (days++ == STEP_DAYS)
+		for (next = first; next < n && piece[next].day_ms == day_ms;)
+			next++;
+		if (days >= STEP_DAYS - Min(LATE_DAYS, step->nlate))
 		{
-			put_back(shard, last_seq, &pieces->piece[first], n - first);
+			put_back(step, &piece[first], n - first);
 			break;
 		}
-		for (next = first; next < n && pieces->piece[next].day_ms == day_ms;)
-			next++;
-		execute("SELECT prom._make_day($1)", 1, &type, &arg, SPI_OK_SELECT);
-		raise_generations(shard, &pieces->piece[first], next - first, pieces);
+		/* More late rows than a step may take come first, and alone. */
+		if (late && late->rows > step->max_rows)
+			put_back(step, &piece[first], next - first);
+		else
+		{
+			merge_day(step, day_ms, &piece[first], next - first);
+			days++;
+		}
+	}
+	for (int i = 0; i < step->nlate && days < STEP_DAYS; i++)
+	{
+		if (step->late[i].done)
+			continue;
+		merge_day(step, step->late[i].day_ms, NULL, 0);
+		days++;
 	}
 }
 
-/* Pieces become fresh rows again; with the last seq that was taken they are still the oldest. */
+static LateDay *
+late_day(Step *step, int64 day_ms)
+{
+	int			low = 0;
+	int			high = step->nlate;
+
+	while (low < high)
+	{
+		int			middle = (low + high) / 2;
+
+		if (step->late[middle].day_ms > day_ms)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low < step->nlate && step->late[low].day_ms == day_ms ? &step->late[low] : NULL;
+}
+
+/* Write the pieces of a day, its late rows and the small rows that go with them. */
 static void
-put_back(int16 shard, int64 seq, Piece *first, int n)
+merge_day(Step *step, int64 day_ms, PromPiece *first, int n)
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "promgres merge day", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	LateDay    *late = late_day(step, day_ms);
+	PromPieces	pieces;
+
+	CHECK_FOR_INTERRUPTS();
+	step->day_ms = day_ms;
+	prom_make_day(day_ms);
+	prom_pieces_init_like(&pieces, &step->pieces, cxt);
+	pieces.may_be_full = true;
+	if (late)
+	{
+		PromMerge	merge;
+
+		step->reads = READS_LATE;
+		prom_merge_init(&merge, cxt);
+		take_late(step, late, &merge);
+		for (int i = 0; i < n; i++)
+			(void) prom_merge_add(&merge, first[i].data, PROM_FRESH_ORDER);
+		prom_pieces_cut(&pieces, &merge);
+		SPI_freetuptable(SPI_tuptable);
+		first = pieces.piece;
+		n = pieces.n;
+		qsort(first, n, sizeof(PromPiece), prom_compare_pieces);
+	}
+	if (n > 0)
+	{
+		raise_generations(step, first, n, &pieces);
+		pieces.piece = first;
+		pieces.n = n;
+		prom_pieces_write(&pieces, false);
+	}
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
+}
+
+/* Late rows of one step share a number, but hold no two samples of one series and time. */
+static void
+take_late(Step *step, LateDay *late, PromMerge *merge)
+{
+	Oid			types[] = {INT2OID, INT8OID, INT4OID};
+	Datum		args[] = {Int16GetDatum(step->shard), Int64GetDatum(late->day_ms), Int32GetDatum(step->max_rows)};
+
+	prom_store_execute("DELETE FROM prom.fresh f WHERE f.ctid = ANY (ARRAY("
+					   "SELECT o.ctid FROM prom.fresh o WHERE o.shard = $1 AND o.day = $2 ORDER BY o.seq LIMIT $3)) "
+					   "RETURNING f.sid_min, f.sid_max, f.t_min, f.t_max, f.seq, f.data", 3, types, args, SPI_OK_DELETE_RETURNING);
+	(void) add_fresh(step, merge);
+	late->done = true;
+}
+
+/* Pieces become late rows; with the last seq that was taken they are older than what is left. */
+static void
+put_back(Step *step, PromPiece *first, int n)
 {
 	Relation	rel = prom_store_open_for_insert("fresh");
 
 	for (int i = 0; i < n; i++)
 	{
-		Piece	   *p = &first[i];
-		PromFreshRow row = {.t_min = p->t_min, .t_max = p->t_max, .samples = p->samples, .seq = seq};
+		PromPiece  *p = &first[i];
+		PromFreshRow row = {.t_min = p->t_min, .t_max = p->t_max, .samples = p->samples, .seq = step->last_seq,
+		.day_ms = p->day_ms, .late = true};
 		PromChunkReader r = {0};
 
 		CHECK_FOR_INTERRUPTS();
 		prom_chunk_open(&r, p->data);
 		row.sid_min = r.sids[0];
 		row.sid_max = r.sids[r.nseries - 1];
-		prom_store_insert_fresh(rel, shard, &row, p->data);
+		prom_store_insert_fresh(rel, step->shard, &row, p->data);
 		p->data = NULL;
 	}
 	table_close(rel, NoLock);
 }
 
-/* Cut what a merge yields into pieces: by block, by day, by size. */
-static void
-make_pieces(int16 shard, PromMerge *merge, Pieces *out)
-{
-	Filling    *filling = out->filling;
-	int			nfilling = 0;
-	int32		block = -1;
-	int32		sid;
-
-	while (prom_merge_next(merge, &sid))
-	{
-		PromGather *g = &merge->gather;
-
-		CHECK_FOR_INTERRUPTS();
-		if (sid >> PROM_BLOCK_BITS != block)
-		{
-			for (int i = 0; i < nfilling; i++)
-				finish_piece(&filling[i], out);
-			nfilling = 0;
-			block = sid >> PROM_BLOCK_BITS;
-		}
-		for (int first = 0, next; first < g->n; first = next)
-		{
-			int64		day_ms = prom_day_start(g->t_ms[first]);
-			int			f = 0;
-
-			for (next = first + 1; next < g->n && g->t_ms[next] < day_ms + PROM_DAY_MS &&
-				 next - first < SERIES_SAMPLES;)
-				next++;
-			while (f < nfilling && filling[f].piece.day_ms != day_ms)
-				f++;
-			if (f == MAX_FILLING)
-			{
-				for (int i = 0; i < nfilling; i++)
-					finish_piece(&filling[i], out);
-				f = nfilling = 0;
-			}
-			if (f == nfilling)
-			{
-				nfilling++;
-				filling[f].piece.day_ms = day_ms;
-			}
-			add_run(&filling[f], shard, sid, next - first, g->t_ms + first, g->values + first, out);
-		}
-	}
-	for (int i = 0; i < nfilling; i++)
-		finish_piece(&filling[i], out);
-}
-
-/* Samples of one series within one day go into the row of that day, after it if they do not fit. */
-static void
-add_run(Filling *f, int16 shard, int32 sid, int n, const int64 *t_ms, const double *values,
-		Pieces *out)
-{
-	if (f->builder == NULL)
-		f->builder = prom_chunk_begin(PROM_CHUNK_WARM, shard);
-	if (prom_chunk_series(f->builder) > 0 &&
-		(sid == f->last_sid || prom_chunk_bytes(f->builder) >= ROW_BYTES))
-		finish_piece(f, out);
-	if (prom_chunk_series(f->builder) == 0)
-	{
-		f->piece.block = sid >> PROM_BLOCK_BITS;
-		f->piece.samples = 0;
-		f->piece.t_min = t_ms[0];
-		f->piece.t_max = t_ms[n - 1];
-	}
-	prom_chunk_add(f->builder, sid, n, t_ms, values);
-	f->last_sid = sid;
-	f->piece.samples += n;
-	f->piece.t_min = Min(f->piece.t_min, t_ms[0]);
-	f->piece.t_max = Max(f->piece.t_max, t_ms[n - 1]);
-}
-
-static void
-finish_piece(Filling *f, Pieces *out)
-{
-	MemoryContext old;
-
-	if (f->builder == NULL || prom_chunk_series(f->builder) == 0)
-		return;
-	old = MemoryContextSwitchTo(out->cxt);
-	if (out->n == out->size)
-	{
-		out->size = Max(out->size * 2, 1024);
-		out->piece = out->piece ? repalloc_huge(out->piece, out->size * sizeof(Piece))
-			: palloc(out->size * sizeof(Piece));
-	}
-	f->piece.data = prom_chunk_finish(f->builder);
-	f->piece.gen = out->may_be_full && VARSIZE(f->piece.data) >= FULL_BYTES ? GEN_FULL : out->gen;
-	out->piece[out->n++] = f->piece;
-	MemoryContextSwitchTo(old);
-}
-
-static int
-compare_pieces(const void *a, const void *b)
-{
-	const Piece *x = a;
-	const Piece *y = b;
-
-	if (x->day_ms != y->day_ms)
-		return x->day_ms < y->day_ms ? -1 : 1;
-	if (x->block != y->block)
-		return x->block < y->block ? -1 : 1;
-	return (x->t_min > y->t_min) - (x->t_min < y->t_min);
-}
-
 /*
  * The pieces of one day, sorted by block: where rows of the day have piled up, or a piece is full,
- * pieces and rows are replaced by pieces of a higher generation, appended to "out".  ("first" may move
- * with it.)
+ * pieces and rows are replaced by pieces of a higher generation, which are written.
  */
 static void
-raise_generations(int16 shard, Piece *first, int n, Pieces *out)
+raise_generations(Step *step, PromPiece *first, int n, const PromPieces *like)
 {
-	int			at = first - out->piece;
-	int64		day_ms = first->day_ms;
 	Target	   *targets = palloc(sizeof(Target) * n);
-	int			ntargets = find_targets(shard, first, n, targets);
+	int			ntargets = find_targets(step, first, n, targets);
 
-	if (ntargets == 0)
-		return;
-	for (int i = 0; i < ntargets; i++)
-		prom_merge_init(&targets[i].merge, CurrentMemoryContext);
-	take_warm(shard, day_ms, targets, ntargets);
-	for (int t = 0, p = at; t < ntargets; t++)
+	for (int begin = 0, end; begin < ntargets; begin = end)
 	{
-		while (out->piece[p].block < targets[t].block)
-			p++;
-		for (; p < at + n && out->piece[p].block == targets[t].block; p++)
-		{
-			prom_merge_add(&targets[t].merge, out->piece[p].data, PROM_FRESH_ORDER);
-			out->piece[p].data = NULL;
-		}
-		out->gen = targets[t].below == GEN_FULL ? 0 : targets[t].below;
-		out->may_be_full = targets[t].whole;
-		make_pieces(shard, &targets[t].merge, out);
+		int64		bytes = 0;
+
+		for (end = begin; end < ntargets && (end == begin || bytes + targets[end].bytes <= SLICE_BYTES); end++)
+			bytes += targets[end].bytes;
+		merge_targets(step, &targets[begin], end - begin, first, n, like);
 	}
+}
+
+/* Merge the pieces of these blocks with their rows, and write the result. */
+static void
+merge_targets(Step *step, Target *targets, int ntargets, PromPiece *first, int n, const PromPieces *like)
+{
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "promgres merge slice", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(cxt);
+	SPITupleTable *rows;
+	PromPieces	out;
+
+	prom_pieces_init_like(&out, like, cxt);
+	for (int i = 0; i < ntargets; i++)
+		prom_merge_init(&targets[i].merge, cxt);
+	take_warm(step, targets, ntargets);
+	rows = SPI_tuptable;
+	for (int t = 0, p = 0; t < ntargets; t++)
+	{
+		while (first[p].block < targets[t].block)
+			p++;
+		for (; p < n && first[p].block == targets[t].block; p++)
+		{
+			(void) prom_merge_add(&targets[t].merge, first[p].data, PROM_FRESH_ORDER);
+			first[p].data = NULL;
+		}
+		out.gen = targets[t].below == PROM_GEN_FULL ? 0 : targets[t].below;
+		out.may_be_full = targets[t].whole;
+		prom_pieces_cut(&out, &targets[t].merge);
+	}
+	SPI_freetuptable(rows);
+	prom_pieces_write(&out, false);
+	MemoryContextSwitchTo(old);
+	MemoryContextDelete(cxt);
 }
 
 /* Blocks of these pieces whose rows are to be taken in; ascending. */
 static int
-find_targets(int16 shard, const Piece *first, int n, Target *targets)
+find_targets(Step *step, const PromPiece *first, int n, Target *targets)
 {
 	BlockState *states = palloc0(sizeof(BlockState) * n);
-	int			nblocks = survey_blocks(shard, first, n, states);
+	int			nblocks = survey_blocks(step, first, n, states);
 	int			ntargets = 0;
 
 	for (int b = 0; b < nblocks; b++)
 	{
 		BlockState *state = &states[b];
 
-		if (state->rows && (state->full || (state->below > 0 && state->bytes >= FULL_BYTES)))
+		if (state->rows && (state->full || (state->below > 0 && state->bytes >= PROM_FULL_BYTES)))
 		{
-			state->below = GEN_FULL;
+			state->below = PROM_GEN_FULL;
 			state->left = false;
 		}
 		if (state->below == 0)
 			continue;
 		targets[ntargets].block = state->block;
+		targets[ntargets].bytes = state->bytes;
 		targets[ntargets].below = state->below;
 		targets[ntargets++].whole = !state->left;
 	}
@@ -410,13 +556,13 @@ find_targets(int16 shard, const Piece *first, int n, Target *targets)
 
 /* The blocks of these pieces, ascending, and which generations of theirs come to eight rows. */
 static int
-survey_blocks(int16 shard, const Piece *first, int n, BlockState *states)
+survey_blocks(Step *step, const PromPiece *first, int n, BlockState *states)
 {
 	int			nblocks = 0;
 	BlockState *state = states;
 	Datum	   *blocks = palloc(sizeof(Datum) * n);
 	Oid			types[] = {INT2OID, INT4ARRAYOID, INT8OID, INT8OID};
-	Datum		args[] = {Int16GetDatum(shard), 0, Int64GetDatum(first->day_ms),
+	Datum		args[] = {Int16GetDatum(step->shard), 0, Int64GetDatum(first->day_ms),
 	Int64GetDatum(first->day_ms + PROM_DAY_MS)};
 
 	for (int i = 0; i < n; i++)
@@ -427,11 +573,11 @@ survey_blocks(int16 shard, const Piece *first, int n, BlockState *states)
 			blocks[nblocks++] = Int32GetDatum(first[i].block);
 		}
 		states[nblocks - 1].bytes += VARSIZE(first[i].data);
-		states[nblocks - 1].full |= first[i].gen == GEN_FULL;
+		states[nblocks - 1].full |= first[i].gen == PROM_GEN_FULL;
 	}
 	args[1] = PointerGetDatum(construct_array(blocks, nblocks, INT4OID, 4, true, TYPALIGN_INT));
 
-	execute("SELECT w.block, w.gen, pg_catalog.count(*)::pg_catalog.int4, pg_catalog.sum(pg_catalog.pg_column_size(w.data)) "
+	prom_store_execute("SELECT w.block, w.gen, pg_catalog.count(*)::pg_catalog.int4, pg_catalog.sum(pg_catalog.pg_column_size(w.data)) "
 			"FROM prom.warm w "
 			"WHERE w.shard = $1 AND w.block = ANY ($2) AND w.t_min >= $3 AND w.t_min < $4 AND w.gen < 127 "
 			"GROUP BY 1, 2 ORDER BY 1, 2", 4, types, args, SPI_OK_SELECT);
@@ -460,31 +606,39 @@ survey_blocks(int16 shard, const Piece *first, int n, BlockState *states)
 
 /* Delete the small rows of the targets, with their chunks as input of the targets' merges. */
 static void
-take_warm(int16 shard, int64 day_ms, Target *targets, int n)
+take_warm(Step *step, Target *targets, int n)
 {
 	Oid			types[] = {INT2OID, INT4ARRAYOID, INT2ARRAYOID, INT8OID, INT8OID};
 	Datum	   *blocks = palloc(sizeof(Datum) * n);
 	Datum	   *below = palloc(sizeof(Datum) * n);
-	Datum		args[] = {Int16GetDatum(shard), 0, 0, Int64GetDatum(day_ms), Int64GetDatum(day_ms + PROM_DAY_MS)};
+	Datum		args[] = {Int16GetDatum(step->shard), 0, 0, Int64GetDatum(step->day_ms), Int64GetDatum(step->day_ms + PROM_DAY_MS)};
+	MemoryContext old;
 
 	for (int i = 0; i < n; i++)
 	{
 		blocks[i] = Int32GetDatum(targets[i].block);
 		below[i] = Int16GetDatum(targets[i].below);
 	}
-	args[1] = PointerGetDatum(construct_array(blocks, n, INT4OID, 4, true, TYPALIGN_INT));
-	args[2] = PointerGetDatum(construct_array(below, n, INT2OID, 2, true, TYPALIGN_SHORT));
-	execute("DELETE FROM prom.warm w USING ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) AS x(block, below) "
-			"WHERE w.shard = $1 AND w.block = x.block AND w.gen < x.below AND w.t_min >= $4 AND w.t_min < $5 "
-			"RETURNING w.block, w.seq, w.data", 5, types, args, SPI_OK_DELETE_RETURNING);
+	old = MemoryContextSwitchTo(step->cxt);
+	if (step->blocks)
+		pfree(step->blocks);
+	if (step->below)
+		pfree(step->below);
+	step->blocks = construct_array(blocks, n, INT4OID, 4, true, TYPALIGN_INT);
+	step->below = construct_array(below, n, INT2OID, 2, true, TYPALIGN_SHORT);
+	MemoryContextSwitchTo(old);
+	step->reads = READS_WARM;
+	args[1] = PointerGetDatum(step->blocks);
+	args[2] = PointerGetDatum(step->below);
+	prom_store_execute("DELETE FROM prom.warm w USING ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3)) AS x(block, below) "
+					   "WHERE w.shard = $1 AND w.block = x.block AND w.gen < x.below AND w.t_min >= $4 AND w.t_min < $5 "
+					   "RETURNING w.block, w.seq, w.t_min, w.t_max, w.data", 5, types, args, SPI_OK_DELETE_RETURNING);
+	prom_stat_count(PROM_STAT_MERGE_WARM_ROWS, SPI_processed);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		HeapTuple	row = SPI_tuptable->vals[i];
-		TupleDesc	desc = SPI_tuptable->tupdesc;
-		bool		isnull;
-		int32		block = DatumGetInt32(SPI_getbinval(row, desc, 1, &isnull));
-		int64		seq = DatumGetInt64(SPI_getbinval(row, desc, 2, &isnull));
-		Datum		data = SPI_getbinval(row, desc, 3, &isnull);
+		int32		block = DatumGetInt32(column(i, 1));
+		int64		seq = DatumGetInt64(column(i, 2));
+		PromRowBounds bounds = prom_warm_bounds(step->shard, block, DatumGetInt64(column(i, 3)), DatumGetInt64(column(i, 4)));
 		int			low = 0;
 		int			high = n - 1;
 
@@ -497,52 +651,27 @@ take_warm(int16 shard, int64 day_ms, Target *targets, int n)
 			else
 				high = middle;
 		}
-		prom_merge_add(&targets[low].merge, DatumGetPromChunkP(data), seq);
+		prom_check_bounds(prom_merge_add(&targets[low].merge, DatumGetPromChunkP(column(i, 5)), seq), &bounds);
 	}
 }
 
-static void
-write_warm(int16 shard, const Pieces *pieces)
+void
+prom_make_day(int64 day_ms)
 {
-	Oid			types[] = {INT2OID, INT4ARRAYOID, INT8ARRAYOID, INT8ARRAYOID, INT2ARRAYOID, INT4ARRAYOID,
-	prom_store_chunk_array_type()};
-	Datum		args[7] = {Int16GetDatum(shard)};
-	Datum	   *columns[7];
-	int			n = 0;
+	Oid			type = INT8OID;
+	Datum		arg = Int64GetDatum(day_ms);
 
-	for (int c = 1; c < 7; c++)
-		columns[c] = palloc(sizeof(Datum) * pieces->n);
-	for (int i = 0; i < pieces->n; i++)
-	{
-		const Piece *p = &pieces->piece[i];
-
-		if (p->data == NULL)
-			continue;
-		columns[1][n] = Int32GetDatum(p->block);
-		columns[2][n] = Int64GetDatum(p->t_min);
-		columns[3][n] = Int64GetDatum(p->t_max);
-		columns[4][n] = Int16GetDatum(p->gen);
-		columns[5][n] = Int32GetDatum(p->samples);
-		columns[6][n++] = PointerGetDatum(p->data);
-	}
-	args[1] = PointerGetDatum(construct_array(columns[1], n, INT4OID, 4, true, TYPALIGN_INT));
-	args[2] = PointerGetDatum(construct_array(columns[2], n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	args[3] = PointerGetDatum(construct_array(columns[3], n, INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE));
-	args[4] = PointerGetDatum(construct_array(columns[4], n, INT2OID, 2, true, TYPALIGN_SHORT));
-	args[5] = PointerGetDatum(construct_array(columns[5], n, INT4OID, 4, true, TYPALIGN_INT));
-	args[6] = PointerGetDatum(construct_array(columns[6], n, prom_store_chunk_type(), -1, false, TYPALIGN_DOUBLE));
-	execute("INSERT INTO prom.warm (shard, block, t_min, seq, t_max, gen, samples, data) "
-			"SELECT $1, u.block, u.t_min, pg_catalog.nextval('prom.store_seq'), u.t_max, u.gen, u.samples, u.data "
-			"FROM ROWS FROM (pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4),"
-			" pg_catalog.unnest($5), pg_catalog.unnest($6), pg_catalog.unnest($7)) AS u(block, t_min, t_max, gen, samples, data)",
-			7, types, args, SPI_OK_INSERT);
+	prom_store_execute("SELECT prom._make_day($1)", 1, &type, &arg, SPI_OK_SELECT);
+	SPI_freetuptable(SPI_tuptable);
 }
 
-static void
-execute(const char *sql, int nargs, const Oid *types, const Datum *args, int expected)
+void
+prom_store_execute(const char *sql, int nargs, const Oid *types, const Datum *args, int expected)
 {
+	MemoryContext old = CurrentMemoryContext;
 	int			rc = SPI_execute_with_args(sql, nargs, (Oid *) types, (Datum *) args, NULL, false, 0);
 
+	MemoryContextSwitchTo(old);
 	if (rc != expected)
 		elog(ERROR, "unexpected result %s of: %s", SPI_result_code_string(rc), sql);
 }

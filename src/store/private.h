@@ -5,6 +5,7 @@
 #ifndef PROM_STORE_PRIVATE_H
 #define PROM_STORE_PRIVATE_H
 
+#include "access/htup.h"
 #include "utils/relcache.h"
 
 #include "chunk/chunk.h"
@@ -26,17 +27,27 @@ prom_day_start(int64 t_ms)
 /* promgres.store_max_ahead: samples further in the future than this are refused. */
 extern int	prom_store_max_ahead_s;
 
-/* promgres.query_max_samples */
-extern int	prom_store_max_samples;
+/* promgres.exemplar_max_age: older exemplars are not kept; 0: none are. */
+extern int	prom_store_exemplar_max_age_s;
+
+/* promgres.ingest_max_age: samples older than this are refused; 0: none is too old. */
+extern int	prom_store_max_age_s;
+
+/* ---- budget.c ---- */
+
+extern void prom_budget_init(void);
+
+/* ---- ingest.c ---- */
+
+extern void prom_store_ingest_init(void);
 
 /* ---- fresh.c ---- */
 
 /* The oid of a table or sequence of ours. */
 extern Oid	prom_store_relid(const char *name);
 
-/* The types prom.chunk and prom.chunk[]. */
-extern Oid	prom_store_chunk_type(void);
-extern Oid	prom_store_chunk_array_type(void);
+/* The oid of a type of ours. */
+extern Oid	prom_store_type(const char *name);
 
 /* What a row of prom.fresh says of its chunk. */
 typedef struct PromFreshRow
@@ -47,6 +58,8 @@ typedef struct PromFreshRow
 	int64		t_max;
 	int32		samples;
 	int64		seq;
+	int64		day_ms;			/* a late row: samples of this day only, which waits for its partition */
+	bool		late;
 } PromFreshRow;
 
 /* Open a table of ours, locked for inserting; raises if the user may not insert. */
@@ -54,5 +67,103 @@ extern Relation prom_store_open_for_insert(const char *name);
 extern int64 prom_store_next_seq(void);
 extern void prom_store_insert_fresh(Relation fresh, int16 shard, const PromFreshRow *row,
 									const PromChunk *chunk);
+
+/* ---- pieces.c ---- */
+
+#define PROM_GEN_FULL	127		/* never merged again */
+#define PROM_FULL_BYTES	5000	/* from this size on another round of merging gains little */
+
+/* A warm row to be. */
+typedef struct PromPiece
+{
+	int32		block;
+	int16		gen;
+	int32		samples;
+	int64		day_ms;
+	int64		t_min;
+	int64		t_max;
+	PromChunk  *data;			/* NULL: went into another piece */
+} PromPiece;
+
+typedef struct PromPieces
+{
+	PromPiece  *piece;
+	int			n;
+	int			size;
+	MemoryContext cxt;			/* of the pieces */
+	int16		shard;
+	int16		gen;			/* of the pieces being made */
+	bool		may_be_full;	/* may they? */
+	struct PromFilling *filling;	/* builders are large: kept from block to block */
+	MemoryContext builders_cxt;
+} PromPieces;
+
+extern void prom_pieces_init(PromPieces *p, int16 shard, MemoryContext cxt);
+
+/* Pieces of another context that are made with the builders of "with", which must live longer. */
+extern void prom_pieces_init_like(PromPieces *p, const PromPieces *with, MemoryContext cxt);
+
+/* Cut what a merge yields into pieces: by block, by day, by size. */
+extern void prom_pieces_cut(PromPieces *out, PromMerge *merge);
+
+/*
+ * Write the pieces as rows of prom.warm, whose partitions are there: later than all that is there, or
+ * older.  Needs SPI.
+ */
+extern void prom_pieces_write(const PromPieces *pieces, bool older);
+
+/* qsort: by day, the newest first; by block; by time. */
+extern int	prom_compare_pieces(const void *a, const void *b);
+
+/* ---- quarantine.c ---- */
+
+/* What the columns of a row say that its chunk holds. */
+typedef struct PromRowBounds
+{
+	int16		shard;
+	int32		sid_min;
+	int32		sid_max;
+	int64		t_min;
+	int64		t_max;
+} PromRowBounds;
+
+extern PromRowBounds prom_warm_bounds(int16 shard, int32 block, int64 t_min, int64 t_max);
+
+/* Raises DATA_CORRUPTED if a chunk holds what its row does not say. */
+extern void prom_check_bounds(const PromChunkReader *r, const PromRowBounds *b);
+
+/*
+ * Moves the damaged ones among the rows r of prom.fresh or prom.warm that satisfy the condition to
+ * prom.quarantine; returns how many.  Needs SPI.
+ */
+extern bool prom_may_be_damage(int sqlerrcode);
+
+extern int64 prom_quarantine_rows(const char *table, const char *condition, int nargs, const Oid *types,
+								  const Datum *args);
+
+/* ---- merge.c ---- */
+
+/* The lock of a shard's merges, to the end of the transaction; false: it is taken. */
+extern bool prom_merge_lock(int16 shard, bool wait);
+
+/* The partition of a day.  Needs SPI. */
+extern void prom_make_day(int64 day_ms);
+
+/* SPI_execute_with_args in the current memory context; any other result than the expected raises. */
+extern void prom_store_execute(const char *sql, int nargs, const Oid *types, const Datum *args,
+							   int expected);
+
+/* ---- stat.c ---- */
+
+/* What the transaction has noted so far; for whoever rolls a subtransaction back. */
+typedef struct PromStatMark
+{
+	uint64		pending[PROM_STAT_COUNTERS];
+} PromStatMark;
+
+extern void prom_stat_mark(PromStatMark *mark);
+extern void prom_stat_back_to(const PromStatMark *mark);
+
+extern void prom_stat_init(void);
 
 #endif							/* PROM_STORE_PRIVATE_H */

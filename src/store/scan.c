@@ -23,12 +23,17 @@
 #include "common/compat.h"
 #include "store/private.h"
 
+/* Samples that are looked at between two checks for a cancelled query */
+#define INTERRUPT_SAMPLES 65536
+
 /* A chunk, and room for one of its columns. */
 typedef struct Column
 {
 	PromChunkReader reader;
 	int64	   *t_ms;
 	double	   *values;
+	const PromHistogram **histograms;	/* NULL if the column read last has none */
+	const PromHistogram **slots;
 	int			room;
 } Column;
 
@@ -45,6 +50,7 @@ typedef struct Fresh
 		int64		order;
 		int32		series;		/* index into sids */
 	}		   *samples;
+	const PromHistogram **histograms;	/* NULL while there is none; else parallel to samples */
 	size_t		n;
 	size_t		size;
 	Column		column;
@@ -109,26 +115,6 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 					 alias, alias, first_ms, range.to_ms);
 }
 
-void
-prom_store_count_samples(int64 n)
-{
-	static int64 loaded = 0;
-	static TimestampTz statement = 0;
-
-	if (statement != GetCurrentStatementStartTimestamp())
-	{
-		statement = GetCurrentStatementStartTimestamp();
-		loaded = 0;
-	}
-	loaded += n;
-	if (loaded > prom_store_max_samples)
-		ereport(ERROR,
-				(errcode(ERRCODE_CONFIGURATION_LIMIT_EXCEEDED),
-				 errmsg("query processing would load too many samples into memory in query execution"),
-				 errdetail("It has more than %d samples.", prom_store_max_samples),
-				 errhint("Narrow the time range or the label matchers, or raise \"promgres.query_max_samples\".")));
-}
-
 PG_FUNCTION_INFO_V1(prom_fresh_step);
 PG_FUNCTION_INFO_V1(prom_fresh_final);
 PG_FUNCTION_INFO_V1(prom_sids);
@@ -166,6 +152,7 @@ prom_fresh_step(PG_FUNCTION_ARGS)
 	prom_chunk_open(&f->column.reader, chunk);
 	r = &f->column.reader;
 	f->shard = r->shard;
+	prom_store_counts()->fresh++;
 	if (f->nsids < r->nseries / 8)
 	{
 		for (int s = 0; s < f->nsids; s++)
@@ -237,8 +224,13 @@ fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64
 	if (f->n + n > f->size)
 	{
 		f->size = Max(f->size * 2, f->n + n);
+		prom_store_need_memory(f->size * sizeof(*f->samples));
 		f->samples = repalloc_huge(f->samples, f->size * sizeof(*f->samples));
+		if (f->histograms)
+			f->histograms = repalloc_huge(f->histograms, f->size * sizeof(*f->histograms));
 	}
+	if (c->histograms && f->histograms == NULL)
+		f->histograms = palloc_extended(f->size * sizeof(*f->histograms), MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
 	for (int i = 0; i < n; i++)
 	{
 		struct FreshSample *s = &f->samples[f->n];
@@ -249,6 +241,8 @@ fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64
 		s->value = c->values[i];
 		s->order = order;
 		s->series = series;
+		if (f->histograms)
+			f->histograms[f->n] = c->histograms ? c->histograms[i] : NULL;
 		f->n++;
 	}
 }
@@ -257,18 +251,27 @@ fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64
 static PromChunk *
 fresh_finish(Fresh *f)
 {
-	size_t	   *start = palloc0(sizeof(size_t) * (f->nsids + 1));
-	struct FreshSample **by_series = MemoryContextAllocHuge(CurrentMemoryContext, f->n * sizeof(*by_series));
-	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_PLAIN, f->shard);
+	size_t	   *start;
+	struct FreshSample **by_series;
+	PromChunkBuilder *b;
 	PromGather	g;
 	size_t		at = 0;
 
+	/* the pointers, and the chunk while it is built and when it is finished */
+	prom_store_need_memory(f->n * (sizeof(*by_series) + 2 * (sizeof(int64) + sizeof(double))));
+	start = palloc0(sizeof(size_t) * (f->nsids + 1));
+	by_series = MemoryContextAllocHuge(CurrentMemoryContext, f->n * sizeof(*by_series));
+	b = prom_chunk_begin(PROM_CHUNK_PLAIN, f->shard);
 	for (size_t i = 0; i < f->n; i++)
 		start[f->samples[i].series + 1]++;
 	for (int s = 0; s < f->nsids; s++)
 		start[s + 1] += start[s];
 	for (size_t i = 0; i < f->n; i++)
+	{
+		if (i % INTERRUPT_SAMPLES == 0)
+			CHECK_FOR_INTERRUPTS();
 		by_series[start[f->samples[i].series]++] = &f->samples[i];
+	}
 
 	/* start[s] is now the end of series s */
 	prom_gather_init(&g, CurrentMemoryContext);
@@ -279,9 +282,14 @@ fresh_finish(Fresh *f)
 			continue;
 		prom_gather_reset(&g);
 		for (; at < start[s]; at++)
-			prom_gather_samples(&g, 1, &by_series[at]->t_ms, &by_series[at]->value, by_series[at]->order);
+		{
+			const PromHistogram **h = f->histograms ? &f->histograms[by_series[at] - f->samples] : NULL;
+
+			prom_gather_mixed(&g, 1, &by_series[at]->t_ms, &by_series[at]->value, h && *h ? h : NULL,
+							  by_series[at]->order);
+		}
 		prom_gather_finish(&g);
-		prom_chunk_add(b, f->sids[s], g.n, g.t_ms, g.values);
+		prom_chunk_add_mixed(b, f->sids[s], g.n, g.t_ms, g.values, g.histograms);
 	}
 	return prom_chunk_finish(b);
 }
@@ -355,10 +363,12 @@ prom_without(PG_FUNCTION_ARGS)
 			if (s < nsids && sids[s] == c.reader.sids[column] && c.t_ms[i] >= from_ms && c.t_ms[i] <= to_ms)
 				continue;
 			c.t_ms[kept] = c.t_ms[i];
+			if (c.histograms)
+				c.histograms[kept] = c.histograms[i];
 			c.values[kept++] = c.values[i];
 		}
 		if (kept > 0)
-			prom_chunk_add(b, c.reader.sids[column], kept, c.t_ms, c.values);
+			prom_chunk_add_mixed(b, c.reader.sids[column], kept, c.t_ms, c.values, c.histograms);
 	}
 	if (prom_chunk_series(b) == 0)
 		PG_RETURN_NULL();
@@ -374,7 +384,7 @@ open_columns(const PromChunk *chunk)
 	return c;
 }
 
-/* Decode a column into t_ms and values; returns the number of samples. */
+/* Decode a column into t_ms, values and histograms; returns the number of samples. */
 static int
 read_column(Column *c, int column)
 {
@@ -385,19 +395,31 @@ read_column(Column *c, int column)
 		c->room = Max(n, 256);
 		c->t_ms = palloc(sizeof(int64) * c->room);
 		c->values = palloc(sizeof(double) * c->room);
+		c->slots = NULL;
 	}
-	prom_chunk_read(&c->reader, column, c->t_ms, c->values);
+	c->histograms = NULL;
+	if (likely(!prom_chunk_has_histograms(&c->reader, column)))
+	{
+		prom_chunk_read(&c->reader, column, c->t_ms, c->values);
+		return n;
+	}
+	if (c->slots == NULL)
+		c->slots = palloc(sizeof(*c->slots) * c->room);
+	c->histograms = c->slots;
+	memcpy(c->t_ms, prom_chunk_times(&c->reader, column), n * sizeof(int64));
+	prom_chunk_values_mixed(&c->reader, column, c->values, c->histograms);
 	return n;
 }
 
 static bool
 column_has(Column *c, int column, int64 from_ms, int64 to_ms)
 {
-	int			n = read_column(c, column);
+	int			n = prom_chunk_count(&c->reader, column);
+	const int64 *t_ms = prom_chunk_times(&c->reader, column);
 
 	for (int i = 0; i < n; i++)
 	{
-		if (c->t_ms[i] >= from_ms && c->t_ms[i] <= to_ms)
+		if (t_ms[i] >= from_ms && t_ms[i] <= to_ms)
 			return true;
 	}
 	return false;

@@ -46,11 +46,79 @@ extern void prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanR
  */
 extern void prom_active_sql(StringInfo out, const char *alias, PromScanRange range);
 
+/* ---- budget.c ---- */
+
+/* What the current statement has read, in this process. */
+typedef struct PromScanCounts
+{
+	int64		series;			/* that have a sample in the time asked for, or a row that could hold one */
+	int64		chunks;			/* warm rows opened */
+	int64		chunks_used;	/* those of them that had samples of the series and time */
+	int64		fresh;			/* fresh rows opened */
+	int64		samples;
+} PromScanCounts;
+
+extern PromScanCounts *prom_store_counts(void);
+
 /*
- * Count samples that the current statement reads, or values that it holds for a single group; raises CONFIGURATION_LIMIT_EXCEEDED when they are
- * more than promgres.query_max_samples.
+ * Count samples that the current statement reads, or values that it holds for a single group; raises
+ * CONFIGURATION_LIMIT_EXCEEDED when they are more than promgres.query_max_samples.
  */
 extern void prom_store_count_samples(int64 n);
+
+/* Count a series that a leaf reads; the same, with promgres.query_max_series. */
+extern void prom_store_count_series(void);
+
+/*
+ * To be called before so many bytes of a query's data are allocated; raises CONFIGURATION_LIMIT_EXCEEDED if
+ * the query would then hold more than promgres.query_memory.  Cheap; also if the memory is freed soon.
+ */
+extern void prom_store_need_memory(size_t bytes);
+
+/* promgres.query_memory */
+extern int	prom_store_query_memory_kb(void);
+
+/* ---- stat.c ---- */
+
+/* What is counted since the start of the server; times are set, not added. */
+typedef enum PromStatCounter
+{
+	PROM_STAT_STARTED,			/* time */
+	PROM_STAT_INGEST_CALLS,
+	PROM_STAT_INGEST_BODIES,
+	PROM_STAT_INGEST_BYTES,		/* of bodies, compressed */
+	PROM_STAT_INGEST_SAMPLES,
+	PROM_STAT_INGEST_SERIES,	/* made */
+	PROM_STAT_INGEST_HISTOGRAMS,
+	PROM_STAT_INGEST_EXEMPLARS,
+	PROM_STAT_INGEST_LAST,		/* time */
+	PROM_STAT_REFUSED_BODIES,	/* malformed */
+	PROM_STAT_REFUSED_LABELS,	/* series */
+	PROM_STAT_REFUSED_TIME,		/* samples too old, or too far in the future */
+	PROM_STAT_REFUSED_HISTOGRAMS,
+	PROM_STAT_REFUSED_METADATA,
+	PROM_STAT_MERGE_STEPS,
+	PROM_STAT_MERGE_FRESH_ROWS, /* taken */
+	PROM_STAT_MERGE_WARM_ROWS,	/* taken */
+	PROM_STAT_MERGE_WRITTEN_ROWS,
+	PROM_STAT_MERGE_SAMPLES,	/* written, each as often as it was */
+	PROM_STAT_MERGE_US,
+	PROM_STAT_MERGE_LAST,		/* time */
+	PROM_STAT_MERGE_ERRORS,
+	PROM_STAT_MERGE_LAST_ERROR, /* time */
+	PROM_STAT_QUARANTINED_ROWS,
+	PROM_STAT_COLLECTED_SERIES,
+	PROM_STAT_COUNTERS
+} PromStatCounter;
+
+/* Add to a counter when the transaction commits; for a time, ms since 1970. */
+extern void prom_stat_count(PromStatCounter c, uint64 n);
+
+/* Set a time to now, when the transaction commits. */
+extern void prom_stat_stamp(PromStatCounter c);
+
+/* A merge has failed; told even though its transaction is rolled back. */
+extern void prom_stat_merge_failed(const char *message);
 
 extern void prom_store_init(void);
 

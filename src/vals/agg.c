@@ -8,7 +8,7 @@
  * (comps); for variances the mean (values) and the squares around it (comps).  All inputs have the same number of steps.  Final and combine functions are the same for
  * all aggregates: the state knows its kind.
  *
- * A compensated sum depends on the order of its inputs, in the last bits only.
+ * Native histograms have a part of their own at the state's end (agg_mixed.c).  A compensated sum depends on the order of its inputs, in the last bits only.
  */
 #include "postgres.h"
 
@@ -19,43 +19,10 @@
 #include "utils/builtins.h"
 
 #include "common/compat.h"
+#include "common/sum.h"
+#include "vals/agg.h"
+#include "vals/annotate.h"
 #include "vals/state.h"
-#include "vals/sum.h"
-#include "vals/vals.h"
-
-typedef enum AggKind
-{
-	AGG_SUM,
-	AGG_AVG,
-	AGG_MIN,
-	AGG_MAX,
-	AGG_COUNT,
-	AGG_SINGLE,					/* present where exactly one input was */
-	AGG_UNIQUE,					/* two inputs at one step are an error */
-	AGG_GROUP,					/* 1 */
-	AGG_STDVAR,
-	AGG_STDDEV
-} AggKind;
-
-#define AGG_KINDS	(AGG_STDDEV + 1)
-#define AGG_VERSION	1
-
-typedef struct AggState
-{
-	int32		vl_len_;		/* varlena header */
-	uint8		version;
-	uint8		kind;
-	uint16		unused;			/* 0 */
-	int32		nsteps;
-	int32		unused2;		/* 0 */
-	/* double_arrays() times nsteps doubles: values, comps; nsteps counts (uint32) */
-	double		values[FLEXIBLE_ARRAY_MEMBER];
-} AggState;
-
-/* In a count of AGG_AVG: the value is a running mean, not a sum. */
-#define RUNNING_MEAN 0x80000000U
-
-#define PG_GETARG_AGG_STATE_P(n) ((AggState *) PG_DETOAST_DATUM(PG_GETARG_DATUM(n)))
 
 PG_FUNCTION_INFO_V1(prom_agg_state_in);
 PG_FUNCTION_INFO_V1(prom_agg_state_out);
@@ -79,17 +46,17 @@ PG_FUNCTION_INFO_V1(prom_agg_final);
 
 /* Arrays of doubles that a kind has: values, comps. */
 static int
-double_arrays(AggKind kind)
+double_arrays(PromAggKind kind)
 {
 	switch (kind)
 	{
-		case AGG_SUM:
-		case AGG_AVG:
-		case AGG_STDVAR:
-		case AGG_STDDEV:
+		case PROM_AGG_SUM:
+		case PROM_AGG_AVG:
+		case PROM_AGG_STDVAR:
+		case PROM_AGG_STDDEV:
 			return 2;
-		case AGG_COUNT:
-		case AGG_GROUP:
+		case PROM_AGG_COUNT:
+		case PROM_AGG_GROUP:
 			return 0;
 		default:
 			return 1;
@@ -97,32 +64,32 @@ double_arrays(AggKind kind)
 }
 
 static double *
-get_comps(AggState *s)
+get_comps(PromAggState *s)
 {
 	return s->values + s->nsteps;
 }
 
-static uint32 *
-get_counts(AggState *s)
+uint32 *
+prom_agg_counts(PromAggState *s)
 {
 	return (uint32 *) (s->values + (size_t) double_arrays(s->kind) * s->nsteps);
 }
 
-static AggState *
-new_state(AggKind kind, int nsteps)
+static PromAggState *
+new_state(PromAggKind kind, int nsteps)
 {
 	size_t		size;
-	AggState   *s;
+	PromAggState   *s;
 
 	prom_vals_check_steps(nsteps);
-	size = offsetof(AggState, values) +
+	size = offsetof(PromAggState, values) +
 		(sizeof(double) * double_arrays(kind) + sizeof(uint32)) * (size_t) nsteps;
 	s = palloc0(size);
 	SET_VARSIZE(s, size);
-	s->version = AGG_VERSION;
+	s->version = PROM_AGG_VERSION;
 	s->kind = kind;
 	s->nsteps = nsteps;
-	if (kind == AGG_SUM || kind == AGG_AVG)
+	if (kind == PROM_AGG_SUM || kind == PROM_AGG_AVG)
 		for (int i = 0; i < nsteps; i++)
 			s->values[i] = -0.0;
 	return s;
@@ -130,8 +97,8 @@ new_state(AggKind kind, int nsteps)
 
 /* ---- one step ---- */
 
-static void
-raise_same_labels(void)
+void
+prom_agg_raise_same(void)
 {
 	ereport(ERROR,
 			(errcode(ERRCODE_CARDINALITY_VIOLATION),
@@ -141,19 +108,19 @@ raise_same_labels(void)
 static inline void
 add_mean(double *value, double *comp, uint32 *count, double x)
 {
-	bool		running = (*count & RUNNING_MEAN) != 0;
-	uint32		n = (*count & ~RUNNING_MEAN) + 1;
+	bool		running = (*count & PROM_AGG_RUNNING) != 0;
+	uint32		n = (*count & ~PROM_AGG_RUNNING) + 1;
 
 	prom_mean_add(value, comp, &running, n, x);
-	*count = n | (running ? RUNNING_MEAN : 0);
+	*count = n | (running ? PROM_AGG_RUNNING : 0);
 }
 
 /* Two means become one: as sums if that stays finite, else as means weighted by their counts. */
 static void
 combine_mean(double *value, double *comp, uint32 *count, double value2, double comp2, uint32 count2)
 {
-	double		n1 = *count & ~RUNNING_MEAN;
-	double		n2 = count2 & ~RUNNING_MEAN;
+	double		n1 = *count & ~PROM_AGG_RUNNING;
+	double		n2 = count2 & ~PROM_AGG_RUNNING;
 	double		n = n1 + n2;
 	double		sum = *value;
 	double		c = *comp;
@@ -168,7 +135,7 @@ combine_mean(double *value, double *comp, uint32 *count, double value2, double c
 		}
 		return;
 	}
-	if (((*count | count2) & RUNNING_MEAN) == 0)
+	if (((*count | count2) & PROM_AGG_RUNNING) == 0)
 	{
 		prom_sum_add(&sum, &c, value2);
 		if (!isinf(sum))
@@ -179,18 +146,18 @@ combine_mean(double *value, double *comp, uint32 *count, double value2, double c
 			return;
 		}
 	}
-	*value = prom_mean(*value, *comp, (*count & RUNNING_MEAN) != 0, n1) * (n1 / n);
+	*value = prom_mean(*value, *comp, (*count & PROM_AGG_RUNNING) != 0, n1) * (n1 / n);
 	*comp = 0;
 	prom_sum_add(value, comp,
-				   prom_mean(value2, comp2, (count2 & RUNNING_MEAN) != 0, n2) * (n2 / n));
-	*count = (uint32) n | RUNNING_MEAN;
+				   prom_mean(value2, comp2, (count2 & PROM_AGG_RUNNING) != 0, n2) * (n2 / n));
+	*count = (uint32) n | PROM_AGG_RUNNING;
 }
 
 /* x replaces the extreme so far if it is beyond it, or if that is NaN or nothing. */
 static inline void
-add_extreme(AggKind kind, double *value, uint32 *count, double x)
+add_extreme(PromAggKind kind, double *value, uint32 *count, double x)
 {
-	if (*count == 0 || isnan(*value) || (kind == AGG_MIN ? x < *value : x > *value))
+	if (*count == 0 || isnan(*value) || (kind == PROM_AGG_MIN ? x < *value : x > *value))
 		*value = x;
 }
 
@@ -222,49 +189,45 @@ combine_squares(double *mean, double *squares, double n, double mean2, double sq
 /* ---- many steps ---- */
 
 static void
-add_vals(AggState *s, const PromVals *x)
+add_vals(PromAggState *s, const PromVals *x)
 {
 	double	   *values = s->values;
 	double	   *comps = get_comps(s);
-	uint32	   *counts = get_counts(s);
+	uint32	   *counts = prom_agg_counts(s);
 
-	if (prom_vals_is_const(x))
-		elog(ERROR, "input of an aggregate is a constant");
-	if (x->nsteps != s->nsteps)
-		elog(ERROR, "input of an aggregate has %d steps, not %d", x->nsteps, s->nsteps);
 	for (int i = 0; i < x->nsteps; i++)
 	{
 		double		v = x->v[i];
 
 		if (!prom_vals_has(x, i))
 			continue;
-		switch ((AggKind) s->kind)
+		switch ((PromAggKind) s->kind)
 		{
-			case AGG_SUM:
+			case PROM_AGG_SUM:
 				prom_sum_add(&values[i], &comps[i], v);
 				counts[i]++;
 				break;
-			case AGG_AVG:
+			case PROM_AGG_AVG:
 				add_mean(&values[i], &comps[i], &counts[i], v);
 				break;
-			case AGG_MIN:
-			case AGG_MAX:
+			case PROM_AGG_MIN:
+			case PROM_AGG_MAX:
 				add_extreme(s->kind, &values[i], &counts[i], v);
 				counts[i]++;
 				break;
-			case AGG_COUNT:
-			case AGG_GROUP:
+			case PROM_AGG_COUNT:
+			case PROM_AGG_GROUP:
 				counts[i]++;
 				break;
-			case AGG_STDVAR:
-			case AGG_STDDEV:
+			case PROM_AGG_STDVAR:
+			case PROM_AGG_STDDEV:
 				add_square(&values[i], &comps[i], ++counts[i], v);
 				break;
-			case AGG_UNIQUE:
-				if (counts[i] > 0)
-					raise_same_labels();
+			case PROM_AGG_UNIQUE:
+				if (counts[i] > 0 || prom_agg_step_count(s, i) > 0)
+					prom_agg_raise_same();
 				/* FALLTHROUGH */
-			case AGG_SINGLE:
+			case PROM_AGG_SINGLE:
 				values[i] = v;
 				counts[i]++;
 				break;
@@ -272,16 +235,67 @@ add_vals(AggState *s, const PromVals *x)
 	}
 }
 
-/* Adds what another state of the same kind has seen. */
+/* What becomes of a histogram at step i; the state, moved if it has grown. */
+static PromAggState *
+add_histogram(PromAggState *s, int i, const PromHistogram *h)
+{
+	switch ((PromAggKind) s->kind)
+	{
+		case PROM_AGG_SUM:
+		case PROM_AGG_AVG:
+		case PROM_AGG_UNIQUE:
+			return prom_agg_add_histogram(s, i, h);
+		case PROM_AGG_COUNT:
+		case PROM_AGG_GROUP:
+			prom_agg_counts(s)[i]++;
+			break;
+		case PROM_AGG_SINGLE:
+			break;
+		case PROM_AGG_MIN:
+		case PROM_AGG_MAX:
+		case PROM_AGG_STDVAR:
+		case PROM_AGG_STDDEV:
+			s->notes |= PROM_NOTE_IGNORED;
+			break;
+	}
+	return s;
+}
+
+/* One row; the state, moved if it has grown. */
+static PromAggState *
+add_row(PromAggState *s, PromVals *x)
+{
+	PromVals   *floats;
+
+	if (prom_vals_is_const(x))
+		elog(ERROR, "input of an aggregate is a constant");
+	if (x->nsteps != s->nsteps)
+		elog(ERROR, "input of an aggregate has %d steps, not %d", x->nsteps, s->nsteps);
+	floats = prom_vals_floats(x);
+	add_vals(s, floats);
+	if (floats == x)
+		return s;
+	pfree(floats);
+	for (int i = 0; i < x->nsteps; i++)
+	{
+		const PromHistogram *h = prom_vals_histogram(x, i);
+
+		if (h)
+			s = add_histogram(s, i, h);
+	}
+	return s;
+}
+
+/* Adds what another state of the same kind has seen of floats. */
 static void
-add_state(AggState *s, AggState *other)
+add_state(PromAggState *s, PromAggState *other)
 {
 	double	   *values = s->values;
 	double	   *comps = get_comps(s);
-	uint32	   *counts = get_counts(s);
+	uint32	   *counts = prom_agg_counts(s);
 	double	   *values2 = other->values;
 	double	   *comps2 = get_comps(other);
-	uint32	   *counts2 = get_counts(other);
+	uint32	   *counts2 = prom_agg_counts(other);
 
 	if (other->kind != s->kind || other->nsteps != s->nsteps)
 		elog(ERROR, "states of different aggregates cannot be combined");
@@ -289,32 +303,32 @@ add_state(AggState *s, AggState *other)
 	{
 		if (counts2[i] == 0)
 			continue;
-		switch ((AggKind) s->kind)
+		switch ((PromAggKind) s->kind)
 		{
-			case AGG_SUM:
+			case PROM_AGG_SUM:
 				prom_sum_add(&values[i], &comps[i], values2[i]);
 				if (!isinf(values[i]))
 					comps[i] += comps2[i];
 				break;
-			case AGG_AVG:
+			case PROM_AGG_AVG:
 				combine_mean(&values[i], &comps[i], &counts[i], values2[i], comps2[i], counts2[i]);
 				continue;
-			case AGG_MIN:
-			case AGG_MAX:
+			case PROM_AGG_MIN:
+			case PROM_AGG_MAX:
 				add_extreme(s->kind, &values[i], &counts[i], values2[i]);
 				break;
-			case AGG_COUNT:
-			case AGG_GROUP:
+			case PROM_AGG_COUNT:
+			case PROM_AGG_GROUP:
 				break;
-			case AGG_STDVAR:
-			case AGG_STDDEV:
+			case PROM_AGG_STDVAR:
+			case PROM_AGG_STDDEV:
 				combine_squares(&values[i], &comps[i], counts[i], values2[i], comps2[i], counts2[i]);
 				break;
-			case AGG_UNIQUE:
-				if (counts[i] > 0)
-					raise_same_labels();
+			case PROM_AGG_UNIQUE:
+				if (counts[i] > 0 || prom_agg_step_count(s, i) > 0)
+					prom_agg_raise_same();
 				/* FALLTHROUGH */
-			case AGG_SINGLE:
+			case PROM_AGG_SINGLE:
 				values[i] = values2[i];
 				break;
 		}
@@ -329,16 +343,16 @@ add_state(AggState *s, AggState *other)
  * copies it into the aggregate's, once.
  */
 static Datum
-add_argument(FunctionCallInfo fcinfo, AggKind kind, int n)
+add_argument(FunctionCallInfo fcinfo, PromAggKind kind, int n)
 {
-	AggState   *s = NULL;
+	PromAggState   *s = NULL;
 	PromVals   *x;
 
 	if (!AggCheckCallContext(fcinfo, NULL))
 		elog(ERROR, "aggregate's function called outside of an aggregate");
 	if (!PG_ARGISNULL(0))
 	{
-		s = PG_GETARG_AGG_STATE_P(0);
+		s = PG_GETARG_PROM_AGG_STATE_P(0);
 		if (s->kind != kind)
 			elog(ERROR, "state belongs to another aggregate");
 	}
@@ -347,7 +361,7 @@ add_argument(FunctionCallInfo fcinfo, AggKind kind, int n)
 		x = PG_GETARG_PROM_VALS_P(n);
 		if (s == NULL)
 			s = new_state(kind, x->nsteps);
-		add_vals(s, x);
+		s = add_row(s, x);
 		if ((Pointer) x != PG_GETARG_POINTER(n))
 			pfree(x);
 	}
@@ -359,76 +373,76 @@ add_argument(FunctionCallInfo fcinfo, AggKind kind, int n)
 Datum
 prom_agg_sum_add(PG_FUNCTION_ARGS)
 {
-	return add_argument(fcinfo, AGG_SUM, 1);
+	return add_argument(fcinfo, PROM_AGG_SUM, 1);
 }
 
 Datum
 prom_agg_avg_add(PG_FUNCTION_ARGS)
 {
-	return add_argument(fcinfo, AGG_AVG, 1);
+	return add_argument(fcinfo, PROM_AGG_AVG, 1);
 }
 
 Datum
 prom_agg_min_add(PG_FUNCTION_ARGS)
 {
-	return add_argument(fcinfo, AGG_MIN, 1);
+	return add_argument(fcinfo, PROM_AGG_MIN, 1);
 }
 
 Datum
 prom_agg_max_add(PG_FUNCTION_ARGS)
 {
-	return add_argument(fcinfo, AGG_MAX, 1);
+	return add_argument(fcinfo, PROM_AGG_MAX, 1);
 }
 
 Datum
 prom_agg_count_add(PG_FUNCTION_ARGS)
 {
-	return add_argument(fcinfo, AGG_COUNT, 1);
+	return add_argument(fcinfo, PROM_AGG_COUNT, 1);
 }
 
 Datum
 prom_agg_group_add(PG_FUNCTION_ARGS)
 {
-	return add_argument(fcinfo, AGG_GROUP, 1);
+	return add_argument(fcinfo, PROM_AGG_GROUP, 1);
 }
 
 Datum
 prom_agg_stdvar_add(PG_FUNCTION_ARGS)
 {
-	return add_argument(fcinfo, AGG_STDVAR, 1);
+	return add_argument(fcinfo, PROM_AGG_STDVAR, 1);
 }
 
 Datum
 prom_agg_stddev_add(PG_FUNCTION_ARGS)
 {
-	return add_argument(fcinfo, AGG_STDDEV, 1);
+	return add_argument(fcinfo, PROM_AGG_STDDEV, 1);
 }
 
 Datum
 prom_single_add(PG_FUNCTION_ARGS)
 {
-	return add_argument(fcinfo, AGG_SINGLE, 1);
+	return add_argument(fcinfo, PROM_AGG_SINGLE, 1);
 }
 
 /* prom._unique(labels, v): rows of one label set, which must not share a step. */
 Datum
 prom_unique_add(PG_FUNCTION_ARGS)
 {
-	return add_argument(fcinfo, AGG_UNIQUE, 2);
+	return add_argument(fcinfo, PROM_AGG_UNIQUE, 2);
 }
 
 /* prom._only(v): strict, so that it is called for the second row only. */
 Datum
 prom_only_add(PG_FUNCTION_ARGS)
 {
-	raise_same_labels();
+	prom_agg_raise_same();
 	PG_RETURN_NULL();
 }
 
 Datum
 prom_agg_combine(PG_FUNCTION_ARGS)
 {
-	AggState   *s;
+	PromAggState   *s;
 
 	if (!AggCheckCallContext(fcinfo, NULL))
 		elog(ERROR, "aggregate's function called outside of an aggregate");
@@ -438,29 +452,35 @@ prom_agg_combine(PG_FUNCTION_ARGS)
 			PG_RETURN_NULL();
 		PG_RETURN_POINTER(PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(1)));
 	}
-	s = PG_GETARG_AGG_STATE_P(0);
+	s = PG_GETARG_PROM_AGG_STATE_P(0);
 	if (!PG_ARGISNULL(1))
-		add_state(s, PG_GETARG_AGG_STATE_P(1));
+	{
+		PromAggState *other = PG_GETARG_PROM_AGG_STATE_P(1);
+
+		add_state(s, other);
+		s = prom_agg_add_histograms(s, other);
+		s->notes |= other->notes;
+	}
 	PG_RETURN_POINTER(s);
 }
 
 static double
-final_value(AggState *s, int i, uint32 count)
+final_value(PromAggState *s, int i, uint32 count)
 {
-	switch ((AggKind) s->kind)
+	switch ((PromAggKind) s->kind)
 	{
-		case AGG_SUM:
+		case PROM_AGG_SUM:
 			return s->values[i] + get_comps(s)[i];
-		case AGG_AVG:
-			return prom_mean(s->values[i], get_comps(s)[i], (count & RUNNING_MEAN) != 0,
-							   count & ~RUNNING_MEAN);
-		case AGG_COUNT:
+		case PROM_AGG_AVG:
+			return prom_mean(s->values[i], get_comps(s)[i], (count & PROM_AGG_RUNNING) != 0,
+							   count & ~PROM_AGG_RUNNING);
+		case PROM_AGG_COUNT:
 			return count;
-		case AGG_GROUP:
+		case PROM_AGG_GROUP:
 			return 1;
-		case AGG_STDVAR:
+		case PROM_AGG_STDVAR:
 			return get_comps(s)[i] / count;
-		case AGG_STDDEV:
+		case PROM_AGG_STDDEV:
 			return sqrt(get_comps(s)[i] / count);
 		default:
 			return s->values[i];
@@ -470,16 +490,17 @@ final_value(AggState *s, int i, uint32 count)
 Datum
 prom_agg_final(PG_FUNCTION_ARGS)
 {
-	AggState   *s = PG_GETARG_AGG_STATE_P(0);
+	PromAggState   *s = PG_GETARG_PROM_AGG_STATE_P(0);
 	PromVals   *out = prom_vals_new(s->nsteps);
-	uint32	   *counts = get_counts(s);
+	uint32	   *counts = prom_agg_counts(s);
 
 	for (int i = 0; i < s->nsteps; i++)
-		if (counts[i] > 0 && (s->kind != AGG_SINGLE || counts[i] == 1))
+		if (counts[i] > 0 && (s->kind != PROM_AGG_SINGLE || counts[i] == 1))
 			prom_vals_set(out, i, final_value(s, i, counts[i]));
-	if (out->npresent == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_POINTER(out);
+	out->notes = s->notes;
+	if (s->histograms != 0)
+		out = prom_agg_final_mixed(s, out);
+	PROM_VALS_RETURN(out);
 }
 
 /* ---- input and output ---- */
@@ -487,53 +508,58 @@ prom_agg_final(PG_FUNCTION_ARGS)
 Datum
 prom_agg_state_send(PG_FUNCTION_ARGS)
 {
-	AggState   *s = PG_GETARG_AGG_STATE_P(0);
-	uint32	   *counts = get_counts(s);
+	PromAggState   *s = PG_GETARG_PROM_AGG_STATE_P(0);
+	uint32	   *counts = prom_agg_counts(s);
 	int			ndoubles = double_arrays(s->kind) * s->nsteps;
 	StringInfoData buf;
 
 	pq_begintypsend(&buf);
 	pq_sendbyte(&buf, s->version);
 	pq_sendbyte(&buf, s->kind);
+	pq_sendint16(&buf, s->notes);
 	pq_sendint32(&buf, s->nsteps);
 	for (int i = 0; i < ndoubles; i++)
 		pq_sendfloat8(&buf, s->values[i]);
 	for (int i = 0; i < s->nsteps; i++)
 		pq_sendint32(&buf, counts[i]);
+	prom_agg_send_histograms(s, &buf);
 	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
 }
 
-#define STATE_HEAD_BYTES 6		/* version, kind, nsteps */
+#define STATE_HEAD_BYTES 8		/* version, kind, notes, nsteps */
 
-static AggState *
+static PromAggState *
 receive_state(StringInfo buf)
 {
 	size_t		left = buf->len - buf->cursor;
 	int			version = 0;
 	int			kind = 0;
+	int			notes = 0;
 	int			nsteps = 0;
-	AggState   *s;
+	PromAggState   *s;
 	uint32	   *counts;
 
 	if (left >= STATE_HEAD_BYTES)
 	{
 		version = pq_getmsgbyte(buf);
 		kind = pq_getmsgbyte(buf);
+		notes = pq_getmsgint(buf, 2);
 		nsteps = pq_getmsgint(buf, 4);
 		left -= STATE_HEAD_BYTES;
 	}
-	if (version != AGG_VERSION || kind >= AGG_KINDS || nsteps < 1 || nsteps > PROM_VALS_MAX_STEPS ||
-		left != (sizeof(double) * double_arrays(kind) + sizeof(uint32)) * (size_t) nsteps)
+	if (version != PROM_AGG_VERSION || kind >= PROM_AGG_KINDS || nsteps < 1 || nsteps > PROM_VALS_MAX_STEPS ||
+		left < (sizeof(double) * double_arrays(kind) + sizeof(uint32)) * (size_t) nsteps)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 				 errmsg("invalid state of an aggregate")));
 	s = new_state(kind, nsteps);
 	for (int i = 0; i < double_arrays(kind) * nsteps; i++)
 		s->values[i] = pq_getmsgfloat8(buf);
-	counts = get_counts(s);
+	counts = prom_agg_counts(s);
 	for (int i = 0; i < nsteps; i++)
 		counts[i] = pq_getmsgint(buf, 4);
-	return s;
+	s->notes = notes;
+	return prom_agg_receive_histograms(s, buf);
 }
 
 Datum

@@ -102,7 +102,7 @@ Datum
 prom_date(PG_FUNCTION_ARGS)
 {
 	const DateField *field = find_field(PG_GETARG_TEXT_PP(0));
-	PromVals   *out = prom_vals_copy(PG_GETARG_PROM_VALS_P(1));
+	PromVals   *out = prom_vals_copy(PG_GETARG_PROM_FLOATS_P(1));
 
 	for (int i = 0; i < out->nsteps; i++)
 	{
@@ -113,6 +113,8 @@ prom_date(PG_FUNCTION_ARGS)
 		d = split(out->v[i]);
 		out->v[i] = field->get(&d);
 	}
+	if (out->npresent == 0)
+		PG_RETURN_NULL();
 	PG_RETURN_POINTER(out);
 }
 

@@ -48,6 +48,7 @@ prom_labeled_add(PromLabeledList *list, const PromLabels *labels, const PromVals
 			: repalloc_huge(list->rows, sizeof(PromLabeled) * list->size);
 	}
 	prom_store_count_samples(vals->nsteps);
+	prom_store_need_memory(VARSIZE_ANY(labels));
 	list->rows[list->n].labels = prom_labeled_labels(labels);
 	list->rows[list->n].vals = prom_vals_copy(vals);
 	list->n++;
@@ -56,6 +57,7 @@ prom_labeled_add(PromLabeledList *list, const PromLabels *labels, const PromVals
 static int
 compare_rows(const void *a, const void *b)
 {
+	CHECK_FOR_INTERRUPTS();
 	return prom_labels_cmp(((const PromLabeled *) a)->labels, ((const PromLabeled *) b)->labels);
 }
 
@@ -76,9 +78,7 @@ prom_labeled_merge(PromLabeledList *list)
 			list->rows[n++] = *row;
 			continue;
 		}
-		for (int i = 0; i < row->vals->nsteps; i++)
-			if (prom_vals_has(row->vals, i))
-				prom_vals_set(list->rows[n - 1].vals, i, row->vals->v[i]);
+		list->rows[n - 1].vals = prom_vals_union(list->rows[n - 1].vals, row->vals);
 	}
 	list->n = n;
 }

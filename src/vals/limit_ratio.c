@@ -15,9 +15,10 @@
 
 #include "common/compat.h"
 #include "series/series.h"
-#include "vals/vals.h"
+#include "vals/annotate.h"
 
 static double place_of(const PromLabels *labels);
+static void warn_of_ratio(double ratio, double cap, const text *place);
 static void hash_text(XXH64_state_t *state, const char *text, int len);
 
 PG_FUNCTION_INFO_V1(prom_limit_ratio);
@@ -30,7 +31,8 @@ prom_limit_ratio(PG_FUNCTION_ARGS)
 	double		place = place_of(PG_GETARG_PROM_LABELS_P(0));
 	PromVals   *x = PG_GETARG_PROM_VALS_P(1);
 	PromVals   *ratio = PG_GETARG_PROM_VALS_P(2);
-	PromVals   *out = prom_vals_new(x->nsteps);
+	PromMixed	m = prom_mixed_new(x->nsteps);
+	PromVals   *out;
 
 	if (!prom_vals_is_const(ratio))
 		prom_vals_check_equal(x->nsteps, ratio->nsteps);
@@ -41,19 +43,25 @@ prom_limit_ratio(PG_FUNCTION_ARGS)
 		/* a ratio beyond 1 or -1 is taken for that */
 		r = Max(Min(r, 1), -1);
 		if (prom_vals_has(x, i) && (r >= 0 ? place < r : place >= 1 + r))
-			prom_vals_set(out, i, x->v[i]);
+			prom_mixed_copy(&m, i, x);
 	}
+	out = prom_mixed_finish(&m);
 	if (out->npresent == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(out);
 }
 
-/* prom._ratio_limit(ratio): the ratio; an error if it cannot be one; NULL if it never lets anything through */
+/*
+ * prom._ratio_limit(ratio, place): the ratio; an error if it cannot be one; a warning if it is beyond 1 or -1;
+ * NULL if it never lets anything through
+ */
 Datum
 prom_ratio_limit(PG_FUNCTION_ARGS)
 {
 	PromVals   *ratio = PG_GETARG_PROM_VALS_P(0);
 	bool		chooses = false;
+	double		low = 0;
+	double		high = 0;
 
 	for (int i = 0; i < ratio->nsteps; i++)
 	{
@@ -62,10 +70,23 @@ prom_ratio_limit(PG_FUNCTION_ARGS)
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("Ratio value is NaN")));
 		chooses |= ratio->v[i] != 0;
+		low = Min(low, ratio->v[i]);
+		high = Max(high, ratio->v[i]);
 	}
+	if (high > 1)
+		warn_of_ratio(high, 1, PG_GETARG_TEXT_PP(1));
+	if (low < -1)
+		warn_of_ratio(low, -1, PG_GETARG_TEXT_PP(1));
 	if (!chooses)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(ratio);
+}
+
+static void
+warn_of_ratio(double ratio, double cap, const text *place)
+{
+	prom_annotate(PROM_WARNING, place, "ratio value should be between -1 and 1, got %s, capping to %s",
+				  prom_annotate_number(ratio), prom_annotate_number(cap));
 }
 
 static double

@@ -55,26 +55,68 @@ get_match(FunctionCallInfo fcinfo, int nsteps)
 static const char one_to_one[] = "multiple matches for labels: many-to-one matching must be explicit (group_left/group_right)";
 static const char grouped[] = "multiple matches for labels: grouping labels must ensure unique matches";
 
+/* The step has a result: an error if it has had one before. */
+static inline void
+mark_matched(MatchState *s, int i, const char *twice)
+{
+	uint64		bit = UINT64CONST(1) << (i % 64);
+
+	if (s->matched[i / 64] & bit)
+		ereport(ERROR,
+				(errcode(ERRCODE_CARDINALITY_VIOLATION),
+				 errmsg_internal("%s", twice)));
+	s->matched[i / 64] |= bit;
+}
+
 /* Puts the results of one pair of rows into out; "twice" is what is wrong if a step has had some before. */
 static void
-match_row(MatchState *s, PromBinary op, const PromVals *l, const PromVals *r, bool returns_bool,
+match_floats(MatchState *s, PromBinary op, const PromVals *l, const PromVals *r, bool returns_bool,
 		  const char *twice, PromVals *out)
 {
 	for (int i = 0; i < s->nsteps; i++)
 	{
-		uint64		bit = UINT64CONST(1) << (i % 64);
 		double		x;
 
 		if (!prom_vals_has(l, i) || !prom_vals_has(r, i))
 			continue;
-		if (s->matched[i / 64] & bit)
-			ereport(ERROR,
-					(errcode(ERRCODE_CARDINALITY_VIOLATION),
-					 errmsg_internal("%s", twice)));
-		s->matched[i / 64] |= bit;
+		mark_matched(s, i, twice);
 		if (prom_binary_step(op, prom_vals_get(l, i), prom_vals_get(r, i), returns_bool, false, &x))
 			prom_vals_set(out, i, x);
 	}
+}
+
+/* The same where there are histograms; pairs that the operator does not take are none. */
+static PromVals *
+match_mixed(MatchState *s, PromBinary op, const PromVals *l, const PromVals *r, bool returns_bool, const char *twice)
+{
+	PromMixed	m = prom_mixed_new(s->nsteps);
+
+	for (int i = 0; i < s->nsteps; i++)
+		if (prom_vals_has(l, i) && prom_vals_has(r, i) &&
+			prom_binary_mixed(op, l, r, i, returns_bool, false, &m))
+			mark_matched(s, i, twice);
+	return prom_mixed_finish(&m);
+}
+
+/* The results of one pair of rows, beside what is in "vals", which is of the context. */
+static PromVals *
+match_row(MatchState *s, PromVals *vals, PromBinary op, const PromVals *l, const PromVals *r, bool returns_bool,
+		  const char *twice, MemoryContext cxt)
+{
+	MemoryContext old;
+	PromVals   *row = NULL;
+
+	if (prom_binary_is_mixed(op, l, r))
+		row = match_mixed(s, op, l, r, returns_bool, twice);
+	old = MemoryContextSwitchTo(cxt);
+	if (vals == NULL)
+		vals = prom_vals_new(s->nsteps);
+	if (row)
+		vals = prom_vals_union(vals, row);
+	MemoryContextSwitchTo(old);
+	if (row == NULL)
+		match_floats(s, op, l, r, returns_bool, twice, vals);
+	return vals;
 }
 
 /* Transition of the two that merge all rows: (state, op, l, r [, returns_bool]). */
@@ -89,14 +131,8 @@ add_match(FunctionCallInfo fcinfo, bool comparison, bool returns_bool, const cha
 		PromVals   *r = PG_GETARG_PROM_VALS_P(3);
 		MatchState *s = get_match(fcinfo, prom_binary_steps(l, r));
 
-		if (s->vals == NULL)
-		{
-			MemoryContext old = MemoryContextSwitchTo(cxt);
-
-			s->vals = prom_vals_new(s->nsteps);
-			MemoryContextSwitchTo(old);
-		}
-		match_row(s, prom_binary_parse(PG_GETARG_TEXT_PP(1), comparison), l, r, returns_bool, twice, s->vals);
+		s->vals = match_row(s, s->vals, prom_binary_parse(PG_GETARG_TEXT_PP(1), comparison), l, r, returns_bool,
+							twice, cxt);
 		PG_RETURN_POINTER(s);
 	}
 	if (PG_ARGISNULL(0))
@@ -133,9 +169,7 @@ prom_match_final(PG_FUNCTION_ARGS)
 {
 	MatchState *s = (MatchState *) PG_GETARG_POINTER(0);
 
-	if (s->vals->npresent == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_POINTER(prom_vals_copy(s->vals));
+	PROM_VALS_RETURN(s->vals);
 }
 
 /* ---- filters: left rows keep their labels ---- */
@@ -155,8 +189,8 @@ prom_match_filter_add(PG_FUNCTION_ARGS)
 		PromVals   *out;
 
 		s = get_match(fcinfo, prom_binary_steps(l, r));
-		out = prom_vals_new(s->nsteps);
-		match_row(s, prom_binary_parse(PG_GETARG_TEXT_PP(1), true), l, r, false, one_to_one, out);
+		out = match_row(s, NULL, prom_binary_parse(PG_GETARG_TEXT_PP(1), true), l, r, false, one_to_one,
+						CurrentMemoryContext);
 		if (out->npresent > 0)
 		{
 			MemoryContext old = MemoryContextSwitchTo(cxt);

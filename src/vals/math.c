@@ -91,7 +91,7 @@ prom_math(PG_FUNCTION_ARGS)
 	PromVals   *out;
 
 	for (int i = 0; i < n; i++)
-		operands[i] = PG_GETARG_PROM_VALS_P(i + 1);
+		operands[i] = PG_GETARG_PROM_FLOATS_P(i + 1);
 	out = prom_vals_new(count_steps(operands, n));
 	out->flags = PROM_VALS_CONST;
 	for (int i = 0; i < n; i++)

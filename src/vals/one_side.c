@@ -83,9 +83,9 @@ add_row(OneSide *s, const PromLabels *sig, const PromLabels *labels, const PromV
 			note_duplicate(s, sig, s->labels[s->owner[i]], s->labels[s->nrows], i);
 			continue;
 		}
-		prom_vals_set(s->merged, i, v->v[i]);
 		s->owner[i] = s->nrows;
 	}
+	s->merged = prom_vals_union(s->merged, v);
 	s->nrows++;
 }
 
@@ -133,21 +133,21 @@ prom_one_side_rows_final(PG_FUNCTION_ARGS)
 		prom_labeled_add(&list, s->labels[0], s->merged);
 	else
 	{
-		PromVals  **vals = palloc0(sizeof(PromVals *) * s->nrows);
+		PromMixed  *rows = palloc0(sizeof(PromMixed) * s->nrows);
 
 		for (int i = 0; i < s->merged->nsteps; i++)
 		{
-			PromVals  **row = &vals[s->owner[i]];
+			PromMixed  *row = &rows[s->owner[i]];
 
 			if (!prom_vals_has(s->merged, i))
 				continue;
-			if (*row == NULL)
-				*row = prom_vals_new(s->merged->nsteps);
-			prom_vals_set(*row, i, s->merged->v[i]);
+			if (row->vals == NULL)
+				*row = prom_mixed_new(s->merged->nsteps);
+			prom_mixed_copy(row, i, s->merged);
 		}
 		for (int k = 0; k < s->nrows; k++)
-			if (vals[k] != NULL)
-				prom_labeled_add(&list, s->labels[k], vals[k]);
+			if (rows[k].vals != NULL)
+				prom_labeled_add(&list, s->labels[k], prom_mixed_finish(&rows[k]));
 	}
 	return prom_labeled_array(fcinfo, &list);
 }

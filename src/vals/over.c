@@ -8,6 +8,8 @@
  */
 #include "postgres.h"
 
+#include <math.h>
+
 #include "fmgr.h"
 #include "utils/builtins.h"
 
@@ -19,52 +21,74 @@ typedef struct WindowFunction
 {
 	const char *name;			/* as prom._NAME is called that does it over chunks */
 	PromRangeFn fn;
-	bool		has_scalar;
+	int			nscalars;
 } WindowFunction;
 
 static const WindowFunction functions[] = {
-	{"avg_over_time", prom_range_avg, false},
-	{"changes", prom_range_changes, false},
-	{"count_over_time", prom_range_count, false},
-	{"delta", prom_range_delta, false},
-	{"deriv", prom_range_deriv, false},
-	{"first_over_time", prom_range_first, false},
-	{"idelta", prom_range_idelta, false},
-	{"increase", prom_range_increase, false},
-	{"irate", prom_range_irate, false},
-	{"last_over_time", prom_range_last, false},
-	{"max_over_time", prom_range_max, false},
-	{"min_over_time", prom_range_min, false},
-	{"predict_linear", prom_range_predict_linear, true},
-	{"present_over_time", prom_range_present, false},
-	{"quantile_over_time", prom_range_quantile, true},
-	{"rate", prom_range_rate, false},
-	{"resets", prom_range_resets, false},
-	{"stddev_over_time", prom_range_stddev, false},
-	{"stdvar_over_time", prom_range_stdvar, false},
-	{"sum_over_time", prom_range_sum, false},
+	{"avg_over_time", prom_range_avg, 0},
+	{"changes", prom_range_changes, 0},
+	{"count_over_time", prom_range_count, 0},
+	{"delta", prom_range_delta, 0},
+	{"deriv", prom_range_deriv, 0},
+	{"double_exponential_smoothing", prom_range_double_exponential_smoothing, 2},
+	{"first_over_time", prom_range_first, 0},
+	{"idelta", prom_range_idelta, 0},
+	{"increase", prom_range_increase, 0},
+	{"irate", prom_range_irate, 0},
+	{"last_over_time", prom_range_last, 0},
+	{"mad_over_time", prom_range_mad, 0},
+	{"max_over_time", prom_range_max, 0},
+	{"min_over_time", prom_range_min, 0},
+	{"predict_linear", prom_range_predict_linear, 1},
+	{"present_over_time", prom_range_present, 0},
+	{"quantile_over_time", prom_range_quantile, 1},
+	{"rate", prom_range_rate, 0},
+	{"resets", prom_range_resets, 0},
+	{"stddev_over_time", prom_range_stddev, 0},
+	{"stdvar_over_time", prom_range_stdvar, 0},
+	{"sum_over_time", prom_range_sum, 0},
+	{"ts_of_first_over_time", prom_range_ts_of_first, 0},
+	{"ts_of_last_over_time", prom_range_ts_of_last, 0},
+	{"ts_of_max_over_time", prom_range_ts_of_max, 0},
+	{"ts_of_min_over_time", prom_range_ts_of_min, 0},
 };
 
 PG_FUNCTION_INFO_V1(prom_over);
 PG_FUNCTION_INFO_V1(prom_steps_chunk);
 
 static PromRangeFn
-find_function(const text *name, bool has_scalar)
+find_function(const text *name, int nscalars)
 {
 	for (int i = 0; i < lengthof(functions); i++)
 		if (strlen(functions[i].name) == VARSIZE_ANY_EXHDR(name) &&
 			memcmp(functions[i].name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) == 0 &&
-			functions[i].has_scalar == has_scalar)
+			functions[i].nscalars == nscalars)
 			return functions[i].fn;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg(has_scalar ? "unknown window function with a parameter: \"%s\"" : "unknown window function: \"%s\"",
+			 errmsg(nscalars > 0 ? "unknown window function with a parameter: \"%s\"" : "unknown window function: \"%s\"",
 					text_to_cstring(name))));
 }
 
-/* The present values as samples; t_ms and v have room for them.  Raises if the steps make no sense. */
+/* Steps may leave samples out, so what is known of one and the next is not known of steps. */
+static const PromHistogram *
+without_hint(const PromHistogram *h)
+{
+	PromHistogram *copy;
+
+	if (h == NULL || h->hint == PROM_HINT_UNKNOWN || h->hint == PROM_HINT_GAUGE)
+		return h;
+	copy = prom_histogram_copy(palloc, h);
+	copy->hint = PROM_HINT_UNKNOWN;
+	return copy;
+}
+
+/*
+ * The present values as samples; t_ms, v and h have room for them.  h is NULL if there are floats only.  Raises
+ * if the steps make no sense.
+ */
 static void
-read_samples(const PromVals *x, int64 start_ms, int64 step_ms, int64 *t_ms, double *v)
+read_samples(const PromVals *x, int64 start_ms, int64 step_ms, int64 *t_ms, double *v, const PromHistogram **h)
 {
 	PromSteps	steps = {start_ms, step_ms, x->nsteps};
 	int64		from_ms;
@@ -83,22 +107,35 @@ read_samples(const PromVals *x, int64 start_ms, int64 step_ms, int64 *t_ms, doub
 		t_ms[n] = start_ms + step_ms * i;
 		v[n++] = x->v[i];
 	}
+	if (h == NULL)
+		return;
+	n = 0;
+	for (int i = 0; i < x->nsteps; i++)
+	{
+		if (!prom_vals_has(x, i))
+			continue;
+		h[n] = without_hint(prom_vals_histogram(x, i));
+		if (h[n])
+			v[n] = (double) NAN;
+		n++;
+	}
 }
 
 /*
  * _over(function, vals, inner_start_ms, inner_step_ms, start_ms, step_ms, nsteps, range_ms
- * [, scalar, now_ms, now_step_ms])
+ * [, scalar, now_ms, now_step_ms [, second]])
  */
 Datum
 prom_over(PG_FUNCTION_ARGS)
 {
 	bool		has_scalar = PG_NARGS() > 8;
-	PromRangeFn fn = find_function(PG_GETARG_TEXT_PP(0), has_scalar);
+	PromRangeFn fn = find_function(PG_GETARG_TEXT_PP(0), has_scalar ? PG_NARGS() - 10 : 0);
 	PromVals   *x = PG_GETARG_PROM_VALS_P(1);
 	PromSteps	steps = {PG_GETARG_INT64(4), PG_GETARG_INT64(5), PG_GETARG_INT32(6)};
 	int64		range_ms = PG_GETARG_INT64(7);
 	int64	   *t_ms = palloc(sizeof(int64) * x->nsteps);
 	double	   *v = palloc(sizeof(double) * x->nsteps);
+	const PromHistogram **h = prom_vals_is_mixed(x) ? palloc(sizeof(PromHistogram *) * x->nsteps) : NULL;
 	PromRangeScalar scalar = {NULL};
 	PromVals   *out;
 	int64		from_ms;
@@ -107,9 +144,12 @@ prom_over(PG_FUNCTION_ARGS)
 	prom_range_bounds(&steps, range_ms, &from_ms, &to_ms);
 	if (has_scalar)
 		scalar = prom_range_scalar(fcinfo, 8, steps.n);
-	read_samples(x, PG_GETARG_INT64(2), PG_GETARG_INT64(3), t_ms, v);
+	read_samples(x, PG_GETARG_INT64(2), PG_GETARG_INT64(3), t_ms, v, h);
 	prom_store_count_samples(x->npresent);
-	out = prom_range_eval(x->npresent, t_ms, v, &steps, range_ms, fn, has_scalar ? &scalar : NULL);
+	if (h)
+		out = prom_range_eval_mixed(x->npresent, t_ms, v, h, &steps, range_ms, fn, has_scalar ? &scalar : NULL);
+	else
+		out = prom_range_eval(x->npresent, t_ms, v, &steps, range_ms, fn, has_scalar ? &scalar : NULL, NULL);
 	pfree(t_ms);
 	pfree(v);
 	if (out == NULL)
@@ -124,12 +164,13 @@ prom_steps_chunk(PG_FUNCTION_ARGS)
 	PromVals   *x = PG_GETARG_PROM_VALS_P(0);
 	int64	   *t_ms = palloc(sizeof(int64) * x->nsteps);
 	double	   *v = palloc(sizeof(double) * x->nsteps);
+	const PromHistogram **h = prom_vals_is_mixed(x) ? palloc(sizeof(PromHistogram *) * x->nsteps) : NULL;
 	PromChunkBuilder *b;
 
-	read_samples(x, PG_GETARG_INT64(1), PG_GETARG_INT64(2), t_ms, v);
+	read_samples(x, PG_GETARG_INT64(1), PG_GETARG_INT64(2), t_ms, v, h);
 	if (x->npresent == 0)
 		PG_RETURN_NULL();
 	b = prom_chunk_begin(PROM_CHUNK_PLAIN, 0);
-	prom_chunk_add(b, 0, x->npresent, t_ms, v);
+	prom_chunk_add_mixed(b, 0, x->npresent, t_ms, v, h);
 	PG_RETURN_POINTER(prom_chunk_finish(b));
 }

@@ -22,6 +22,7 @@ compare_values(const void *a, const void *b)
 	double		x = *(const double *) a;
 	double		y = *(const double *) b;
 
+	CHECK_FOR_INTERRUPTS();
 	if (isnan(x) || isnan(y))
 		return isnan(y) - isnan(x);
 	return (x > y) - (x < y);
@@ -63,7 +64,6 @@ prom_agg_quantile_final(PG_FUNCTION_ARGS)
 		if (n > 0 && prom_vals_has(phi, i))
 			prom_vals_set(out, i, get_quantile(prom_vals_get(phi, i), v, n));
 	}
-	if (out->npresent == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_POINTER(out);
+	out->notes = s->notes;
+	PROM_VALS_RETURN(out);
 }

@@ -15,6 +15,8 @@
 #include "utils/memutils.h"
 
 #include "common/compat.h"
+#include "store/store.h"
+#include "vals/annotate.h"
 #include "vals/rows.h"
 #include "vals/state.h"
 
@@ -23,9 +25,9 @@ extern Datum prom_vals_recv(PG_FUNCTION_ARGS);
 extern Datum prom_labels_send(PG_FUNCTION_ARGS);
 extern Datum prom_labels_recv(PG_FUNCTION_ARGS);
 
-#define ROWS_VERSION	1
+#define ROWS_VERSION	2
 #define FIRST_PRUNE		64		/* rows */
-#define STATE_HEAD_BYTES 10		/* version, kind, nsteps, nrows */
+#define STATE_HEAD_BYTES 12		/* version, kind, notes, nsteps, nrows */
 
 PG_FUNCTION_INFO_V1(prom_agg_rows_in);
 PG_FUNCTION_INFO_V1(prom_agg_rows_out);
@@ -50,6 +52,13 @@ static bool
 has_param(int kind)
 {
 	return kind != PROM_ROWS_COUNT_VALUES;
+}
+
+/* Which choose by value, and do not look at histograms. */
+static bool
+is_of_floats(int kind)
+{
+	return kind == PROM_ROWS_QUANTILE || kind == PROM_ROWS_TOPK || kind == PROM_ROWS_BOTTOMK;
 }
 
 PromVals *
@@ -97,6 +106,7 @@ make_room(PromRows *s, size_t more)
 				 errdetail("The %d series seen so far have %d steps each.", s->nrows, s->nsteps),
 				 errhint("Ask for fewer steps, or select fewer series.")));
 	size = Min(needed * 2, MaxAllocSize);
+	prom_store_need_memory(size);
 	moved = palloc(size);
 	memcpy(moved, s, offsetof(PromRows, data) + s->used);
 	SET_VARSIZE(moved, size);
@@ -186,6 +196,11 @@ add_arguments(FunctionCallInfo fcinfo, PromRowsKind kind)
 			elog(ERROR, "parameter of an aggregate has %d steps, not %d", param->nsteps, vals->nsteps);
 		s = new_rows(kind, vals->nsteps, param);
 	}
+	if (is_of_floats(kind) && prom_vals_is_mixed(vals))
+	{
+		vals = prom_vals_floats(vals);
+		s->notes |= PROM_NOTE_IGNORED;
+	}
 	s = append_row(s, has_labels(kind) ? PG_GETARG_PROM_LABELS_P(1) : NULL, vals);
 	PG_RETURN_POINTER(s);
 }
@@ -247,6 +262,7 @@ prom_agg_rows_combine(PG_FUNCTION_ARGS)
 		CHECK_FOR_INTERRUPTS();
 		s = append_row(s, rows[i].labels, rows[i].vals);
 	}
+	s->notes |= other->notes;
 	PG_RETURN_POINTER(s);
 }
 
@@ -273,6 +289,7 @@ prom_agg_rows_send(PG_FUNCTION_ARGS)
 	pq_begintypsend(&buf);
 	pq_sendbyte(&buf, s->version);
 	pq_sendbyte(&buf, s->kind);
+	pq_sendint16(&buf, s->notes);
 	pq_sendint32(&buf, s->nsteps);
 	pq_sendint32(&buf, s->nrows);
 	if (has_param(s->kind))
@@ -330,6 +347,7 @@ receive_rows(StringInfo buf)
 {
 	int			version = 0;
 	int			kind = 0;
+	int			notes = 0;
 	int			nsteps = 0;
 	int			nrows = 0;
 	PromRows *s;
@@ -338,12 +356,14 @@ receive_rows(StringInfo buf)
 	{
 		version = pq_getmsgbyte(buf);
 		kind = pq_getmsgbyte(buf);
+		notes = pq_getmsgint(buf, 2);
 		nsteps = pq_getmsgint(buf, 4);
 		nrows = pq_getmsgint(buf, 4);
 	}
 	if (version != ROWS_VERSION || kind >= PROM_ROWS_KINDS || nsteps < 1 || nsteps > PROM_VALS_MAX_STEPS || nrows < 0)
 		raise_invalid();
 	s = new_rows(kind, nsteps, has_param(kind) ? receive_vals(buf, nsteps, true) : NULL);
+	s->notes = notes;
 	for (int i = 0; i < nrows; i++)
 	{
 		PromLabels *labels;

@@ -28,7 +28,7 @@ typedef struct PromRows
 	int32		vl_len_;		/* varlena header: all that is allocated */
 	uint8		version;
 	uint8		kind;
-	uint16		unused;			/* 0 */
+	uint16		notes;			/* as in PromVals */
 	int32		nsteps;
 	int32		nrows;
 	int32		pruned;			/* rows that the last pruning left */

@@ -13,6 +13,7 @@
 
 PG_FUNCTION_INFO_V1(prom_and);
 PG_FUNCTION_INFO_V1(prom_unless);
+PG_FUNCTION_INFO_V1(prom_fill);
 PG_FUNCTION_INFO_V1(prom_or_add);
 PG_FUNCTION_INFO_V1(prom_or_final);
 
@@ -20,13 +21,20 @@ PG_FUNCTION_INFO_V1(prom_or_final);
 static PromVals *
 mask_steps(const PromVals *x, const PromVals *mask, bool present)
 {
-	PromVals   *out = prom_vals_new(prom_binary_steps(x, mask));
+	PromMixed	m = prom_mixed_new(prom_binary_steps(x, mask));
 
-	out->flags = x->flags & mask->flags;
-	for (int i = 0; i < out->nsteps; i++)
+	m.vals->flags = x->flags & mask->flags;
+	if (!prom_vals_is_mixed(x))
+	{
+		for (int i = 0; i < m.vals->nsteps; i++)
+			if (prom_vals_has(x, i) && prom_vals_has(mask, i) == present)
+				prom_vals_set(m.vals, i, prom_vals_get(x, i));
+		return m.vals;
+	}
+	for (int i = 0; i < m.vals->nsteps; i++)
 		if (prom_vals_has(x, i) && prom_vals_has(mask, i) == present)
-			prom_vals_set(out, i, prom_vals_get(x, i));
-	return out;
+			prom_mixed_copy(&m, i, x);
+	return prom_mixed_finish(&m);
 }
 
 Datum
@@ -52,6 +60,26 @@ prom_unless(PG_FUNCTION_ARGS)
 	out = mask_steps(PG_GETARG_PROM_VALS_P(0), PG_GETARG_PROM_VALS_P(1), false);
 	if (out->npresent == 0)
 		PG_RETURN_NULL();
+	PG_RETURN_POINTER(out);
+}
+
+/* prom._fill(l, r, value): the value where r is missing. */
+Datum
+prom_fill(PG_FUNCTION_ARGS)
+{
+	PromVals   *out;
+
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2))
+		PG_RETURN_NULL();
+	if (PG_ARGISNULL(1))
+		out = prom_vals_copy(PG_GETARG_PROM_VALS_P(0));
+	else
+		out = mask_steps(PG_GETARG_PROM_VALS_P(0), PG_GETARG_PROM_VALS_P(1), false);
+	if (out->npresent == 0)
+		PG_RETURN_NULL();
+	for (int i = 0; i < out->nsteps; i++)
+		if (prom_vals_has(out, i))
+			out->v[i] = PG_GETARG_FLOAT8(2);
 	PG_RETURN_POINTER(out);
 }
 

@@ -45,6 +45,7 @@ compare_at(const TopkStep *at, int a, int b)
 	double		x = at->rows[a].vals->v[at->step];
 	double		y = at->rows[b].vals->v[at->step];
 
+	CHECK_FOR_INTERRUPTS();
 	if (at->kind == PROM_ROWS_LIMITK)
 		return compare_hashes(at->rows[a].labels, at->rows[b].labels);
 	if (isnan(x) != isnan(y))
@@ -87,10 +88,7 @@ keep_first(const PromRow *rows, int nrows, int step, int k, int kind)
 			loser = DatumGetInt32(binaryheap_first(heap));
 			binaryheap_replace_first(heap, Int32GetDatum(i));
 		}
-		vals = rows[loser].vals;
-		PROM_VALS_BITS(vals)[step / 64] &= ~(UINT64CONST(1) << (step % 64));
-		vals->v[step] = 0;
-		vals->npresent--;
+		prom_vals_clear(rows[loser].vals, step);
 	}
 	binaryheap_free(heap);
 }

@@ -3,8 +3,10 @@
  *	  The SQL type prom.vals: one series' values over all steps of a query.
  *
  * Text: "[1 2 _ NaN]", one word per step, "_" where the step is absent; "const(5)" for a constant.
- * Digits are the fewest that read back as the same float64; the payload of a NaN is not shown.
- * Binary keeps every bit: format, flags, steps (int4), bitmap (int8 words), the present values.
+ * Digits are the fewest that read back as the same float64; the payload of a NaN is not shown.  A native
+ * histogram is in the form of prom.histogram, {{...}}.
+ * Binary keeps every bit: format, flags, steps (int4), bitmap (int8 words), the present values; of the mixed
+ * format each of these has ahead the size of a histogram (int4), which follows, or 0.
  * Both inputs accept exactly what the outputs can write, so a datum of this type is always sound:
  * npresent counts the bits, bits and values beyond the steps are zero, a constant has its value.
  */
@@ -22,7 +24,12 @@
 
 #include "common/clock.h"
 #include "common/compat.h"
+#include "histogram/type.h"
 #include "vals/vals.h"
+#include "store/store.h"
+
+extern Datum prom_histogram_in(PG_FUNCTION_ARGS);
+extern Datum prom_histogram_out(PG_FUNCTION_ARGS);
 
 PG_FUNCTION_INFO_V1(prom_vals_in);
 PG_FUNCTION_INFO_V1(prom_vals_out);
@@ -30,6 +37,7 @@ PG_FUNCTION_INFO_V1(prom_vals_recv);
 PG_FUNCTION_INFO_V1(prom_vals_send);
 PG_FUNCTION_INFO_V1(prom_vals);
 PG_FUNCTION_INFO_V1(prom_time);
+PG_FUNCTION_INFO_V1(prom_floats);
 PG_FUNCTION_INFO_V1(prom_vector);
 PG_FUNCTION_INFO_V1(prom_scalar);
 PG_FUNCTION_INFO_V1(prom_absent);
@@ -61,6 +69,7 @@ prom_vals_new(int nsteps)
 	PromVals   *x;
 
 	prom_vals_check_steps(nsteps);
+	prom_store_need_memory(PROM_VALS_SIZE(nsteps));
 	x = palloc0(PROM_VALS_SIZE(nsteps));
 	SET_VARSIZE(x, PROM_VALS_SIZE(nsteps));
 	x->format = PROM_VALS_FORMAT;
@@ -81,9 +90,12 @@ prom_vals_const(double v)
 PromVals *
 prom_vals_copy(const PromVals *x)
 {
-	PromVals   *copy = palloc(VARSIZE(x));
+	PromVals   *copy;
 
+	prom_store_need_memory(VARSIZE(x));
+	copy = palloc(VARSIZE(x));
 	memcpy(copy, x, VARSIZE(x));
+	copy->notes = 0;
 	return copy;
 }
 
@@ -105,6 +117,12 @@ append_value(StringInfo out, double v)
 	}
 }
 
+static void
+append_histogram(StringInfo out, const PromHistogram *h)
+{
+	appendStringInfoString(out, DatumGetCString(DirectFunctionCall1(prom_histogram_out, prom_histogram_to_datum(h))));
+}
+
 Datum
 prom_vals_out(PG_FUNCTION_ARGS)
 {
@@ -117,7 +135,9 @@ prom_vals_out(PG_FUNCTION_ARGS)
 	{
 		if (i > 0)
 			appendStringInfoChar(&out, ' ');
-		if (prom_vals_has(x, i))
+		if (prom_vals_histogram(x, i))
+			append_histogram(&out, prom_vals_histogram(x, i));
+		else if (prom_vals_has(x, i))
 			append_value(&out, x->v[i]);
 		else
 			appendStringInfoChar(&out, '_');
@@ -156,29 +176,59 @@ read_value(const char **at, const char *text)
 	return v;
 }
 
+/* Reads "{{...}}" at *at and moves behind it. */
+static const PromHistogram *
+read_histogram(const char **at, const char *text)
+{
+	const char *end = strstr(*at, "}}");
+	char	   *word;
+
+	if (end == NULL || !ends_word(end[2]))
+		text_error(text);
+	word = pnstrdup(*at, end + 2 - *at);
+	*at = end + 2;
+	return prom_histogram_from_datum(DirectFunctionCall3(prom_histogram_in, CStringGetDatum(word),
+														 ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1)));
+}
+
+/* How many words there are; in those of histograms there are blanks, too. */
+static int
+count_words(const char *at)
+{
+	int			n = 1;
+	bool		inside = false;
+
+	for (; *at != '\0' && n <= PROM_VALS_MAX_STEPS; at++)
+	{
+		if (*at == '{' || *at == '}')
+			inside = *at == '{';
+		else if (*at == ' ' && !inside)
+			n++;
+	}
+	return n;
+}
+
 /* Words up to "]", which is what a vector's text consists of; at is behind the "[". */
 static PromVals *
 read_vector(const char *at, const char *text)
 {
-	PromVals   *x;
-	int			nsteps = 1;
+	int			nsteps = count_words(at);
+	PromMixed	m = prom_mixed_new(nsteps);
 
-	for (const char *p = at; *p != '\0'; p++)
-		if (*p == ' ' && nsteps <= PROM_VALS_MAX_STEPS)
-			nsteps++;
-	x = prom_vals_new(nsteps);
 	for (int i = 0; i < nsteps; i++)
 	{
 		if (i > 0 && *at++ != ' ')
 			text_error(text);
 		if (at[0] == '_' && ends_word(at[1]))
 			at++;
+		else if (at[0] == '{')
+			prom_mixed_set_histogram(&m, i, read_histogram(&at, text));
 		else
-			prom_vals_set(x, i, read_value(&at, text));
+			prom_mixed_set(&m, i, read_value(&at, text));
 	}
 	if (strcmp(at, "]") != 0)
 		text_error(text);
-	return x;
+	return prom_mixed_finish(&m);
 }
 
 Datum
@@ -215,8 +265,18 @@ prom_vals_send(PG_FUNCTION_ARGS)
 	for (int i = 0; i < PROM_VALS_WORDS(x->nsteps); i++)
 		pq_sendint64(&buf, bits[i]);
 	for (int i = 0; i < x->nsteps; i++)
-		if (prom_vals_has(x, i))
+	{
+		const PromHistogram *h = prom_vals_histogram(x, i);
+
+		if (!prom_vals_has(x, i))
+			continue;
+		if (prom_vals_is_mixed(x))
+			pq_sendint32(&buf, h ? h->size : 0);
+		if (h)
+			pq_sendbytes(&buf, (const char *) h, h->size);
+		else
 			pq_sendfloat8(&buf, x->v[i]);
+	}
 	PG_RETURN_BYTEA_P(pq_endtypsend(&buf));
 }
 
@@ -227,6 +287,39 @@ binary_error(const char *detail)
 			(errcode(ERRCODE_INVALID_BINARY_REPRESENTATION),
 			 errmsg("invalid binary prom.vals"),
 			 errdetail_internal("%s", detail)));
+}
+
+PromHistogram *
+prom_vals_receive_histogram(StringInfo buf, uint32 size)
+{
+	PromHistogram *h;
+
+	if (size > (size_t) (buf->len - buf->cursor))
+		binary_error("A histogram is cut off.");
+	h = palloc(size);
+	memcpy(h, pq_getmsgbytes(buf, size), size);
+	if (prom_histogram_check_shape(h, size) != NULL)
+		binary_error(prom_histogram_check_shape(h, size));
+	return h;
+}
+
+/* The values of the steps that are present in m's bitmap. */
+static PromVals *
+receive_mixed(StringInfo buf, PromMixed *m)
+{
+	for (int i = 0; i < m->vals->nsteps; i++)
+	{
+		uint32		size;
+
+		if (!prom_vals_has(m->vals, i))
+			continue;
+		size = pq_getmsgint(buf, 4);
+		if (size > 0)
+			prom_mixed_set_histogram(m, i, prom_vals_receive_histogram(buf, size));
+		else
+			prom_mixed_set(m, i, pq_getmsgfloat8(buf));
+	}
+	return prom_mixed_finish(m);
 }
 
 Datum
@@ -240,7 +333,7 @@ prom_vals_recv(PG_FUNCTION_ARGS)
 	uint64	   *bits;
 	uint64		npresent = 0;
 
-	if (format != PROM_VALS_FORMAT || (flags & ~PROM_VALS_CONST) != 0)
+	if ((format != PROM_VALS_FORMAT && format != PROM_VALS_MIXED) || (flags & ~PROM_VALS_CONST) != 0)
 		binary_error("The format or a flag is not known.");
 	if (nsteps < 1 || nsteps > PROM_VALS_MAX_STEPS ||
 		PROM_VALS_WORDS(nsteps) * sizeof(uint64) > (size_t) (buf->len - buf->cursor))
@@ -257,9 +350,11 @@ prom_vals_recv(PG_FUNCTION_ARGS)
 		binary_error("The bitmap has a bit beyond the last step.");
 	if (npresent * sizeof(double) > (size_t) (buf->len - buf->cursor))
 		binary_error("There are fewer values than steps that are present.");
-	if (prom_vals_is_const(x) && (nsteps != 1 || npresent != 1))
+	if (prom_vals_is_const(x) && (nsteps != 1 || npresent != 1 || format != PROM_VALS_FORMAT))
 		binary_error("A constant has exactly one value.");
 	x->npresent = npresent;
+	if (format == PROM_VALS_MIXED)
+		PG_RETURN_POINTER(receive_mixed(buf, &(PromMixed) {x, NULL}));
 	for (int i = 0; i < nsteps; i++)
 		if (prom_vals_has(x, i))
 			x->v[i] = pq_getmsgfloat8(buf);
@@ -273,6 +368,17 @@ Datum
 prom_vals(PG_FUNCTION_ARGS)
 {
 	PG_RETURN_POINTER(prom_vals_const(PG_GETARG_FLOAT8(0)));
+}
+
+/* prom._floats(v): without the steps that have histograms; NULL if no other is left. */
+Datum
+prom_floats(PG_FUNCTION_ARGS)
+{
+	PromVals   *x = PG_GETARG_PROM_FLOATS_P(0);
+
+	if (x->npresent == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(x);
 }
 
 /* prom._time(start_ms, step_ms, nsteps): each step's own time, in seconds. */
@@ -311,14 +417,14 @@ spread(const PromVals *x, int nsteps, const double *missing)
 Datum
 prom_vector(PG_FUNCTION_ARGS)
 {
-	PG_RETURN_POINTER(spread(PG_GETARG_PROM_VALS_P(0), PG_GETARG_INT32(1), NULL));
+	PG_RETURN_POINTER(spread(PG_GETARG_PROM_FLOATS_P(0), PG_GETARG_INT32(1), NULL));
 }
 
 /* prom._scalar(v, nsteps): values of a series as a scalar: NaN where absent, or if v is NULL. */
 Datum
 prom_scalar(PG_FUNCTION_ARGS)
 {
-	PromVals   *x = PG_ARGISNULL(0) ? NULL : PG_GETARG_PROM_VALS_P(0);
+	PromVals   *x = PG_ARGISNULL(0) ? NULL : PG_GETARG_PROM_FLOATS_P(0);
 	double		missing = (double) NAN;
 
 	if (PG_ARGISNULL(1))
@@ -391,7 +497,7 @@ begin_points(FunctionCallInfo fcinfo, FuncCallContext *srf)
 	return p;
 }
 
-/* prom._points(v, start_ms, step_ms, nsteps): the present points. */
+/* prom._points(v, start_ms, step_ms, nsteps): the present points, each a value or a histogram. */
 Datum
 prom_points(PG_FUNCTION_ARGS)
 {
@@ -411,11 +517,15 @@ prom_points(PG_FUNCTION_ARGS)
 	{
 		int			i = p->next++;
 		int64		t_ms = (int64) ((uint64) p->steps.start_ms + (uint64) p->steps.step_ms * i);
-		Datum		values[2];
-		bool		nulls[2] = {false, false};
+		const PromHistogram *h = prom_vals_histogram(p->x, i);
+		Datum		values[3] = {0};
+		bool		nulls[3] = {false, h != NULL, h == NULL};
 
 		values[0] = TimestampTzGetDatum(prom_clock_from_ms(t_ms));
-		values[1] = Float8GetDatum(prom_vals_get(p->x, i));
+		if (h)
+			values[2] = prom_histogram_to_datum(h);
+		else
+			values[1] = Float8GetDatum(prom_vals_get(p->x, i));
 		SRF_RETURN_NEXT(srf, HeapTupleGetDatum(heap_form_tuple(srf->tuple_desc, values, nulls)));
 	}
 	SRF_RETURN_DONE(srf);

@@ -20,7 +20,8 @@ typedef struct PromRange
 	int64		ref_ms;			/* of the present step */
 	int			first;			/* samples of the present step: [first, end), never empty */
 	int			end;
-	double		scalar;			/* parameter of the function at the present step, if it has one; and then */
+	double		scalar;			/* parameter of the function at the present step, if it has one; */
+	double		second;			/* and the other, if it has two; with any */
 	int64		now_ms;			/* the step's own time, before any @ and offset */
 	/* positions that a function remembers from step to step: [noted_first, noted_end) of noted */
 	int		   *noted;
@@ -28,15 +29,27 @@ typedef struct PromRange
 	int			noted_end;
 	int			seen;			/* samples [0, seen) were considered for it */
 	double	   *scratch;		/* n values; NULL until a function makes it */
+	uint16		notes;			/* of the result; see annotate.h */
 } PromRange;
 
 /* Of a function with a parameter: its values, and the times of the steps themselves. */
 typedef struct PromRangeScalar
 {
 	const PromVals *vals;
+	const PromVals *second;		/* of a function with two; or NULL */
 	int64		now_ms;
 	int64		now_step_ms;
 } PromRangeScalar;
+
+/*
+ * What an extended window (extended.c) sees besides its range: samples so long before its start, and so long
+ * after its end.
+ */
+typedef struct PromRangeReach
+{
+	int64		before_ms;
+	int64		after_ms;
+} PromRangeReach;
 
 /* The value of the present window; false if there is none. */
 typedef bool (*PromRangeFn) (PromRange *w, double *result);
@@ -52,11 +65,21 @@ extern PromRangeScalar prom_range_scalar(FunctionCallInfo fcinfo, int arg, int n
 /* ---- window_fn.c ---- */
 
 /*
- * The function over all steps; NULL if no step has a value.  O(n + steps) plus the function's own.
- * prom_range_bounds must have accepted steps and range.  scalar: NULL if the function takes none.
+ * The function over all steps; NULL if no step has a value and there are no notes.  O(n + steps) plus the
+ * function's own.  prom_range_bounds must have accepted steps and range.  scalar: NULL if the function takes
+ * none; reach: NULL unless windows are extended.
  */
 extern PromVals *prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps,
-									int64 range_ms, PromRangeFn fn, const PromRangeScalar *scalar);
+									int64 range_ms, PromRangeFn fn, const PromRangeScalar *scalar,
+									const PromRangeReach *reach);
+
+/*
+ * How far the interval between first and last sample has to be stretched to stand for the range; "first" is
+ * the first value, "increase" what was added to it since.
+ */
+extern double prom_range_stretch(const PromRange *w, double first, double increase, bool counter);
+
+extern double prom_range_seconds(int64 ms);
 
 extern bool prom_range_instant(PromRange *w, double *result);
 extern bool prom_range_timestamp(PromRange *w, double *result);
@@ -75,6 +98,10 @@ extern bool prom_range_count(PromRange *w, double *result);
 extern bool prom_range_first(PromRange *w, double *result);
 extern bool prom_range_last(PromRange *w, double *result);
 extern bool prom_range_present(PromRange *w, double *result);
+extern bool prom_range_ts_of_first(PromRange *w, double *result);
+extern bool prom_range_ts_of_last(PromRange *w, double *result);
+extern bool prom_range_ts_of_min(PromRange *w, double *result);
+extern bool prom_range_ts_of_max(PromRange *w, double *result);
 
 /* ---- window_stat.c ---- */
 
@@ -83,5 +110,33 @@ extern bool prom_range_predict_linear(PromRange *w, double *result);
 extern bool prom_range_stddev(PromRange *w, double *result);
 extern bool prom_range_stdvar(PromRange *w, double *result);
 extern bool prom_range_quantile(PromRange *w, double *result);
+extern bool prom_range_mad(PromRange *w, double *result);
+extern bool prom_range_double_exponential_smoothing(PromRange *w, double *result);
+
+/* ---- extended.c: of windows with a reach ---- */
+
+extern bool prom_range_anchored_rate(PromRange *w, double *result);
+extern bool prom_range_anchored_increase(PromRange *w, double *result);
+extern bool prom_range_anchored_delta(PromRange *w, double *result);
+extern bool prom_range_anchored_changes(PromRange *w, double *result);
+extern bool prom_range_anchored_resets(PromRange *w, double *result);
+extern bool prom_range_smoothed_rate(PromRange *w, double *result);
+extern bool prom_range_smoothed_increase(PromRange *w, double *result);
+extern bool prom_range_smoothed_delta(PromRange *w, double *result);
+extern bool prom_range_smoothed_instant(PromRange *w, double *result);
+
+/* The samples of one extended window (from, to], edges included; returns how many, in t_ms and v (n + 2). */
+extern int	prom_range_extended(int n, const int64 *t_ms, const double *v, int64 from_ms, int64 to_ms,
+								bool smoothed, int64 *out_ms, double *out_v);
+
+/* ---- window_mixed.c ---- */
+
+/*
+ * The same over samples of which some are histograms (h[i] is not NULL, v[i] is NaN): what each function makes
+ * of those, with notes.  NULL if there is neither a value nor a note.
+ */
+extern PromVals *prom_range_eval_mixed(int n, const int64 *t_ms, const double *v, const PromHistogram *const *h,
+									   const PromSteps *steps, int64 range_ms, PromRangeFn fn,
+									   const PromRangeScalar *scalar);
 
 #endif							/* PROM_WINDOW_H */

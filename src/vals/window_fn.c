@@ -14,12 +14,13 @@
 #include "miscadmin.h"
 
 #include "chunk/chunk.h"
-#include "vals/sum.h"
+#include "common/sum.h"
+#include "vals/annotate.h"
 #include "vals/window.h"
 
 /* A duration in seconds, rounded as Go's Duration.Seconds does it. */
-static double
-seconds(int64 ms)
+double
+prom_range_seconds(int64 ms)
 {
 	return (double) (ms / 1000) + (double) (ms % 1000 * 1000000) / 1e9;
 }
@@ -35,10 +36,12 @@ spread_first(PromVals *out)
 
 PromVals *
 prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps, int64 range_ms,
-				   PromRangeFn fn, const PromRangeScalar *scalar)
+				   PromRangeFn fn, const PromRangeScalar *scalar, const PromRangeReach *reach)
 {
-	PromRange w = {t_ms, v, n, range_ms, seconds(range_ms)};
+	PromRange w = {t_ms, v, n, range_ms, prom_range_seconds(range_ms)};
 	bool		once = steps->step_ms == 0 && scalar == NULL;
+	int64		before_ms = reach ? reach->before_ms : 0;
+	int64		after_ms = reach ? reach->after_ms : 0;
 	PromVals   *out;
 
 	if (n == 0)
@@ -51,13 +54,14 @@ prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *step
 
 		CHECK_FOR_INTERRUPTS();
 		w.ref_ms = steps->start_ms + steps->step_ms * i;
-		while (w.end < n && t_ms[w.end] <= w.ref_ms)
+		while (w.end < n && t_ms[w.end] <= w.ref_ms + after_ms)
 			w.end++;
-		while (w.first < w.end && t_ms[w.first] <= w.ref_ms - range_ms)
+		while (w.first < w.end && t_ms[w.first] <= w.ref_ms - range_ms - before_ms)
 			w.first++;
 		if (scalar)
 		{
 			w.scalar = prom_vals_get(scalar->vals, i);
+			w.second = scalar->second ? prom_vals_get(scalar->second, i) : 0;
 			w.now_ms = scalar->now_ms + scalar->now_step_ms * i;
 		}
 		if (w.first < w.end && fn(&w, &result))
@@ -68,7 +72,8 @@ prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *step
 	pfree(w.noted);
 	if (w.scratch)
 		pfree(w.scratch);
-	if (out->npresent == 0)
+	out->notes = w.notes;
+	if (out->npresent == 0 && out->notes == 0)
 	{
 		pfree(out);
 		return NULL;
@@ -124,8 +129,8 @@ prom_range_resets(PromRange *w, double *result)
  * up to its ends, or half a gap further where the end is too far away to believe that, and for
  * counters not to before the moment at which they were zero.
  */
-static double
-stretch(const PromRange *w, double increase, bool counter)
+double
+prom_range_stretch(const PromRange *w, double first, double increase, bool counter)
 {
 	int64		first_ms = w->t_ms[w->first];
 	int64		last_ms = w->t_ms[w->end - 1];
@@ -137,9 +142,9 @@ stretch(const PromRange *w, double increase, bool counter)
 
 	if (to_start >= limit)
 		to_start = gap / 2;
-	if (counter && increase > 0 && w->v[w->first] >= 0)
+	if (counter && increase > 0 && first >= 0)
 	{
-		double		to_zero = span * (w->v[w->first] / increase);
+		double		to_zero = span * (first / increase);
 
 		if (to_zero < to_start)
 			to_start = to_zero;
@@ -164,7 +169,7 @@ extrapolate(PromRange *w, bool counter, bool per_second, double *result)
 		for (int i = w->noted_first; i < w->noted_end; i++)
 			increase += w->v[w->noted[i] - 1];
 	}
-	factor = stretch(w, increase, counter);
+	factor = prom_range_stretch(w, w->v[w->first], increase, counter);
 	if (per_second)
 		factor /= w->range_s;
 	*result = increase * factor;
@@ -174,13 +179,19 @@ extrapolate(PromRange *w, bool counter, bool per_second, double *result)
 bool
 prom_range_rate(PromRange *w, double *result)
 {
-	return extrapolate(w, true, true, result);
+	if (!extrapolate(w, true, true, result))
+		return false;
+	w->notes |= PROM_NOTE_COUNTER;
+	return true;
 }
 
 bool
 prom_range_increase(PromRange *w, double *result)
 {
-	return extrapolate(w, true, false, result);
+	if (!extrapolate(w, true, false, result))
+		return false;
+	w->notes |= PROM_NOTE_COUNTER;
+	return true;
 }
 
 bool
@@ -250,11 +261,12 @@ prom_range_avg(PromRange *w, double *result)
 }
 
 /*
- * Greatest (sign 1) or least (sign -1) value.  Noted are the samples that no later one beats, best
- * first; of equal ones (0 and -0) the earliest wins.  NaN is the result only of NaN alone.
+ * Position of the greatest (sign 1) or least (sign -1) value.  Noted are the samples that no later one
+ * beats, best first; of equal ones (0 and -0) the earliest wins, or the latest.  NaN is found only among NaN
+ * alone, the latest one.
  */
-static bool
-extreme(PromRange *w, double sign, double *result)
+static int
+extreme(PromRange *w, double sign, bool latest)
 {
 	for (; w->seen < w->end; w->seen++)
 	{
@@ -262,26 +274,29 @@ extreme(PromRange *w, double sign, double *result)
 
 		if (isnan(x))
 			continue;
-		while (w->noted_end > w->noted_first && sign * w->v[w->noted[w->noted_end - 1]] < sign * x)
+		while (w->noted_end > w->noted_first &&
+			   (sign * w->v[w->noted[w->noted_end - 1]] < sign * x ||
+				(latest && w->v[w->noted[w->noted_end - 1]] == x)))
 			w->noted_end--;
 		w->noted[w->noted_end++] = w->seen;
 	}
 	while (w->noted_first < w->noted_end && w->noted[w->noted_first] < w->first)
 		w->noted_first++;
-	*result = w->v[w->noted_first < w->noted_end ? w->noted[w->noted_first] : w->end - 1];
-	return true;
+	return w->noted_first < w->noted_end ? w->noted[w->noted_first] : w->end - 1;
 }
 
 bool
 prom_range_min(PromRange *w, double *result)
 {
-	return extreme(w, -1, result);
+	*result = w->v[extreme(w, -1, false)];
+	return true;
 }
 
 bool
 prom_range_max(PromRange *w, double *result)
 {
-	return extreme(w, 1, result);
+	*result = w->v[extreme(w, 1, false)];
+	return true;
 }
 
 bool
@@ -311,6 +326,38 @@ prom_range_present(PromRange *w, double *result)
 	*result = 1;
 	return true;
 }
+
+/* ---- times of samples, in seconds ---- */
+
+bool
+prom_range_ts_of_first(PromRange *w, double *result)
+{
+	*result = (double) w->t_ms[w->first] / 1000;
+	return true;
+}
+
+bool
+prom_range_ts_of_last(PromRange *w, double *result)
+{
+	*result = (double) w->t_ms[w->end - 1] / 1000;
+	return true;
+}
+
+bool
+prom_range_ts_of_min(PromRange *w, double *result)
+{
+	*result = (double) w->t_ms[extreme(w, -1, true)] / 1000;
+	return true;
+}
+
+bool
+prom_range_ts_of_max(PromRange *w, double *result)
+{
+	*result = (double) w->t_ms[extreme(w, 1, true)] / 1000;
+	return true;
+}
+
+/* ---- instant selectors ---- */
 
 /* The newest sample, unless it says that the series has ended. */
 bool

@@ -12,7 +12,7 @@
 #include "miscadmin.h"
 #include "utils/float.h"
 
-#include "vals/sum.h"
+#include "common/sum.h"
 #include "vals/window.h"
 
 /*
@@ -188,15 +188,32 @@ two_ranks(double *v, int n, int rank, double *at, double *next)
 	}
 }
 
-bool
-prom_range_quantile(PromRange *w, double *result)
+/* For 0 <= phi <= 1; changes the order of v. */
+static double
+quantile(double phi, double *v, int n)
 {
-	int			n = w->end - w->first;
-	double		rank = w->scalar * (n - 1);
+	double		rank = phi * (n - 1);
 	double		weight = rank - floor(rank);
 	double		at;
 	double		next;
 
+	two_ranks(v, n, (int) floor(rank), &at, &next);
+	return at * (1 - weight) + next * weight;
+}
+
+/* A copy of the window's values that may be changed. */
+static double *
+scratch_values(PromRange *w)
+{
+	if (w->scratch == NULL)
+		w->scratch = palloc(sizeof(double) * w->n);
+	memcpy(w->scratch, w->v + w->first, sizeof(double) * (w->end - w->first));
+	return w->scratch;
+}
+
+bool
+prom_range_quantile(PromRange *w, double *result)
+{
 	if (isnan(w->scalar))
 		*result = (double) NAN;
 	else if (w->scalar < 0)
@@ -204,12 +221,65 @@ prom_range_quantile(PromRange *w, double *result)
 	else if (w->scalar > 1)
 		*result = get_float8_infinity();
 	else
+		*result = quantile(w->scalar, scratch_values(w), w->end - w->first);
+	return true;
+}
+
+/* The median of how far the values are from their median; NaN if any of them is. */
+bool
+prom_range_mad(PromRange *w, double *result)
+{
+	int			n = w->end - w->first;
+	double	   *v = scratch_values(w);
+	double		median;
+
+	*result = (double) NAN;
+	for (int i = 0; i < n; i++)
+		if (isnan(v[i]))
+			return true;
+	median = quantile(0.5, v, n);
+	for (int i = 0; i < n; i++)
+		v[i] = fabs(v[i] - median);
+	*result = quantile(0.5, v, n);
+	return true;
+}
+
+/* ---- smoothing ---- */
+
+/* A factor that is no number passes, as in Prometheus, and so does its result. */
+static void
+check_factor(const char *name, const char *symbol, double factor)
+{
+	if (factor <= 0 || factor >= 1)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid %s factor. Expected: 0 < %s < 1, got: %s", name, symbol,
+						isinf(factor) ? (factor > 0 ? "+Inf" : "-Inf") : psprintf("%f", factor))));
+}
+
+/* Holt's linear method: the smoothed value and its trend, by the factors "scalar" and "second". */
+bool
+prom_range_double_exponential_smoothing(PromRange *w, double *result)
+{
+	double		before = 0;
+	double		smooth = w->v[w->first];
+	double		trend;
+
+	check_factor("smoothing", "sf", w->scalar);
+	check_factor("trend", "tf", w->second);
+	if (w->end - w->first < 2)
+		return false;
+	trend = w->v[w->first + 1] - smooth;
+	for (int i = w->first + 1; i < w->end; i++)
 	{
-		if (w->scratch == NULL)
-			w->scratch = palloc(sizeof(double) * w->n);
-		memcpy(w->scratch, w->v + w->first, sizeof(double) * n);
-		two_ranks(w->scratch, n, (int) floor(rank), &at, &next);
-		*result = at * (1 - weight) + next * weight;
+		double		next;
+
+		if (i > w->first + 1)
+			trend = w->second * (smooth - before) + (1 - w->second) * trend;
+		next = w->scalar * w->v[i] + (1 - w->scalar) * (smooth + trend);
+		before = smooth;
+		smooth = next;
 	}
+	*result = smooth;
 	return true;
 }

@@ -4,27 +4,15 @@
  *
  * A series is checked wholly, every nested length and wire type of it, before it is handed out; the
  * iterators then read the same bytes again and cannot fail.  Unknown fields are skipped, as protobuf
- * asks; groups are refused.  Of a field that should come once the last one counts.  Exemplars and
- * histograms are counted and checked to be well-formed messages, no more.
+ * asks; groups are refused.  Of a field that should come once the last one counts.  What a
+ * histogram contains is read in write_histogram.c.
  *
  * Text is not looked at: labels may be unsorted, repeated, empty or not UTF-8.
  */
 #include "c.h"
 
-#include "common/bytes.h"
+#include "wire/protobuf.h"
 #include "wire/wire.h"
-
-typedef enum WireType
-{
-	WIRE_VARINT = 0,
-	WIRE_64BIT = 1,
-	WIRE_BYTES = 2,
-	WIRE_GROUP = 3,
-	WIRE_GROUP_END = 4,
-	WIRE_32BIT = 5
-} WireType;
-
-#define WIRE_MAX_FIELD ((1 << 29) - 1)
 
 /* WriteRequest */
 #define FIELD_TIMESERIES	1
@@ -44,6 +32,10 @@ typedef enum WireType
 #define FIELD_SAMPLE_VALUE	1
 #define FIELD_TIMESTAMP		2
 
+/* Exemplar; its labels have the number that those of a TimeSeries have */
+#define FIELD_EXEMPLAR_VALUE 2
+#define FIELD_EXEMPLAR_TIMESTAMP 3
+
 /* MetricMetadata */
 #define FIELD_TYPE			1
 #define FIELD_FAMILY		2
@@ -52,23 +44,10 @@ typedef enum WireType
 
 #define METADATA_MAX_TYPE	7
 
-typedef struct Field
-{
-	uint32		number;
-	WireType	type;
-	const uint8 *start;			/* its tag */
-	const uint8 *bytes;			/* of WIRE_BYTES and the fixed ones */
-	size_t		len;
-	uint64		varint;
-} Field;
-
-static inline uint64 short_varint(PromBytes *b);
-static pg_attribute_always_inline bool next_field(PromBytes *b, Field *f, const char **reason);
-static bool malformed(const PromBytes *b, Field *f, const char **reason);
 static bool check_series(const Field *message, PromWriteSeries *s, Field *at, const char **reason);
 static inline bool check_label(const Field *message, Field *at, const char **reason);
 static inline bool check_sample(const Field *message, Field *at, const char **reason);
-static bool check_message(const Field *message, Field *at, const char **reason);
+static bool check_exemplar(const Field *message, Field *at, const char **reason);
 static bool read_metadata(const Field *message, PromWriteMetadata *m, Field *at, const char **reason);
 static inline bool next_known(const PromWriteSeries *s, size_t *pos, uint32 number, PromBytes *message);
 
@@ -96,9 +75,9 @@ prom_write_next(PromWriteWalk *w, PromWriteSeries *s, PromWriteMetadata *m, Prom
 			continue;
 		if (f.type != WIRE_BYTES)
 			reason = "wrong wire type of a series or metadata";
-		else if (f.number == FIELD_TIMESERIES && check_series(&message, s, &f, &reason))
+		else if (message.number == FIELD_TIMESERIES && check_series(&message, s, &f, &reason))
 			item = PROM_WRITE_SERIES;
-		else if (f.number == FIELD_METADATA && read_metadata(&message, m, &f, &reason))
+		else if (message.number == FIELD_METADATA && read_metadata(&message, m, &f, &reason))
 			item = PROM_WRITE_METADATA;
 		if (reason)
 			break;
@@ -140,6 +119,46 @@ prom_write_label(const PromWriteSeries *s, size_t *pos, PromWriteLabel *l)
 }
 
 bool
+prom_write_exemplar(const PromWriteSeries *s, size_t *pos, PromWriteSeries *e, int64 *t_ms, double *value)
+{
+	PromBytes	b;
+	Field		f;
+	const char *reason;
+	uint64		bits = 0;
+
+	if (!next_known(s, pos, FIELD_EXEMPLAR, &b))
+		return false;
+	memset(e, 0, sizeof(*e));
+	e->message = b.at;
+	e->message_len = prom_bytes_left(&b);
+	*t_ms = 0;
+	while (b.at < b.end && next_field(&b, &f, &reason))
+	{
+		if (f.number == FIELD_LABEL)
+			e->nlabels++;
+		else if (f.number == FIELD_EXEMPLAR_VALUE)
+			bits = prom_get_u64le(f.bytes);
+		else if (f.number == FIELD_EXEMPLAR_TIMESTAMP)
+			*t_ms = (int64) f.varint;
+	}
+	memcpy(value, &bits, sizeof(bits));
+	return true;
+}
+
+bool
+prom_write_histogram(const PromWriteSeries *s, size_t *pos, PromWriteHistogram *h)
+{
+	PromBytes	b;
+
+	if (*pos == 0 && s->labels == s->message)
+		*pos = s->labels_len;
+	if (!next_known(s, pos, FIELD_HISTOGRAM, &b))
+		return false;
+	prom_wire_measure_histogram(b, h);
+	return true;
+}
+
+bool
 prom_write_sample(const PromWriteSeries *s, size_t *pos, int64 *t_ms, double *value)
 {
 	PromBytes	b;
@@ -161,69 +180,6 @@ prom_write_sample(const PromWriteSeries *s, size_t *pos, int64 *t_ms, double *va
 	}
 	memcpy(value, &bits, sizeof(bits));
 	return true;
-}
-
-/* Nearly all varints here are tags and lengths of one byte. */
-static inline uint64
-short_varint(PromBytes *b)
-{
-	if (likely(b->at < b->end && *b->at < 0x80))
-		return *b->at++;
-	return prom_bytes_varint(b);
-}
-
-/*
- * The next field with its contents.  False with a reason if it is malformed; f->start says where it
- * begins in any case.
- */
-static pg_attribute_always_inline bool
-next_field(PromBytes *b, Field *f, const char **reason)
-{
-	uint64		tag;
-	uint64		len;
-
-	f->start = b->at;
-	tag = short_varint(b);
-	f->number = tag >> 3 > WIRE_MAX_FIELD ? 0 : (uint32) (tag >> 3);
-	f->type = (WireType) (tag & 7);
-	f->bytes = NULL;
-	f->len = 0;
-	f->varint = 0;
-	if (unlikely(f->number == 0))
-		return malformed(b, f, reason);
-	if (f->type == WIRE_VARINT)
-	{
-		f->varint = prom_bytes_varint(b);
-		return !b->bad || malformed(b, f, reason);
-	}
-	if (f->type == WIRE_BYTES)
-		len = short_varint(b);
-	else if (f->type == WIRE_64BIT)
-		len = 8;
-	else if (f->type == WIRE_32BIT)
-		len = 4;
-	else
-		return malformed(b, f, reason);
-	f->bytes = prom_bytes_take(b, len);
-	f->len = (size_t) len;
-	return f->bytes != NULL || malformed(b, f, reason);
-}
-
-/* Says what is wrong with a field; always false. */
-static pg_noinline bool
-malformed(const PromBytes *b, Field *f, const char **reason)
-{
-	if (f->number == 0)
-		*reason = b->bad ? "truncated or overlong field tag" : "field number out of range";
-	else if (f->type == WIRE_VARINT)
-		*reason = "truncated or overlong varint";
-	else if (f->type == WIRE_GROUP || f->type == WIRE_GROUP_END)
-		*reason = "groups are not supported";
-	else if (b->bad)
-		*reason = "length is malformed or past the end of the message";
-	else
-		*reason = "unknown wire type";
-	return false;
 }
 
 /* On failure "at" is the field at fault; the same holds for the checks below. */
@@ -268,11 +224,11 @@ check_series(const Field *message, PromWriteSeries *s, Field *at, const char **r
 				break;
 			case FIELD_EXEMPLAR:
 				s->nexemplars++;
-				ok = check_message(&f, at, reason);
+				ok = check_exemplar(&f, at, reason);
 				break;
 			default:
 				s->nhistograms++;
-				ok = check_message(&f, at, reason);
+				ok = prom_wire_check_histogram(&f, at, reason);
 		}
 		if (!ok)
 			return false;
@@ -332,13 +288,25 @@ check_sample(const Field *message, Field *at, const char **reason)
 }
 
 static bool
-check_message(const Field *message, Field *at, const char **reason)
+check_exemplar(const Field *message, Field *at, const char **reason)
 {
 	PromBytes	b = prom_bytes(message->bytes, message->len);
 
 	while (b.at < b.end)
 	{
+		Field		f;
+
 		if (!next_field(&b, at, reason))
+			return false;
+		f = *at;
+		if ((f.number == FIELD_LABEL && f.type != WIRE_BYTES) ||
+			(f.number == FIELD_EXEMPLAR_VALUE && f.type != WIRE_64BIT) ||
+			(f.number == FIELD_EXEMPLAR_TIMESTAMP && f.type != WIRE_VARINT))
+		{
+			*reason = "wrong wire type in an exemplar";
+			return false;
+		}
+		if (f.number == FIELD_LABEL && !check_label(&f, at, reason))
 			return false;
 	}
 	return true;

@@ -10,6 +10,8 @@
 
 #include "c.h"
 
+#include "histogram/histogram.h"
+
 typedef struct PromWireError
 {
 	const char *reason;			/* static text, "truncated varint" */
@@ -78,9 +80,38 @@ extern void prom_write_begin(PromWriteWalk *w, const void *message, size_t len);
 extern PromWriteItem prom_write_next(PromWriteWalk *w, PromWriteSeries *s, PromWriteMetadata *m,
 									 PromWireError *err);
 
+/* A histogram that was found; read it with prom_write_histogram_read. */
+typedef struct PromWriteHistogram
+{
+	int64		t_ms;
+	const char *reason;			/* NULL, or why it cannot be read */
+	size_t		size;			/* bytes that reading takes at most */
+	/* private to write_histogram.c */
+	const uint8 *message;
+	size_t		message_len;
+	bool		is_int;
+	uint32		nbuckets[2];	/* by PromHistogramSide */
+	uint32		nspans[2];
+	uint32		ncustom;
+} PromWriteHistogram;
+
 /* Iterators: start with *pos = 0; false at the end. */
 extern bool prom_write_label(const PromWriteSeries *s, size_t *pos, PromWriteLabel *l);
 extern bool prom_write_sample(const PromWriteSeries *s, size_t *pos, int64 *t_ms, double *value);
+extern bool prom_write_histogram(const PromWriteSeries *s, size_t *pos, PromWriteHistogram *h);
+
+/* The labels of an exemplar are read as those of a series, from e. */
+extern bool prom_write_exemplar(const PromWriteSeries *s, size_t *pos, PromWriteSeries *e, int64 *t_ms,
+								double *value);
+
+/* ---- write_histogram.c ---- */
+
+/*
+ * Into w->size bytes, aligned to 8.  NULL, or a static reason why it is not valid; where the buckets are
+ * finer than schema 8 they are merged, so h->size may be less.  Numbers beyond 2^53 make a histogram of
+ * floats of one of integers.
+ */
+extern const char *prom_write_histogram_read(const PromWriteHistogram *w, PromHistogram *h);
 
 /* ---- form.c ---- */
 

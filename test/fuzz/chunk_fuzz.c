@@ -4,7 +4,7 @@
  *
  *	  chunk_fuzz [seconds [seed]]
  *
- * Each turn does one of: a round trip of one column; a round trip of a block of many series, in any of
+ * Each turn does one of: a round trip of one column, with histograms or not; a round trip of a block of many series, in any of
  * its styles; a valid block with bits flipped, cut, repeated or spliced; a head that fits, followed by
  * noise.  What was encoded must come back bit for bit; what is foreign may be refused or taken, but
  * what the verifier takes must be readable, and nothing may touch memory that is not its own: build
@@ -28,6 +28,7 @@ static uint64 passed;
 static uint64 failed;
 
 static PromValueWork work;
+static PromMixedWork mixed_work;
 static ZSTD_CCtx *cctx;
 static ZSTD_DCtx *dctx;
 
@@ -305,6 +306,178 @@ trip_values(void)
 	free(x);
 	free(y);
 	free(scratch);
+}
+
+/* ---- columns with histograms ---- */
+
+/* Of valid shape; counts of any kind. */
+static PromHistogram *
+any_histogram(void)
+{
+	bool		custom = below(5) == 0;
+	uint32		nbuckets[2] = {below(100) == 0 ? 5000 : below(30), custom ? 0 : below(8)};
+	uint32		nspans[2] = {nbuckets[0] ? 1 + below(4) : below(2), nbuckets[1] ? 1 + below(3) : 0};
+	uint32		ncustom = custom ? nbuckets[0] + 4 * nspans[0] : 0;
+	size_t		size = prom_histogram_size(nbuckets[0], nbuckets[1], ncustom, nspans[0], nspans[1]);
+	PromHistogram *h = calloc(1, size);
+
+	if (h == NULL)
+		abort();
+	h->size = (uint32) size;
+	h->schema = (int8) (custom ? PROM_HISTOGRAM_CUSTOM_SCHEMA : below(13) - 4);
+	h->ncustom = ncustom;
+	memcpy(h->nbuckets, nbuckets, sizeof(nbuckets));
+	memcpy(h->nspans, nspans, sizeof(nspans));
+	for (int side = 0; side < 2; side++)
+	{
+		PromHistogramSpan *span = prom_histogram_spans(h, (PromHistogramSide) side);
+		uint32		left = nbuckets[side];
+
+		for (uint32 i = 0; i < nspans[side]; i++)
+		{
+			span[i].length = i + 1 == nspans[side] ? left : (uint32) below((int) left + 1);
+			span[i].offset = custom ? below(4) : i == 0 ? below(200) - 100 : below(10);
+			left -= span[i].length;
+		}
+	}
+	if (!custom)
+		h->zero_threshold = below(3) == 0 ? 1e-3 : below(2) ? 0 : 2.938735877055719e-39;
+	for (uint32 i = 0; i < ncustom; i++)
+		prom_histogram_custom(h)[i] = i * 0.3;
+	return h;
+}
+
+/* Other counts, or of a counter that goes on. */
+static void
+any_counts(PromHistogram *h, int kind)
+{
+	uint32		n = h->nbuckets[0] + h->nbuckets[1];
+	double		total;
+
+	h->hint = (uint8) below(4);
+	h->is_int = kind < 3;
+	h->sum = kind == 0 ? h->sum + below(1000) / 64.0 : (double) below(100000) / 100;
+	if (below(50) == 0)
+	{
+		uint64		special = any_special();
+
+		memcpy(&h->sum, &special, sizeof(special));
+	}
+	if (h->schema != PROM_HISTOGRAM_CUSTOM_SCHEMA)
+		h->zero_count = kind == 0 ? h->zero_count + below(3) : kind == 4 ? (double) below(1000) / 8 : below(9);
+	total = h->zero_count;
+	for (uint32 i = 0; i < n; i++)
+	{
+		if (kind == 0)
+			h->d[i] += below(4) == 0 ? below(100) : 0;
+		else if (kind < 3)
+			h->d[i] = (double) (any_magnitude() >> 20);
+		else if (kind == 3)
+			h->d[i] = below(20) * 0.5;
+		else
+		{
+			uint64		bits = below(10) ? next_random() >> 2 : any_special();
+
+			memcpy(&h->d[i], &bits, sizeof(bits));
+		}
+		total += h->d[i];
+	}
+	h->count = kind == 1 ? total + below(5) : kind == 4 ? (double) next_random() : total;
+}
+
+static int
+any_mixed(PromHistogram **h, uint64 *bits, int max)
+{
+	int			n = any_length(max);
+	int			kind = below(5);
+	PromHistogram *last = any_histogram();
+
+	any_values(bits, n);
+	for (int i = 0; i < n; i++)
+	{
+		h[i] = NULL;
+		if (below(30) == 0)
+			continue;
+		if (below(25) == 0)
+		{
+			free(last);
+			last = any_histogram();
+		}
+		any_counts(last, below(20) ? kind : below(5));
+		h[i] = need(last->size);
+		memcpy(h[i], last, last->size);
+	}
+	free(last);
+	return n;
+}
+
+/* Both steps of decoding, in memory as large as was measured. */
+static const char *
+read_mixed(const uint8 *bytes, size_t len, int n, uint64 *bits, PromHistogram **h, void **memory)
+{
+	size_t		size = 0;
+	const char *reason = prom_mixed_measure(prom_bytes(bytes, len), n, &size, &mixed_work);
+
+	*memory = NULL;
+	if (reason)
+		return reason;
+	*memory = need(size);
+	return prom_mixed_decode(prom_bytes(bytes, len), bits, h, n, *memory, &mixed_work);
+}
+
+static void
+trip_mixed(void)
+{
+	enum
+	{
+		MAX_MIXED = 300
+	};
+	PromHistogram *h[MAX_MIXED];
+	PromHistogram *got[MAX_MIXED];
+	uint64		bits[MAX_MIXED];
+	uint64		got_bits[MAX_MIXED];
+	int			n = any_mixed(h, bits, MAX_MIXED);
+	size_t		size;
+	size_t		bound = prom_mixed_bound((const PromHistogram *const *) h, n, &size);
+	uint8	   *out = need(bound);
+	size_t		len = prom_mixed_encode(out, bits, (const PromHistogram *const *) h, n, &mixed_work) - out;
+	uint8	   *copy = exact_copy(out, len);
+	void	   *memory;
+	const char *reason = read_mixed(copy, len, n, got_bits, got, &memory);
+
+	report("bound of histograms", len <= bound, NULL);
+	for (int i = 0; i < n && reason == NULL; i++)
+	{
+		if (h[i] ? got[i] == NULL || got[i]->size != h[i]->size || memcmp(got[i], h[i], h[i]->size) != 0 :
+			got[i] != NULL || got_bits[i] != bits[i])
+			reason = "samples differ";
+	}
+	report("histograms", reason == NULL, reason);
+	free(copy);
+	free(memory);
+	for (int turn = 0; turn < 20; turn++)
+	{
+		size_t		at = next_random() % len;
+		size_t		left = below(4) ? len : at;
+
+		copy = exact_copy(out, left);
+		for (int blows = below(3); blows >= 0 && left > 0; blows--)
+		{
+			size_t		reach = below(2) ? left : Min(left, 40);
+
+			copy[next_random() % reach] = below(3) ? (uint8) next_random() : 0xFF;
+		}
+		reason = read_mixed(copy, left, n, got_bits, got, &memory);
+		for (int i = 0; i < n && reason == NULL; i++)
+			if (got[i] && prom_histogram_check_shape(got[i], got[i]->size) != NULL)
+				reason = "shape";
+		report("spoiled histograms", reason == NULL || strcmp(reason, "shape") != 0, reason);
+		free(copy);
+		free(memory);
+	}
+	for (int i = 0; i < n; i++)
+		free(h[i]);
+	free(out);
 }
 
 /* ---- blocks ---- */
@@ -613,6 +786,7 @@ main(int argc, char **argv)
 			attack_noise();
 			attack_column();
 		}
+		trip_mixed();
 		trip_block();
 		attack_block();
 	} while (time(NULL) < end);

@@ -8,10 +8,6 @@
  * it and reads again: whatever comes, every pointer handed out must lie inside the message, and the
  * iterators must yield as many labels and samples as the walk counted.  Inputs are copied into blocks
  * of exactly their size, so that the address sanitizer sees the first byte read too far.
- *
- * Compile with
- *		cc -g -O1 -fsanitize=address,undefined -Isrc -I$(pg_config --includedir-server)
- *			test/fuzz/wire_fuzz.c src/wire/remote_write.c src/wire/snappy.c -lsnappy
  */
 #include "c.h"
 
@@ -42,6 +38,12 @@ typedef struct Expected
 	int64		t_ms[MAX_ITEMS];
 	uint64		bits[MAX_ITEMS];
 	bool		together;
+	int			nhistograms;
+	PromHistogram *histogram[MAX_ITEMS];	/* each in a block of its own */
+	int64		histogram_ms[MAX_ITEMS];
+	int			nexemplars;
+	int64		exemplar_ms[MAX_ITEMS];
+	uint64		exemplar_bits[MAX_ITEMS];
 } Expected;
 
 static uint64 random_state;
@@ -156,6 +158,165 @@ put_sample(Buffer *b, Expected *e)
 	put_bytes(b, 2, sample.bytes, sample.len);
 }
 
+/* A valid histogram, of integers or floats. */
+static PromHistogram *
+any_histogram(void)
+{
+	bool		custom = below(4) == 0;
+	uint32		nbuckets[2] = {(uint32) below(9), custom ? 0 : (uint32) below(5)};
+	uint32		nspans[2] = {nbuckets[0] ? 1 + (uint32) below(nbuckets[0]) : (uint32) below(2),
+	nbuckets[1] ? 1 + (uint32) below(nbuckets[1]) : 0};
+	uint32		ncustom = custom ? nbuckets[0] + 3 * nspans[0] : 0;
+	size_t		size = prom_histogram_size(nbuckets[0], nbuckets[1], ncustom, nspans[0], nspans[1]);
+	PromHistogram *h = calloc(1, size);
+
+	h->size = (uint32) size;
+	h->schema = (int8) (custom ? PROM_HISTOGRAM_CUSTOM_SCHEMA : (int) below(13) - 4);
+	h->is_int = (uint8) below(2);
+	h->hint = (uint8) below(4);
+	h->ncustom = ncustom;
+	h->zero_threshold = custom ? 0 : below(2) * 0.001;
+	h->zero_count = custom ? 0 : (double) below(100);
+	h->sum = (double) below(100000) / 7;
+	h->count = h->zero_count;
+	for (int side = 0; side < 2; side++)
+	{
+		h->nbuckets[side] = nbuckets[side];
+		h->nspans[side] = nspans[side];
+	}
+	for (uint32 i = 0; i < nbuckets[0] + nbuckets[1]; i++)
+	{
+		h->d[i] = h->is_int ? (double) (next_random() >> (20 + below(44))) : (double) below(1000) / 8;
+		h->count += h->d[i];
+	}
+	for (int side = 0; side < 2; side++)
+	{
+		uint32		left = nbuckets[side];
+		PromHistogramSpan *span = prom_histogram_spans(h, (PromHistogramSide) side);
+
+		for (uint32 i = 0; i < nspans[side]; i++)
+		{
+			span[i].length = i + 1 == nspans[side] ? left : 1;
+			span[i].offset = (int32) below(4) - (i == 0 && !custom ? 2 : 0);
+			left -= span[i].length;
+		}
+	}
+	for (uint32 i = 0; i < ncustom; i++)
+		prom_histogram_custom(h)[i] = i * 0.25 - 1;
+	return h;
+}
+
+static uint64
+bits_of(double v)
+{
+	uint64		bits;
+
+	memcpy(&bits, &v, sizeof(bits));
+	return bits;
+}
+
+/* Buckets packed or not, or in two runs. */
+static void
+put_buckets(Buffer *b, int field, const PromHistogram *h, PromHistogramSide side)
+{
+	const double *v = prom_histogram_buckets(h, side);
+	bool		packed = below(2);
+	Buffer		run = {.len = 0};
+
+	for (uint32 i = 0; i < h->nbuckets[side]; i++)
+	{
+		uint64		delta = prom_zigzag_encode((int64) (v[i] - (i > 0 ? v[i - 1] : 0)));
+
+		if (packed && h->is_int)
+			put_varint(&run, delta);
+		else if (packed)
+		{
+			uint64		bits = bits_of(v[i]);
+
+			for (int k = 0; k < 8; k++)
+				run.bytes[run.len++] = (uint8) (bits >> 8 * k);
+		}
+		else if (h->is_int)
+		{
+			put_varint(b, (uint64) field << 3);
+			put_varint(b, delta);
+		}
+		else
+			put_fixed(b, field + 1, bits_of(v[i]), 8);
+		if (packed && (i + 1 == h->nbuckets[side] || below(8) == 0))
+		{
+			put_bytes(b, h->is_int ? field : field + 1, run.bytes, run.len);
+			run.len = 0;
+		}
+	}
+}
+
+static void
+put_histogram(Buffer *b, Expected *e)
+{
+	static Buffer message;
+	PromHistogram *h = any_histogram();
+	int			n = e->nhistograms++;
+
+	e->histogram[n] = h;
+	e->histogram_ms[n] = (int64) (next_random() >> 20);
+	message.len = 0;
+	if (h->is_int)
+	{
+		put_varint(&message, 1 << 3);
+		put_varint(&message, (uint64) h->count);
+		put_varint(&message, 6 << 3);
+		put_varint(&message, (uint64) h->zero_count);
+	}
+	else
+	{
+		put_fixed(&message, 2, bits_of(h->count), 8);
+		put_fixed(&message, 7, bits_of(h->zero_count), 8);
+	}
+	put_fixed(&message, 3, bits_of(h->sum), 8);
+	put_varint(&message, 4 << 3);
+	put_varint(&message, prom_zigzag_encode(h->schema));
+	put_fixed(&message, 5, bits_of(h->zero_threshold), 8);
+	for (int side = 0; side < 2; side++)
+	{
+		const PromHistogramSpan *span = prom_histogram_spans(h, (PromHistogramSide) side);
+
+		for (uint32 i = 0; i < h->nspans[side]; i++)
+		{
+			Buffer		s = {.len = 0};
+
+			put_varint(&s, 1 << 3);
+			put_varint(&s, prom_zigzag_encode(span[i].offset));
+			put_varint(&s, 2 << 3);
+			put_varint(&s, span[i].length);
+			put_bytes(&message, side == PROM_POSITIVE ? 11 : 8, s.bytes, s.len);
+		}
+		put_buckets(&message, side == PROM_POSITIVE ? 12 : 9, h, (PromHistogramSide) side);
+	}
+	put_varint(&message, 14 << 3);
+	put_varint(&message, h->hint);
+	put_varint(&message, 15 << 3);
+	put_varint(&message, (uint64) e->histogram_ms[n]);
+	for (uint32 i = 0; i < h->ncustom; i++)
+		put_fixed(&message, 16, bits_of(prom_histogram_custom(h)[i]), 8);
+	put_bytes(b, 4, message.bytes, message.len);
+}
+
+static void
+put_exemplar(Buffer *b, Expected *e)
+{
+	Buffer		message = {.len = 0};
+	int			n = e->nexemplars++;
+
+	e->exemplar_ms[n] = (int64) next_random();
+	e->exemplar_bits[n] = next_random();
+	put_bytes(&message, 1, "\x0a\x01t\x12\x01v", 6);
+	put_fixed(&message, 2, e->exemplar_bits[n], 8);
+	put_varint(&message, 3 << 3);
+	put_varint(&message, (uint64) e->exemplar_ms[n]);
+	put_bytes(b, 3, message.bytes, message.len);
+}
+
 static void
 put_series(Buffer *b, Expected *e)
 {
@@ -178,9 +339,31 @@ put_series(Buffer *b, Expected *e)
 	put_unknown(&series);
 	for (int i = 0; i < nsamples; i++)
 		put_sample(&series, e);
-	if (below(4) == 0)
-		put_bytes(&series, 3 + (int) below(2), NULL, 0);
+	for (int i = (int) below(4); i > 0; i--)
+		put_histogram(&series, e);
+	for (int i = (int) below(3); i > 0; i--)
+		put_exemplar(&series, e);
 	put_bytes(b, 1, series.bytes, series.len);
+}
+
+/* It comes back as it was, unless it is not valid: then it is refused for what the check says. */
+static void
+check_histogram(const PromWriteSeries *s, size_t *pos, const PromHistogram *h, int64 t_ms)
+{
+	PromWriteHistogram w;
+	PromHistogram *got;
+	const char *valid = prom_histogram_check(h, h->size);
+	const char *reason;
+
+	if (!prom_write_histogram(s, pos, &w) || w.t_ms != t_ms || w.reason || w.size != h->size)
+	{
+		check(false, "histogram measured");
+		return;
+	}
+	got = malloc(w.size);
+	reason = prom_write_histogram_read(&w, got);
+	check(valid ? reason && strcmp(valid, reason) == 0 : reason == NULL && memcmp(got, h, h->size) == 0, "histogram");
+	free(got);
 }
 
 static void
@@ -214,6 +397,28 @@ check_series(const PromWriteSeries *s, const Expected *e)
 		check(got && t_ms == e->t_ms[i] && bits == e->bits[i], "sample");
 	}
 	check(!prom_write_sample(s, &pos, &t_ms, &value), "end of samples");
+	check(s->nhistograms == (uint32) e->nhistograms && s->nexemplars == (uint32) e->nexemplars, "numbers of others");
+	pos = 0;
+	for (int i = 0; i < e->nhistograms; i++)
+		check_histogram(s, &pos, e->histogram[i], e->histogram_ms[i]);
+	pos = 0;
+	for (int i = 0; i < e->nexemplars; i++)
+	{
+		PromWriteSeries x;
+		size_t		at = 0;
+		bool		got = prom_write_exemplar(s, &pos, &x, &t_ms, &value);
+
+		memcpy(&bits, &value, sizeof(bits));
+		check(got && t_ms == e->exemplar_ms[i] && bits == e->exemplar_bits[i] && x.nlabels == 1 &&
+			  prom_write_label(&x, &at, &l) && l.name_len == 1 && l.name[0] == 't' && l.value_len == 1, "exemplar");
+	}
+}
+
+static void
+free_expected(Expected *e)
+{
+	for (int i = 0; i < e->nhistograms; i++)
+		free(e->histogram[i]);
 }
 
 static void
@@ -246,6 +451,40 @@ inside(const void *p, size_t len, const uint8 *start, size_t total)
 {
 	return len == 0 ||
 		((const uint8 *) p >= start && (const uint8 *) p + len <= start + total);
+}
+
+/* Histograms and exemplars of any series: what is read is valid, whatever it is. */
+static bool
+check_others(const PromWriteSeries *s, const uint8 *start, size_t len)
+{
+	PromWriteHistogram w;
+	PromWriteSeries x;
+	PromWriteLabel l;
+	size_t		pos = 0;
+	uint32		n = 0;
+	int64		t_ms;
+	double		value;
+	bool		ok = true;
+
+	for (; prom_write_histogram(s, &pos, &w); n++)
+	{
+		PromHistogram *h = malloc(Max(w.size, 1));
+
+		if (prom_write_histogram_read(&w, h) == NULL)
+			ok &= h->size <= w.size && prom_histogram_check(h, h->size) == NULL;
+		free(h);
+	}
+	ok &= n == s->nhistograms;
+	for (pos = 0, n = 0; prom_write_exemplar(s, &pos, &x, &t_ms, &value); n++)
+	{
+		size_t		at = 0;
+		uint32		labels = 0;
+
+		for (; prom_write_label(&x, &at, &l); labels++)
+			ok &= inside(l.name, l.name_len, start, len) && inside(l.value, l.value_len, start, len);
+		ok &= labels == x.nlabels;
+	}
+	return ok && n == s->nexemplars;
 }
 
 /* Whatever the bytes are: stay inside, keep the promised counts, and end. */
@@ -282,6 +521,7 @@ check_any(const uint8 *bytes, size_t len)
 		for (n = 0, pos = 0; prom_write_sample(&s, &pos, &t_ms, &value);)
 			n++;
 		ok &= n == s.nsamples;
+		ok &= check_others(&s, copy, len);
 	}
 	if (item == PROM_WRITE_BAD)
 		ok &= err.reason != NULL && err.offset <= len &&
@@ -319,6 +559,12 @@ check_refused(void)
 		{"\x0a\x04\x12\x02\x08\x01", 6, 4, "wrong wire type of a sample's value or timestamp"},
 		{"\x0a\x05\x12\x03\x09\x01\x02", 7, 4, "length is malformed or past the end of the message"},
 		{"\x0a\x04\x22\x02\x0b\x0c", 6, 4, "groups are not supported"},
+		{"\x0a\x04\x22\x02\x0a\x00", 6, 4, "wrong wire type in a histogram"},
+		{"\x0a\x06\x22\x04\x5a\x02\x0a\x00", 8, 6, "wrong wire type in a histogram"},
+		{"\x0a\x05\x22\x03\x62\x01\x80", 7, 4, "packed numbers of a histogram are truncated"},
+		{"\x0a\x05\x22\x03\x6a\x01\x00", 7, 4, "packed numbers of a histogram are truncated"},
+		{"\x0a\x04\x1a\x02\x10\x00", 6, 4, "wrong wire type in an exemplar"},
+		{"\x0a\x06\x1a\x04\x0a\x02\x08\x00", 8, 6, "wrong wire type of a label's name or value"},
 		{"\x1a\x02\x10\x01", 4, 2, "wrong wire type in metadata"},
 	};
 
@@ -426,6 +672,8 @@ one_round(void)
 		damaged.len = damage(damaged.bytes, message.len);
 		check_any(damaged.bytes, damaged.len);
 	}
+	for (int i = 0; i < nseries; i++)
+		free_expected(&expected[i]);
 }
 
 int

@@ -38,3 +38,38 @@ $$ SELECT pg_temp.varint(length(data)) || coalesce((SELECT string_agg(
 
 CREATE FUNCTION pg_temp.body(VARIADIC series bytea[]) RETURNS bytea LANGUAGE sql AS
 $$ SELECT pg_temp.snappy(string_agg(s, '' ORDER BY i)) FROM unnest(series) WITH ORDINALITY u(s, i) $$;
+
+-- A Histogram message as Prometheus writes it, from the columns of a prom.histogram's text.
+CREATE FUNCTION pg_temp.fixed(number int, val float8) RETURNS bytea LANGUAGE sql AS
+$$ SELECT pg_temp.varint(number * 8 + 1) || pg_temp.little_endian(float8send(val)) $$;
+
+CREATE FUNCTION pg_temp.number(field int, val int8) RETURNS bytea LANGUAGE sql AS
+$$ SELECT pg_temp.varint(field * 8) || pg_temp.varint(val) $$;
+
+CREATE FUNCTION pg_temp.zigzag(n int8) RETURNS int8 LANGUAGE sql AS $$ SELECT CASE WHEN n < 0 THEN -2 * n - 1 ELSE 2 * n END $$;
+
+-- Spans as offset, length in turn; counts of buckets; integers if whole is true.
+CREATE FUNCTION pg_temp.side(field int, spans int[], counts float8[], whole bool) RETURNS bytea LANGUAGE sql AS
+$$ SELECT coalesce((SELECT string_agg(pg_temp.field(field, pg_temp.number(1, pg_temp.zigzag(spans[i])) || pg_temp.number(2, spans[i + 1])), '' ORDER BY i)
+		FROM generate_series(1, cardinality(spans), 2) i), '') ||
+	CASE WHEN cardinality(counts) = 0 THEN ''
+		WHEN whole THEN pg_temp.field(field + 1, (SELECT string_agg(pg_temp.varint(pg_temp.zigzag((counts[i] - coalesce(counts[i - 1], 0))::int8)), '' ORDER BY i)
+			FROM generate_series(1, cardinality(counts)) i))
+		ELSE pg_temp.field(field + 2, (SELECT string_agg(pg_temp.little_endian(float8send(counts[i])), '' ORDER BY i) FROM generate_series(1, cardinality(counts)) i)) END $$;
+
+CREATE FUNCTION pg_temp.histogram(t_ms int8, count float8, sum float8, spans int[] DEFAULT '{}', counts float8[] DEFAULT '{}', schema int DEFAULT 0,
+	whole bool DEFAULT true, zero float8 DEFAULT 0, width float8 DEFAULT 0, n_spans int[] DEFAULT '{}', n_counts float8[] DEFAULT '{}',
+	custom float8[] DEFAULT '{}', hint int DEFAULT 0) RETURNS bytea LANGUAGE sql AS
+$$ SELECT pg_temp.field(4, CASE WHEN whole THEN pg_temp.number(1, count::int8) ELSE pg_temp.fixed(2, count) END || pg_temp.fixed(3, sum) ||
+	pg_temp.number(4, pg_temp.zigzag(schema)) || pg_temp.fixed(5, width) || CASE WHEN whole THEN pg_temp.number(6, zero::int8) ELSE pg_temp.fixed(7, zero) END ||
+	pg_temp.side(8, n_spans, n_counts, whole) || pg_temp.side(11, spans, counts, whole) || pg_temp.number(14, hint) || pg_temp.number(15, t_ms) ||
+	coalesce(pg_temp.field(16, (SELECT string_agg(pg_temp.little_endian(float8send(custom[i])), '' ORDER BY i) FROM generate_series(1, cardinality(custom)) i)), '')) $$;
+
+CREATE FUNCTION pg_temp.exemplar(labels text[], val float8, t_ms int8) RETURNS bytea LANGUAGE sql AS
+$$ SELECT pg_temp.field(3, coalesce((SELECT string_agg(pg_temp.label(labels[i], labels[i + 1]), '' ORDER BY i) FROM generate_series(1, cardinality(labels), 2) i), '') ||
+	pg_temp.fixed(2, val) || pg_temp.number(3, t_ms)) $$;
+
+-- A TimeSeries of whatever messages.
+CREATE FUNCTION pg_temp.series_of(labels text[], VARIADIC parts bytea[]) RETURNS bytea LANGUAGE sql AS
+$$ SELECT pg_temp.field(1, (SELECT string_agg(pg_temp.label(labels[i], labels[i + 1]), '' ORDER BY i) FROM generate_series(1, cardinality(labels), 2) i) ||
+	(SELECT string_agg(p, '' ORDER BY i) FROM unnest(parts) WITH ORDINALITY u(p, i))) $$;

@@ -66,7 +66,7 @@ SELECT count(*) FROM prom.query('limit_ratio(0.3, disk) and limit_ratio(-0.7, di
 SELECT n, p, prom._limit_ratio(prom.labels(jsonb_build_object('a', repeat('x', n))), '[1 2]', prom._arith('+', format('[%s %s]', p, p)::prom.vals, '[-1e-15 1e-15]')) AS chosen
   FROM (VALUES (0, 0.9346749315317059), (1, 0.6793160469452194), (20, 0.2517169775909737), (254, 0.8343165535799543), (255, 0.4252170095394317), (65535, 0.3639009419759709)) v(n, p);
 SELECT prom._limit_ratio('{a="b"}', '[1 2 _ 4 5]', '[0 1 1 -1 5]'), prom._limit_ratio('{a="b"}', '[1]', '[0]') IS NULL AS nothing;
-SELECT prom._ratio_limit('[0 0.5]'), prom._ratio_limit('[0 -0]') IS NULL AS never;
+SELECT prom._ratio_limit('[0 0.5]', '1:13'), prom._ratio_limit('[0 -0]', '1:13') IS NULL AS never;
 SELECT prom._limit_ratio('{}', '[1 2]', '[1 2 3]');
 
 -- errors, also if there is nothing to choose from

@@ -12,7 +12,7 @@ INSERT INTO texts SELECT i, t, '"' || replace(replace(replace(t, '\', '\\'), '"'
 SELECT sum(samples), count(error) FROM prom.ingest(ARRAY(SELECT pg_temp.body(pg_temp.series(ARRAY['__name__', 'm' || t, 'n' || t, 'w', 'v', t, 'le', '+Inf'], '{0}', ARRAY[id]::float8[])) FROM texts ORDER BY id));
 
 -- What to_sql says, executed.
-CREATE FUNCTION pg_temp.pasted(expr text) RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8) LANGUAGE plpgsql AS $$
+CREATE FUNCTION pg_temp.pasted(expr text) RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8, histogram prom.histogram) LANGUAGE plpgsql AS $$
 BEGIN
 	RETURN QUERY EXECUTE prom.to_sql(expr, to_timestamp(0), to_timestamp(0), '1 s');
 END $$;

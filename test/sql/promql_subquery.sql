@@ -20,7 +20,7 @@ SELECT substring(prom.to_sql('quantile_over_time(scalar(requests_total), request
 	'prom._quantile_over_time[^\n]*') AS leaf;
 
 -- what to_sql gives can be run by itself and gives the same rows
-CREATE FUNCTION pg_temp.run(sql text) RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8) LANGUAGE plpgsql AS
+CREATE FUNCTION pg_temp.run(sql text) RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8, histogram prom.histogram) LANGUAGE plpgsql AS
 $$ BEGIN RETURN QUERY EXECUTE sql; END $$;
 CREATE FUNCTION pg_temp.compare(expr text, OUT rows_of_query int8, OUT only_query int8, OUT only_sql int8) LANGUAGE sql AS $$
 	WITH q AS (SELECT * FROM prom.query_range(expr, to_timestamp(0), to_timestamp(300), '30 s')),

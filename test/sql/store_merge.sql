@@ -75,7 +75,7 @@ SELECT t_ms, value FROM prom.samples_of('order') WHERE t_ms IN (1000, 2000000) O
 CALL pg_temp.small_rows(20, 100, 4000000, -7);
 SELECT t_ms, value FROM prom.samples_of('order') WHERE t_ms IN (1000, 2000000, 4000000) ORDER BY 1;
 
--- one body with samples of 150 days: a step makes partitions for 64 of them and leaves the rest for the next
+-- one body with samples of 150 days: a step makes partitions for the newest 64 of them and leaves the rest for the next
 SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,spread}',
 	(SELECT array_agg(d * 86400000 ORDER BY d) FROM generate_series(1000, 1149::int8) d), (SELECT array_agg(d ORDER BY d) FROM generate_series(1000, 1149::int8) d)),
 	pg_temp.series('{__name__,spread,b,x}', (SELECT array_agg(d * 86400000 ORDER BY d) FROM generate_series(1000, 1149::int8) d), (SELECT array_agg(d ORDER BY d) FROM generate_series(1000, 1149::int8) d)))]);
@@ -83,6 +83,16 @@ SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,spr
 SELECT prom._merge_step(0::int2, 1);
 SELECT count(*) FROM pg_inherits WHERE inhparent = 'prom.warm'::regclass AND inhrelid::regclass::text ~ 'warm_197[23]';
 SELECT count(*), count(DISTINCT (labels, t_ms)), count(*) FILTER (WHERE value = t_ms / 86400000) FROM prom.samples_of('spread');
+SELECT min(day) / 86400000 AS first, max(day) / 86400000 AS last, count(*) FROM prom.fresh WHERE day IS NOT NULL;
+
+-- what comes meanwhile does not wait for the days that do; what comes for one of them is later than what waits
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,spread}', '{86400000000,86400000001,98323200000}', '{-1,-2,-3}'), pg_temp.series('{__name__,today}', '{172800000000}', '{1}'))]);
+SELECT prom._merge_step(0::int2, 1000);
+SELECT count(*) FILTER (WHERE day IS NULL) AS fresh, count(*) AS late, min(day) / 86400000 AS first, max(day) / 86400000 AS last FROM prom.fresh;
+SELECT t_ms, value FROM prom.samples_of('today') UNION ALL
+SELECT t_ms, value FROM prom.samples_of('spread') WHERE value < 0 ORDER BY 1;
+DROP TABLE prom.warm_19750624;
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,spread}', '{86400000000,86400000001,98323200000,99273600000}', '{1000,1000,1138,1149}'))]);
 CALL prom.merge();
 SELECT count(*) AS fresh FROM prom.fresh;
 SELECT count(*) FROM pg_inherits WHERE inhparent = 'prom.warm'::regclass AND inhrelid::regclass::text ~ 'warm_197[23]';
@@ -112,6 +122,12 @@ SELECT tableoid::regclass, samples FROM prom.warm WHERE t_min = 86400000001;
 SELECT prom._make_day(86400000000);
 SELECT t_ms, value FROM prom.samples_of('late');
 DROP TABLE prom.warm_19720927, prom.warm_19720927_2;
+
+-- days that are over are frozen one by one: which is next
+SELECT prom._make_day(86400000000), prom._make_day(253402214400000);
+SELECT day, t_min, age >= 0 AS age FROM prom._days() WHERE t_min >= 86400000000 AND t_min < 86500000000 OR t_min > 2e14;
+SELECT prom._day_to_freeze(-1) IS NOT NULL AS some, prom._day_to_freeze(2147483647) AS none;
+DROP TABLE prom.warm_19720927, prom.warm_99991231;
 
 -- days that have no name
 SELECT prom._make_day(-1);

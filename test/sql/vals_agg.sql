@@ -34,13 +34,13 @@ SELECT prom._only(x) FROM unnest('{[1 _]}'::prom.vals[]) x;
 SELECT prom._only(x) FROM unnest('{[1 _],[_ 2]}'::prom.vals[]) x;
 
 -- states travel as text and in binary
-SELECT prom._agg_final(prom._agg_state_in('AQQAAAACAAAAAwAAAAA=')) AS count;
-SELECT prom._agg_state_in('AQQAAAACAAAAAwAAAAA=')::text AS same, prom._agg_state_send('AQQAAAACAAAAAwAAAAA=');
-SELECT prom._agg_final('AQAAAAABQBQAAAAAAAAAAAAAAAAAAAAAAAI=') AS sum, 'AQAAAAABQBQAAAAAAAAAAAAAAAAAAAAAAAI='::prom._agg_state::text AS same;
-SELECT 'AQQAAAACAAAAAwAA'::prom._agg_state;
-SELECT 'AX8AAAACAAAAAwAAAAA='::prom._agg_state;
-SELECT 'AgQAAAACAAAAAwAAAAA='::prom._agg_state;
-SELECT 'AQR/////AAAAAwAAAAA='::prom._agg_state;
+SELECT prom._agg_final(prom._agg_state_in('AgQAAAAAAAIAAAADAAAAAA==')) AS count;
+SELECT prom._agg_state_in('AgQAAAAAAAIAAAADAAAAAA==')::text AS same, prom._agg_state_send('AgQAAAAAAAIAAAADAAAAAA==');
+SELECT prom._agg_final('AgAAAAAAAAFAFAAAAAAAAAAAAAAAAAAAAAAAAg==') AS sum, 'AgAAAAAAAAFAFAAAAAAAAAAAAAAAAAAAAAAAAg=='::prom._agg_state::text AS same;
+SELECT 'AgQAAAAAAAIAAAADAAA='::prom._agg_state;
+SELECT 'An8AAAAAAAIAAAADAAAAAA=='::prom._agg_state;
+SELECT 'AwQAAAAAAAIAAAADAAAAAA=='::prom._agg_state;
+SELECT 'AgQAAH////8AAAADAAAAAA=='::prom._agg_state;
 SELECT ''::prom._agg_state;
 SELECT '****'::prom._agg_state;
 

@@ -36,12 +36,12 @@ CREATE AGGREGATE pg_temp.count_values_state(prom.vals) (SFUNC = prom._agg_count_
 SELECT prom._agg_topk_final(pg_temp.topk_state(labels, x, 'const(1)')::text::prom._agg_rows)::text = prom._agg_topk(labels, x, 'const(1)')::text AS same FROM v;
 SELECT pg_temp.count_values_state(x)::text AS state, pg_temp.count_values_state(x)::text::prom._agg_rows::text = pg_temp.count_values_state(x)::text AS same,
        prom._agg_rows_send(pg_temp.count_values_state(x)) FROM unnest('{[1],[2]}'::prom.vals[]) x;
-SELECT prom._agg_count_values_final('AQMAAAABAAAAAQAAABYBAAAAAAEAAAAAAAAAAT/wAAAAAAAA'::prom._agg_rows);
-SELECT 'AQQAAAABAAAAAAA='::prom._agg_rows;
-SELECT 'AQMAAAAAAAAAAA=='::prom._agg_rows;
-SELECT 'AQMAAAACAAAAAQAAABYBAAAAAAEAAAAAAAAAAT/wAAAAAAAA'::prom._agg_rows;
-SELECT 'AQMAAAABAAAAAf///xYBAAAAAAEAAAAAAAAAAT/wAAAAAAAA'::prom._agg_rows;
-SELECT 'AQMAAAABAAAAAgAAABYBAAAAAAEAAAAAAAAAAT/wAAAAAAAA'::prom._agg_rows;
+SELECT prom._agg_count_values_final('AgMAAAAAAAEAAAABAAAAFgEAAAAAAQAAAAAAAAABP/AAAAAAAAA='::prom._agg_rows);
+SELECT 'AgQAAAAAAAEAAAAAAA=='::prom._agg_rows;
+SELECT 'AgMAAAAAAAAAAAAA'::prom._agg_rows;
+SELECT 'AgMAAAAAAAIAAAABAAAAFgEAAAAAAQAAAAAAAAABP/AAAAAAAAA='::prom._agg_rows;
+SELECT 'AgMAAAAAAAEAAAAB////FgEAAAAAAQAAAAAAAAABP/AAAAAAAAA='::prom._agg_rows;
+SELECT 'AgMAAAAAAAEAAAACAAAAFgEAAAAAAQAAAAAAAAABP/AAAAAAAAA='::prom._agg_rows;
 SELECT ''::prom._agg_rows;
 
 -- states are pruned as they grow and combined in parallel
@@ -74,4 +74,5 @@ SELECT step, abs(var_pop(c.value) - s.value) < 1e-6 AS variance FROM chosen c JO
 DROP TABLE promql_topk_many;
 
 -- too much is an error, not the end of memory
+SET promgres.query_memory = '4GB';
 SELECT prom._agg_count_values(x) FROM (SELECT ('[' || string_agg((i + 20000 * r)::text, ' ') || ']')::prom.vals AS x FROM generate_series(1, 11000) i, generate_series(1, 2) r GROUP BY r) q;

@@ -132,6 +132,17 @@ is_json('label/U__with_2e_dot/values', '{"status":"success","data":["x"]}');
 is_json('label/U__with_2/values', '{"status":"success","data":[]}');
 is_json('series?match[]=m{i="2"}', '{"status":"success","data":[{"__name__":"m","i":"2","with.dot":"x"}]}');
 
+# The text of an expression: its tree, and its canonical form
+is(http_json($node, '/api/v1/format_query', [ query => 'sum by(i)(m)/2' ])->{data}, 'sum by (i) (m) / 2', 'format_query');
+is_json('format_query?query=-"a"', '{"status":"error","errorType":"bad_data","error":"invalid parameter \"query\": 1:1: parse error: unary expression only allowed on expressions of type scalar or instant vector, got \"string\""}');
+$answer = http_json($node, '/api/v1/parse_query', [ query => 'm{i=~"\\"x"} > bool 1' ]);
+is(JSON::PP->new->canonical->encode($answer),
+	'{"data":{"bool":true,"lhs":{"anchored":false,"matchers":[{"name":"__name__","type":"=","value":"m"},{"name":"i","type":"=~","value":"\\"x"}],'
+	  . '"name":"m","offset":0,"offsetExpr":null,"smoothed":false,"startOrEnd":null,"timestamp":null,"type":"vectorSelector"},'
+	  . '"matching":null,"op":">","rhs":{"type":"numberLiteral","val":"1"},"type":"binaryExpr"},"status":"success"}', 'parse_query');
+like(http_get($node, '/api/v1/parse_query')->{content}, qr/"errorType":"bad_data","error":"invalid parameter \\"query\\": .*parse error: no expression/,
+	'an expression must be there');
+
 $answer = http_get($node, '/api/v1/status/buildinfo');
 is(join(' ', sort keys %{ decode_json($answer->{content})->{data} }),
 	'branch buildDate buildUser goVersion revision version', 'buildinfo');

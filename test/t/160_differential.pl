@@ -20,7 +20,7 @@ foreach my $program (qw(prometheus python3))
 my $tmp = $PostgreSQL::Test::Utils::tmp_check;
 my $port = free_port();
 my $url = "http://127.0.0.1:$port";
-my $node = start_node(new_node('primary'));
+my $node = start_node(new_node('primary', 'promgres.promql_experimental' => 'on'));
 
 append_to_file("$tmp/prometheus.yml", "global:\n  scrape_interval: 1h\n");
 my $prometheus = spawn('prometheus', 'prometheus', "--config.file=$tmp/prometheus.yml",

@@ -4,20 +4,24 @@
   differential.py --prometheus URL --promgres URL [--seed N] [--queries N] [--shift DAYS]
                   [--between COMMAND] [--verbose]
       Writes the same samples to both by remote write (Prometheus needs --web.enable-remote-write-receiver
-      and an empty TSDB), then asks random expressions, made of nothing but what promgres offers, as
-      instant and as range queries.  Both must give the same series, times and values, or both an error.
+      and an empty TSDB; promgres has promgres.promql_experimental on), then asks random expressions, made
+      of nothing but what promgres offers, as instant and as range queries.  Both must give the same
+      series, times and values, or both an error.
 
 The seed decides everything, and is printed; --shift moves the samples by as many days, so that one pair of
 servers serves several runs.  Sent to a Prometheus 2, which differs from Prometheus 3, whose rules promgres
 follows; so the samples and queries keep away from what changed:
 
-  edges of windows      samples lie on odd milliseconds, all that a query says is even
+  edges of windows      samples lie on odd milliseconds, all that a query says is even; times of queries and "@" are
+                        not divisible by 4 ms, all durations are, so no step of a subquery is at an edge, as
+                        long as it is not inside another
+  holt_winters          is called double_exponential_smoothing since: the name is changed for Prometheus
   rate near zero        counters that touch zero have no gaps; those with gaps are negative or far from it
   names                 unary minus is only asked of selectors with one name, atan2 only of scalars
 
 Two kinds of answers are counted as known, and not as differences: duplicates on the left of a filter between
-vectors, which Prometheus 3 looks for before it compares; and an error in one operand of an operator whose other
-operand is empty, for promgres may not look at the one when it has seen the other.
+vectors, which Prometheus 3 looks for before it compares; and an error below scalar() where there is no series
+that the scalar is for.  Warnings are not compared: Prometheus 2 has none.
 
 Values are multiples of 1/8, so that the order of additions does not matter.  Standard library only.  Ends
 with 0 if no answer differs.
@@ -195,6 +199,9 @@ PATTERNS = {"instance": ("a.*", ".*", ".+", "a:1|b:2", "(a|b):[0-9]", "[^a].*", 
 OVER_TIME = ("sum", "avg", "min", "max", "count", "last", "present")
 AGGREGATES = ("sum", "avg", "min", "max", "count")
 RATES = ("rate", "increase", "irate", "delta", "idelta")
+PHIS = ("0.5", "0.9", "0", "1", "-1", "2", "scalar(up{job='api',instance='a:1'})")
+FUNCTIONS = ("abs", "sqrt", "exp", "ln", "sin", "atan", "deg", "timestamp", "absent", "sort")
+JUMPING = ("ceil", "floor", "sgn", "round", "hour", "day_of_week", "month", "minute")   # of exact values alone
 ARITHMETIC = ("+", "-", "*", "/", "^")   # % would show the least difference of its operands large
 COMPARISONS = ("==", "!=", "<", "<=", ">", ">=")
 
@@ -209,11 +216,13 @@ def quote(rng, text):
 class Maker:
     """Random expressions."""
 
-    def __init__(self, rng):
+    def __init__(self, rng, start):
         self.rng = rng
+        self.start = start
+        self.in_subquery = False
 
     def duration(self):
-        return self.rng.choice(("30s", "1m", "2m", "5m", "10m", "1h", "90s", "7m30s", "4002ms"))
+        return self.rng.choice(("30s", "1m", "2m", "5m", "10m", "1h", "90s", "7m30s", "4004ms"))
 
     def matcher(self, label):
         rng = self.rng
@@ -232,9 +241,24 @@ class Maker:
         return text
 
     def offset(self):
-        if self.rng.random() < 0.85:
-            return ""
-        return f" offset {self.rng.choice(('', '', '-'))}{self.duration()}"
+        text = ""
+        if self.rng.random() < 0.15:
+            text = f" offset {self.rng.choice(('', '', '-'))}{self.duration()}"
+        if self.rng.random() < 0.05:
+            at = self.start + 4 * self.rng.randrange(LENGTH_MS // 4) + 2
+            text += self.rng.choice((" @ start()", " @ end()", f" @ {at / 1000:.3f}"))
+        return text
+
+    def range(self, depth, name=None, exact=False):
+        """A range selector, or a subquery of few steps, of exact values if what sees it jumps."""
+        rng = self.rng
+        if depth <= 0 or name or self.in_subquery or rng.random() < 0.7:
+            return f"{self.selector(name)}[{self.duration()}]{self.offset()}"
+        width, step = rng.choice((("1m", "8s"), ("5m", "20s"), ("10m", "1m"), ("7m30s", ""), ("1h", "4m")))
+        self.in_subquery = True
+        inner = self.selector() if exact else self.vector(depth - 1)
+        self.in_subquery = False
+        return f"({inner})[{width}:{step}]{self.offset()}"
 
     def labels(self):
         names = ("instance", "job", "code", "dev", "le", "nosuch", "__name__")
@@ -256,13 +280,46 @@ class Maker:
             return f"({self.scalar(depth - 1)} {rng.choice(COMPARISONS)} bool {self.scalar(depth - 1)})"
         return f"({self.scalar(depth - 1)} {rng.choice(ARITHMETIC + ('%', 'atan2'))} {self.scalar(depth - 1)})"
 
-    def window(self):
+    def window(self, depth):
         rng = self.rng
-        if rng.random() < 0.5:
+        kind = rng.random()
+        if kind < 0.4:
             rate = rng.choice(RATES)
             name = rng.choice(("req_total", "bytes_total", "lat_bucket")) if rate in ("rate", "increase") else None
-            return f"{rate}({self.selector(name)}[{self.duration()}]{self.offset()})"
-        return f"{rng.choice(OVER_TIME)}_over_time({self.selector()}[{self.duration()}]{self.offset()})"
+            return f"{rate}({self.range(depth, name, True)})"
+        if kind < 0.8:
+            return f"{rng.choice(OVER_TIME)}_over_time({self.range(depth)})"
+        if kind < 0.86:
+            samples = self.range(depth)
+            # a parameter that is not constant made Prometheus 2 move the window of "@" with the steps
+            return f"quantile_over_time({rng.choice(PHIS[:-1] if ' @ ' in samples else PHIS)}, {samples})"
+        if kind < 0.9:
+            return f"{rng.choice(('changes', 'resets'))}({self.range(depth, None, True)})"
+        if kind < 0.94:
+            return f"absent_over_time({self.range(depth)})"
+        factors = rng.choice(("0.5, 0.5", "0.125, 0.75", "0.25, scalar(vector(0.5))", "1, 0.5", "0.5, 0"))
+        return f"double_exponential_smoothing({self.range(depth)}, {factors})"
+
+    def function(self, depth):
+        """Of values, dates and labels."""
+        rng = self.rng
+        kind = rng.random()
+        inner = self.vector(depth - 1)
+        if kind < 0.35:
+            return f"{rng.choice(FUNCTIONS)}({inner})"
+        if kind < 0.5:
+            return f"{rng.choice(JUMPING)}({self.selector()})"
+        if kind < 0.6:
+            return f"clamp({inner}, {self.scalar(depth - 1)}, {self.scalar(depth - 1)})"
+        if kind < 0.7:
+            if rng.random() < 0.3:
+                return f"round({self.selector()}, {rng.choice(('1', '0.5', '-2', '8'))})"
+            return f"{rng.choice(('clamp_min', 'clamp_max'))}({inner}, {rng.choice(('1', '0.5', '-2', '8'))})"
+        if kind < 0.85:
+            return (f"label_replace({inner}, {quote(rng, rng.choice(('x', 'job', 'instance')))}, "
+                    f"{quote(rng, rng.choice(('$1', 'a-${1}', '')))}, {quote(rng, rng.choice(('instance', 'code', 'x')))}, "
+                    f"{quote(rng, rng.choice(('(.).*', '(.*):.*', '', 'nosuch')))})")
+        return f"label_join({inner}, {quote(rng, rng.choice(('x', 'job')))}, {quote(rng, '/')}, \"instance\", \"code\")"
 
     def aggregate(self, depth):
         rng = self.rng
@@ -295,6 +352,10 @@ class Maker:
             left = f"{rng.choice(AGGREGATES)} by ({group}) ({left})"
             right = f"{rng.choice(AGGREGATES)} by ({group}) ({right})"
             matching = rng.choice(("", f" on({group})", " ignoring(code)"))
+        if rng.random() < 0.25:
+            return f"({left} {rng.choice(('and', 'or', 'unless'))}{matching} {right})"
+        if matching and rng.random() < 0.2:
+            matching += f" {rng.choice(('group_left', 'group_right'))}({rng.choice(('', '', 'dev', 'nosuch'))})"
         if rng.random() < 0.5:
             op = rng.choice(ARITHMETIC)
         else:
@@ -307,10 +368,12 @@ class Maker:
         if depth <= 0 or kind < 0.15:
             return self.selector() + self.offset()
         if kind < 0.4:
-            return self.window()
-        if kind < 0.6:
+            return self.window(depth)
+        if kind < 0.5:
+            return self.function(depth)
+        if kind < 0.65:
             return self.aggregate(depth)
-        if kind < 0.75:
+        if kind < 0.78:
             return self.pair(depth)
         if kind < 0.88:
             op = rng.choice(ARITHMETIC + COMPARISONS + tuple(c + " bool" for c in COMPARISONS))
@@ -323,7 +386,7 @@ class Maker:
             return f"(-{self.selector(rng.choice(sorted(METRICS)))})"
         buckets = rng.choice(("rate(lat_bucket[{d}])", "sum by (le, job) (rate(lat_bucket[{d}]))", "lat_bucket",
                               "sum by (le) (lat_bucket)", "{s}"))
-        phi = rng.choice(("0.5", "0.9", "0", "1", "-1", "2", "scalar(up{job='api',instance='a:1'})"))
+        phi = rng.choice(PHIS)
         return f"histogram_quantile({phi}, {buckets.format(d=self.duration(), s=self.selector())})"
 
     def query(self):
@@ -404,10 +467,11 @@ def difference(want, got):
     return None
 
 
-def is_known(want, got):
+def is_known(expr, want, got):
     if want["status"] == "success":
         return got["status"] == "error" and got["error"].startswith("multiple matches for labels: many-to-one")
-    return got["status"] == "success" and not got["data"]["result"] and want["errorType"] == "execution"
+    return ("scalar(" in expr and got["status"] == "success" and not got["data"]["result"] and
+            want["errorType"] == "execution")
 
 
 def compare(args, rng, start):
@@ -419,23 +483,24 @@ def compare(args, rng, start):
     if args.between:
         subprocess.run(shlex.split(args.between), check=True)
 
-    maker = Maker(rng)
+    maker = Maker(rng, start)
     tally = {"differ": 0, "errors of both": 0, "empty": 0, "known": 0}
     for _ in range(args.queries):
         expr, kinds = maker.query()
-        at = start + 2 * rng.randrange(-300_000, (LENGTH_MS + 600_000) // 2)
+        at = start + 4 * rng.randrange(-150_000, (LENGTH_MS + 600_000) // 4) + 2
         if kinds == "instant" or rng.random() < 0.4:
             call = "query", {"query": expr, "time": f"{at / 1000:.3f}"}
         else:
-            step = 2 * rng.choice((500, 3625, 7500, 30_000, 150_000))
+            step = 4 * rng.choice((250, 1812, 3750, 15_000, 75_000))
             end = at + step * rng.randrange(0, 120)
             call = "query_range", {"query": expr, "start": f"{at / 1000:.3f}", "end": f"{end / 1000:.3f}",
                                    "step": f"{step / 1000:.3f}"}
-        want, got = prometheus.ask("/api/v1/" + call[0], call[1]), promgres.ask("/api/v1/" + call[0], call[1])
+        old = {**call[1], "query": expr.replace("double_exponential_smoothing", "holt_winters")}
+        want, got = prometheus.ask("/api/v1/" + call[0], old), promgres.ask("/api/v1/" + call[0], call[1])
         why = difference(want, got)
         if args.verbose:
             print(call, why or "same")
-        if why and is_known(want, got):
+        if why and is_known(expr, want, got):
             tally["known"] += 1
         elif why:
             tally["differ"] += 1

@@ -1,14 +1,14 @@
 /*
  * sum.h
- *	  Compensated sums and means.  Private to this room.
+ *	  Compensated sums and means.
  *
  * Neumaier's form of Kahan's sum: "c" gathers what each addition rounds away and is added at the end.
  * A sum that reaches infinity drops it, or the end would be NaN.  A mean is sum / n as long as the sum
  * stays finite; when it would not, it goes on as a running mean.  An empty sum is -0.0, the one
  * value that leaves every first summand as it is.
  */
-#ifndef PROM_SUM_H
-#define PROM_SUM_H
+#ifndef PROM_COMMON_SUM_H
+#define PROM_COMMON_SUM_H
 
 #include <math.h>
 
@@ -84,4 +84,4 @@ prom_mean(double sum, double c, bool running, double n)
 	return running ? sum + c : sum / n + c / n;
 }
 
-#endif							/* PROM_SUM_H */
+#endif							/* PROM_COMMON_SUM_H */

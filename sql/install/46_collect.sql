@@ -1,0 +1,92 @@
+-- 46_collect: series that have no samples left.
+
+CREATE FUNCTION prom._empty_series(one int2, wanted int4[]) RETURNS int4[]
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	rest	int4[];
+	first	int8;
+BEGIN
+	SELECT array_agg(u ORDER BY u) INTO rest FROM unnest(wanted) u
+	WHERE NOT u = ANY (SELECT unnest(prom._sids(f.data)) FROM prom.fresh f
+		WHERE f.shard = one AND f.sid_max >= wanted[1] AND f.sid_min <= wanted[cardinality(wanted)]);
+	-- Day by day, the newest first: most series have samples there and are not looked for further.
+	FOR first IN
+		SELECT d.t_min FROM prom._days() d ORDER BY 1 DESC
+	LOOP
+		EXIT WHEN rest IS NULL;
+		EXECUTE format('SELECT array_agg(u ORDER BY u) FROM unnest($2) u '
+			'WHERE NOT u = ANY (SELECT unnest(prom._sids(w.data)) FROM prom.warm w '
+			'WHERE w.shard = $1 AND w.t_min >= %s AND w.t_min < %s '
+			'AND w.block = ANY (ARRAY(SELECT DISTINCT b >> 6 FROM unnest($2) b)))', first, first + 86400000)
+		INTO rest USING one, rest;
+	END LOOP;
+	RETURN coalesce(rest, '{}');
+END
+$$;
+COMMENT ON FUNCTION prom._empty_series(int2, int4[]) IS
+'Those of the series (ids of a shard, ascending) that have no samples. True as long as the caller keeps senders away, by a lock on prom.series.';
+
+CREATE FUNCTION prom._collect_step(first_block int4, blocks int4, grace interval) RETURNS int4
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	first	int8 := first_block * 64::int8;
+	next	int8 := (first_block + blocks::int8) * 64;
+	one		int2;
+	wanted	int4[];
+	empty	int4[];
+	due		int4[];
+BEGIN
+	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
+		RAISE feature_not_supported USING MESSAGE = 'series cannot be collected in a transaction that is REPEATABLE READ or SERIALIZABLE',
+			HINT = 'Use READ COMMITTED.';
+	END IF;
+	FOR one, wanted IN
+		SELECT s.shard, array_agg(s.sid ORDER BY s.sid) FROM prom.series s
+		WHERE s.shard IN (SELECT h.shard FROM prom.shard h) AND s.sid >= first AND s.sid < next GROUP BY 1 ORDER BY 1
+	LOOP
+		-- No merge may move samples while they are looked for.
+		PERFORM prom._lock_merge(one);
+		empty := prom._empty_series(one, wanted);
+		UPDATE prom.series s SET empty_since = NULL
+		WHERE s.shard = one AND s.sid >= first AND s.sid < next AND s.empty_since IS NOT NULL AND NOT s.sid = ANY (empty);
+		CONTINUE WHEN empty = '{}';
+		UPDATE prom.series s SET empty_since = now() WHERE s.shard = one AND s.sid = ANY (empty) AND s.empty_since IS NULL;
+
+		-- A row that may come back keeps its series.
+		SELECT array_agg(s.sid ORDER BY s.sid) INTO due FROM prom.series s
+		WHERE s.shard = one AND s.sid = ANY (empty) AND s.empty_since <= now() - grace
+			AND NOT EXISTS (SELECT FROM prom.quarantine q WHERE q.shard = one AND s.sid BETWEEN q.sid_min AND q.sid_max);
+		CONTINUE WHEN due IS NULL;
+		-- Whoever has written to one of them meanwhile is waited for, and then it is not empty.
+		LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
+		due := prom._empty_series(one, due);
+		PERFORM prom._stat_count('collected_series',
+			prom._remove_series(array_fill(one, ARRAY[cardinality(due)]), due));
+	END LOOP;
+	RETURN (SELECT min(s.sid) >> 6 FROM prom.series s WHERE s.sid >= next);
+END
+$$;
+COMMENT ON FUNCTION prom._collect_step(int4, int4, interval) IS
+'Of series in some blocks of ids, marks those without samples and removes those that have been without them for the grace period; returns the next block that has series, or NULL.';
+
+CREATE PROCEDURE prom.collect_series(grace interval DEFAULT NULL)
+LANGUAGE plpgsql
+AS $$
+DECLARE
+	block	int4 := 0;
+	wait	interval := coalesce(grace, pg_catalog.current_setting('promgres.series_grace', true)::pg_catalog.interval, '1 day');
+BEGIN
+	COMMIT;
+	WHILE block IS NOT NULL LOOP
+		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+		block := prom._collect_step(block, 64, wait);
+		COMMIT;
+	END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE prom.collect_series(interval) IS
+'Removes series that have been without samples for a time (promgres.series_grace), and labels and metrics that no other series has; some series per transaction. The maintenance worker does so by itself every hour.';

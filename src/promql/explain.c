@@ -1,0 +1,121 @@
+/*
+ * explain.c
+ *	  What prom.explain measures: a query whose plan tells of the nodes of the expression.
+ *
+ * Each node that is an instant vector becomes a subquery that the planner leaves alone, under an alias like
+ * "rate 2": the name of the node and its number.  So its rows and its time can be read from what EXPLAIN
+ * says.  The SQL is that of prom.to_sql otherwise.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "utils/builtins.h"
+#include "utils/json.h"
+#include "utils/jsonb.h"
+
+#include "promql/sqlgen.h"
+#include "store/store.h"
+
+static const char *node_name(const PromqlNode *node);
+
+PG_FUNCTION_INFO_V1(prom_explain_sql);
+PG_FUNCTION_INFO_V1(prom_scan_counts);
+PG_FUNCTION_INFO_V1(prom_is_passed);
+
+int
+promql_trace_begin(PromqlTrace *trace, const PromqlNode *node)
+{
+	appendStringInfo(&trace->nodes, "%s{\"node\":", trace->n > 0 ? "," : "[");
+	trace->n++;
+	escape_json(&trace->nodes, psprintf("%s %d", node_name(node), trace->n));
+	appendStringInfoString(&trace->nodes, ",\"expr\":");
+	escape_json(&trace->nodes, promql_print(node));
+	appendStringInfo(&trace->nodes, ",\"depth\":%d}", trace->depth);
+	trace->depth++;
+	return trace->n;
+}
+
+char *
+promql_trace_end(PromqlTrace *trace, const PromqlNode *node, int number, const char *sql)
+{
+	const char *alias = quote_identifier(psprintf("%s %d", node_name(node), number));
+
+	trace->depth--;
+	return psprintf("SELECT %s.labels, %s.vals\n"
+					"FROM (\n"
+					"SELECT x.labels, x.vals\n"
+					"FROM (\n%s) AS x\n"
+					"OFFSET 0) AS %s\n"
+					"WHERE prom._is_passed(%s.vals)", alias, alias, sql, alias, alias);
+}
+
+static const char *
+node_name(const PromqlNode *node)
+{
+	switch (node->tag)
+	{
+		case PROMQL_SELECTOR:
+			return "selector";
+		case PROMQL_CALL:
+			return node->function->name;
+		case PROMQL_AGGREGATE:
+			return promql_agg_name(node->agg);
+		case PROMQL_UNARY:
+		case PROMQL_BINARY:
+			return promql_op_name(node->op);
+		default:
+			return "node";
+	}
+}
+
+/* _explain_sql(expr, start_ms, end_ms, step_ms, instant): the SQL, and the nodes as a JSON array */
+Datum
+prom_explain_sql(PG_FUNCTION_ARGS)
+{
+	PromqlTrace trace = {0};
+	PromqlQuery q = {.text = text_to_cstring(PG_GETARG_TEXT_PP(0))};
+	TupleDesc	desc;
+	Datum		values[2];
+	bool		nulls[2] = {false, false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	initStringInfo(&trace.nodes);
+	q.start_ms = PG_GETARG_INT64(1);
+	q.end_ms = PG_GETARG_INT64(2);
+	q.step_ms = PG_GETARG_INT64(3);
+	q.instant = PG_GETARG_BOOL(4);
+	q.trace = &trace;
+	values[0] = CStringGetTextDatum(promql_rows_sql(promql_plan(&q)));
+	appendStringInfoString(&trace.nodes, trace.n > 0 ? "]" : "[]");
+	values[1] = DirectFunctionCall1(jsonb_in, CStringGetDatum(trace.nodes.data));
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* _scan_counts(): what the present statement has read in this process */
+Datum
+prom_scan_counts(PG_FUNCTION_ARGS)
+{
+	PromScanCounts *counts = prom_store_counts();
+	TupleDesc	desc;
+	Datum		values[5];
+	bool		nulls[5] = {false};
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = Int64GetDatum(counts->series);
+	values[1] = Int64GetDatum(counts->chunks);
+	values[2] = Int64GetDatum(counts->chunks_used);
+	values[3] = Int64GetDatum(counts->fresh);
+	values[4] = Int64GetDatum(counts->samples);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* _is_passed(vals): true; a condition keeps the subquery that it stands in */
+Datum
+prom_is_passed(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(true);
+}

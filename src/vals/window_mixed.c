@@ -1,0 +1,528 @@
+/*
+ * window_mixed.c
+ *	  What range functions compute where samples are native histograms, or some are.
+ *
+ * Functions fall in three kinds.  Those that do not look at values take all samples.  Those that choose or
+ * order them look at numbers only, and note that they ignored histograms.  The rest compute with histograms
+ * as with numbers, bucket by bucket, but not with both in one window: there they have no result, which is
+ * noted, too.  The order of the arithmetic is Prometheus's.
+ *
+ * Each step computes in a context of its own, that is reset after it.
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "chunk/chunk.h"
+#include "vals/annotate.h"
+#include "vals/window.h"
+
+typedef struct MixedRange
+{
+	PromRange	w;				/* histograms are NaN in it */
+	const PromHistogram *const *h;
+	int		   *before;			/* of each sample, and of the end: how many histograms are before it */
+	int		   *events;			/* changes or resets up to each sample; NULL until a function wants them */
+	uint16		notes;
+} MixedRange;
+
+/* The result of a window is a number, if *h remains NULL.  It may be a sample's histogram. */
+typedef bool (*MixedFn) (MixedRange *m, double *v, const PromHistogram **h);
+
+static bool
+has_floats(const MixedRange *m)
+{
+	return m->before[m->w.end] - m->before[m->w.first] < m->w.end - m->w.first;
+}
+
+static bool
+has_histograms(const MixedRange *m)
+{
+	return m->before[m->w.end] > m->before[m->w.first];
+}
+
+static bool
+is_custom(const PromHistogram *h)
+{
+	return h->schema == PROM_HISTOGRAM_CUSTOM_SCHEMA;
+}
+
+/* ---- samples as they are ---- */
+
+static bool
+sample_of(const MixedRange *m, int i, double *v, const PromHistogram **h)
+{
+	*h = m->h[i];
+	*v = m->w.v[i];
+	return *h != NULL || !prom_is_stale(*v);
+}
+
+static bool
+mixed_newest(MixedRange *m, double *v, const PromHistogram **h)
+{
+	return sample_of(m, m->w.end - 1, v, h);
+}
+
+static bool
+mixed_first(MixedRange *m, double *v, const PromHistogram **h)
+{
+	return sample_of(m, m->w.first, v, h);
+}
+
+/* ---- events from one sample to the next ---- */
+
+static bool
+is_change(const MixedRange *m, int i)
+{
+	double		before = m->w.v[i - 1];
+	double		v = m->w.v[i];
+
+	if (m->h[i] && m->h[i - 1])
+		return !prom_histogram_equal(m->h[i - 1], m->h[i]);
+	if (m->h[i] || m->h[i - 1])
+		return true;
+	return v != before && !(isnan(v) && isnan(before));
+}
+
+static bool
+is_reset(const MixedRange *m, int i)
+{
+	if (m->h[i] && m->h[i - 1])
+		return prom_histogram_is_reset(palloc, m->h[i - 1], m->h[i]);
+	return m->h[i] || m->h[i - 1] || m->w.v[i] < m->w.v[i - 1];
+}
+
+/* How many samples of the window are so after the one before them; counted once for all steps. */
+static int
+count_events(MixedRange *m, bool (*is_so) (const MixedRange *m, int i))
+{
+	if (m->events == NULL)
+	{
+		m->events = MemoryContextAllocHuge(GetMemoryChunkContext(m->before), sizeof(int) * m->w.n);
+		m->events[0] = 0;
+		for (int i = 1; i < m->w.n; i++)
+			m->events[i] = m->events[i - 1] + is_so(m, i);
+	}
+	return m->events[m->w.end - 1] - m->events[m->w.first];
+}
+
+/* After count_events */
+static bool
+is_event(const MixedRange *m, int i)
+{
+	return m->events[i] > m->events[i - 1];
+}
+
+static bool
+mixed_changes(MixedRange *m, double *v, const PromHistogram **h)
+{
+	*v = count_events(m, is_change);
+	return true;
+}
+
+static bool
+mixed_resets(MixedRange *m, double *v, const PromHistogram **h)
+{
+	*v = count_events(m, is_reset);
+	return true;
+}
+
+/* ---- rate and the like ---- */
+
+/* Notes what is said of the samples; false if they cannot be subtracted from each other. */
+static bool
+check_counter(MixedRange *m, bool first_is_empty)
+{
+	bool		custom = is_custom(m->h[m->w.end - 1]);
+
+	for (int i = m->w.first; i < m->w.end; i++)
+	{
+		if (m->h[i]->hint == PROM_HINT_GAUGE)
+			m->notes |= PROM_NOTE_NOT_COUNTER;
+		if ((i > m->w.first || !first_is_empty) && is_custom(m->h[i]) != custom)
+		{
+			m->notes |= PROM_NOTE_MIXED_SCHEMAS;
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool
+check_gauge(MixedRange *m, int first, int last)
+{
+	if (m->h[first]->hint != PROM_HINT_GAUGE || m->h[last]->hint != PROM_HINT_GAUGE)
+		m->notes |= PROM_NOTE_NOT_GAUGE;
+	if (is_custom(m->h[first]) != is_custom(m->h[last]))
+	{
+		m->notes |= PROM_NOTE_MIXED_SCHEMAS;
+		return false;
+	}
+	return true;
+}
+
+/* The coarsest schema that the window's samples have, so that the result does not depend on resets. */
+static void
+coarsen(const MixedRange *m, int from, PromHistogram *h)
+{
+	int			schema = h->schema;
+
+	for (int i = from; i < m->w.end; i++)
+		schema = Min(schema, m->h[i]->schema);
+	if (schema < h->schema)
+		prom_histogram_reduce(h, schema);
+}
+
+/* Last less first; of a counter, with what it had before each reset. */
+static PromHistogram *
+difference(MixedRange *m, bool counter, bool first_is_empty)
+{
+	PromHistogramSum sum = {NULL, NULL};
+	PromHistogram *last = prom_histogram_copy(palloc, m->h[m->w.end - 1]);
+
+	if (counter)
+		coarsen(m, m->w.first + (first_is_empty ? 1 : 0), last);
+	(void) prom_histogram_sum_add(palloc, &sum, last, 1);
+	if (!first_is_empty &&
+		(prom_histogram_sum_add(palloc, &sum, m->h[m->w.first], -1) & PROM_HISTOGRAM_REBOUNDED))
+		m->notes |= PROM_NOTE_RECONCILED_SUB;
+	if (counter)
+		for (int i = m->w.first + (first_is_empty ? 2 : 1); i < m->w.end; i++)
+			if (is_event(m, i) &&
+				(prom_histogram_sum_add(palloc, &sum, m->h[i - 1], 1) & PROM_HISTOGRAM_REBOUNDED))
+				m->notes |= PROM_NOTE_RECONCILED_ADD;
+	last = prom_histogram_sum_done(palloc, &sum);
+	last->hint = PROM_HINT_GAUGE;
+	return last;
+}
+
+static bool
+extrapolate(MixedRange *m, bool counter, bool per_second, const PromHistogram **result)
+{
+	bool		first_is_empty = false;
+	PromHistogram *h;
+	double		factor;
+
+	if (m->w.end - m->w.first < 2)
+		return false;
+	if (has_floats(m))
+	{
+		m->notes |= PROM_NOTE_MIX;
+		return false;
+	}
+	if (counter)
+	{
+		(void) count_events(m, is_reset);
+		first_is_empty = is_event(m, m->w.first + 1);
+	}
+	if (counter ? !check_counter(m, first_is_empty) : !check_gauge(m, m->w.first, m->w.end - 1))
+		return false;
+	h = difference(m, counter, first_is_empty);
+	factor = prom_range_stretch(&m->w, m->h[m->w.first]->count, h->count, counter);
+	if (per_second)
+		factor /= m->w.range_s;
+	h = prom_histogram_scale(palloc, h, factor);
+	h->hint = PROM_HINT_GAUGE;
+	*result = h;
+	return true;
+}
+
+static bool
+mixed_rate(MixedRange *m, double *v, const PromHistogram **h)
+{
+	return extrapolate(m, true, true, h);
+}
+
+static bool
+mixed_increase(MixedRange *m, double *v, const PromHistogram **h)
+{
+	return extrapolate(m, true, false, h);
+}
+
+static bool
+mixed_delta(MixedRange *m, double *v, const PromHistogram **h)
+{
+	return extrapolate(m, false, false, h);
+}
+
+/* The last two samples; they are of one kind, floats if *is_floats. */
+static bool
+check_two(MixedRange *m, bool *is_floats)
+{
+	int			i = m->w.end - 1;
+
+	if (m->w.end - m->w.first < 2)
+		return false;
+	*is_floats = m->h[i] == NULL;
+	if ((m->h[i] == NULL) == (m->h[i - 1] == NULL))
+		return true;
+	m->notes |= PROM_NOTE_MIX;
+	return false;
+}
+
+/* What the last histogram has more than the one before; of a counter that was reset, all of it. */
+static PromHistogram *
+last_difference(MixedRange *m, bool counter)
+{
+	const PromHistogram *before = m->h[m->w.end - 2];
+	const PromHistogram *last = m->h[m->w.end - 1];
+	PromHistogram *h;
+	int			happened = 0;
+
+	if (counter && (before->hint == PROM_HINT_GAUGE || last->hint == PROM_HINT_GAUGE))
+		m->notes |= PROM_NOTE_NOT_COUNTER;
+	if (!counter && !check_gauge(m, m->w.end - 2, m->w.end - 1))
+		return NULL;
+	if (counter && prom_histogram_is_reset(palloc, before, last))
+		h = prom_histogram_compact(palloc, last);
+	else if (is_custom(before) != is_custom(last))
+	{
+		m->notes |= PROM_NOTE_MIXED_SCHEMAS;
+		return NULL;
+	}
+	else
+		h = prom_histogram_plus(palloc, last, before, -1, &happened);
+	if (happened & PROM_HISTOGRAM_REBOUNDED)
+		m->notes |= PROM_NOTE_RECONCILED_SUB;
+	h->hint = PROM_HINT_GAUGE;
+	return h;
+}
+
+static bool
+mixed_irate(MixedRange *m, double *v, const PromHistogram **h)
+{
+	int			i = m->w.end - 1;
+	bool		is_floats;
+
+	if (!check_two(m, &is_floats))
+		return false;
+	if (is_floats)
+		return prom_range_irate(&m->w, v);
+	*h = last_difference(m, true);
+	if (*h)
+		*h = prom_histogram_divide(palloc, *h, (double) (m->w.t_ms[i] - m->w.t_ms[i - 1]) / 1000);
+	return *h != NULL;
+}
+
+static bool
+mixed_idelta(MixedRange *m, double *v, const PromHistogram **h)
+{
+	bool		is_floats;
+
+	if (!check_two(m, &is_floats))
+		return false;
+	if (is_floats)
+		return prom_range_idelta(&m->w, v);
+	*h = last_difference(m, false);
+	return *h != NULL;
+}
+
+/* ---- sums ---- */
+
+/* Adds up the window's histograms, for a mean if "running" is not NULL; false if they cannot be. */
+static bool
+add_up(MixedRange *m, PromHistogramSum *sum, bool *running)
+{
+	bool		seen[PROM_HINT_GAUGE + 1] = {false};
+
+	if (has_floats(m))
+	{
+		m->notes |= PROM_NOTE_MIX;
+		return false;
+	}
+	for (int i = m->w.first; i < m->w.end; i++)
+	{
+		int			happened;
+
+		if (running)
+			happened = prom_histogram_mean_add(palloc, sum, running, i - m->w.first + 1, m->h[i]);
+		else
+			happened = prom_histogram_sum_add(palloc, sum, m->h[i], 1);
+		seen[m->h[i]->hint] = true;
+		if (happened & PROM_HISTOGRAM_REBOUNDED)
+			m->notes |= PROM_NOTE_RECONCILED_AGG;
+		if (happened & PROM_HISTOGRAM_INCOMPATIBLE)
+		{
+			m->notes |= PROM_NOTE_MIXED_SCHEMAS;
+			return false;
+		}
+	}
+	if (seen[PROM_HINT_RESET] && seen[PROM_HINT_NOT_RESET])
+		m->notes |= PROM_NOTE_RESETS_AGG;
+	return true;
+}
+
+static bool
+mixed_sum(MixedRange *m, double *v, const PromHistogram **h)
+{
+	PromHistogramSum sum = {NULL, NULL};
+
+	if (!add_up(m, &sum, NULL))
+		return false;
+	*h = prom_histogram_sum_done(palloc, &sum);
+	return true;
+}
+
+static bool
+mixed_avg(MixedRange *m, double *v, const PromHistogram **h)
+{
+	PromHistogramSum sum = {NULL, NULL};
+	bool		running = false;
+
+	if (!add_up(m, &sum, &running))
+		return false;
+	*h = prom_histogram_mean_done(palloc, &sum, running, m->w.end - m->w.first);
+	return true;
+}
+
+/* ---- all steps ---- */
+
+typedef struct MixedFunction
+{
+	PromRangeFn fn;				/* that of floats */
+	MixedFn		mixed;			/* NULL: the same, as it looks at no value */
+	bool		always;			/* used for windows of floats, too; its histograms are those of samples */
+} MixedFunction;
+
+/* What is not here looks at floats only. */
+static const MixedFunction functions[] = {
+	{prom_range_instant, mixed_newest, true},
+	{prom_range_timestamp, NULL, true},
+	{prom_range_rate, mixed_rate, false},
+	{prom_range_increase, mixed_increase, false},
+	{prom_range_delta, mixed_delta, false},
+	{prom_range_irate, mixed_irate, false},
+	{prom_range_idelta, mixed_idelta, false},
+	{prom_range_changes, mixed_changes, true},
+	{prom_range_resets, mixed_resets, true},
+	{prom_range_sum, mixed_sum, false},
+	{prom_range_avg, mixed_avg, false},
+	{prom_range_count, NULL, true},
+	{prom_range_first, mixed_first, true},
+	{prom_range_last, mixed_newest, true},
+	{prom_range_present, NULL, true},
+	{prom_range_ts_of_first, NULL, true},
+	{prom_range_ts_of_last, NULL, true},
+};
+
+static const MixedFunction *
+find_function(PromRangeFn fn)
+{
+	for (int i = 0; i < lengthof(functions); i++)
+		if (functions[i].fn == fn)
+			return &functions[i];
+	return NULL;
+}
+
+/* Moves the window to a step; false if it is empty. */
+static bool
+move(MixedRange *m, const PromSteps *steps, int i)
+{
+	PromRange  *w = &m->w;
+
+	w->ref_ms = steps->start_ms + steps->step_ms * i;
+	while (w->end < w->n && w->t_ms[w->end] <= w->ref_ms)
+		w->end++;
+	while (w->first < w->end && w->t_ms[w->first] <= w->ref_ms - w->range_ms)
+		w->first++;
+	return w->first < w->end;
+}
+
+/* The function that looks at floats only, and whether it ignored anything in a window that has some. */
+static PromVals *
+eval_floats(MixedRange *m, const PromSteps *steps, PromRangeFn fn, const PromRangeScalar *scalar)
+{
+	int64	   *t_ms = palloc_extended(sizeof(int64) * m->w.n, MCXT_ALLOC_HUGE);
+	double	   *v = palloc_extended(sizeof(double) * m->w.n, MCXT_ALLOC_HUGE);
+	int			n = 0;
+	PromVals   *out;
+
+	for (int i = 0; i < m->w.n; i++)
+	{
+		if (m->h[i])
+			continue;
+		t_ms[n] = m->w.t_ms[i];
+		v[n++] = m->w.v[i];
+	}
+	out = prom_range_eval(n, t_ms, v, steps, m->w.range_ms, fn, scalar, NULL);
+	for (int i = 0; i < steps->n; i++)
+		if (move(m, steps, i) && has_floats(m) && has_histograms(m))
+			m->notes |= PROM_NOTE_IGNORED;
+	pfree(t_ms);
+	pfree(v);
+	if (out == NULL && m->notes != 0)
+		out = prom_vals_new(steps->n);
+	if (out)
+		out->notes |= m->notes;
+	return out;
+}
+
+/* One step's result into out. */
+static void
+eval_step(MixedRange *m, const MixedFunction *f, MemoryContext work, PromMixed *out, int i)
+{
+	MemoryContext old = MemoryContextSwitchTo(work);
+	const PromHistogram *h = NULL;
+	double		v;
+	bool		found;
+
+	if (f->mixed && (f->always || has_histograms(m)))
+		found = f->mixed(m, &v, &h);
+	else
+		found = f->fn(&m->w, &v);
+	MemoryContextSwitchTo(old);
+	if (found && h == NULL)
+		prom_mixed_set(out, i, v);
+	else if (found)
+		prom_mixed_set_histogram(out, i, f->always ? h : prom_histogram_copy(palloc, h));
+	MemoryContextReset(work);
+}
+
+static PromVals *
+eval_mixed(MixedRange *m, const MixedFunction *f, const PromSteps *steps)
+{
+	bool		once = steps->step_ms == 0;
+	PromMixed	out = prom_mixed_new(steps->n);
+	MemoryContext work = AllocSetContextCreate(CurrentMemoryContext, "histograms of a window",
+											   ALLOCSET_DEFAULT_SIZES);
+
+	m->w.noted = palloc_extended(sizeof(int) * m->w.n, MCXT_ALLOC_HUGE);
+	for (int i = 0; i < (once ? 1 : steps->n); i++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (move(m, steps, i))
+			eval_step(m, f, work, &out, i);
+	}
+	if (once && prom_vals_has(out.vals, 0))
+		for (int i = 1; i < steps->n; i++)
+		{
+			if (out.histograms)
+				prom_mixed_set_histogram(&out, i, out.histograms[0]);
+			else
+				prom_mixed_set(&out, i, out.vals->v[0]);
+		}
+	MemoryContextDelete(work);
+	out.vals->notes = m->notes;
+	return prom_mixed_finish(&out);
+}
+
+PromVals *
+prom_range_eval_mixed(int n, const int64 *t_ms, const double *v, const PromHistogram *const *h, const PromSteps *steps,
+					  int64 range_ms, PromRangeFn fn, const PromRangeScalar *scalar)
+{
+	MixedRange	m = {{t_ms, v, n, range_ms, prom_range_seconds(range_ms)}, h};
+	const MixedFunction *f = find_function(fn);
+	PromVals   *out;
+
+	if (n == 0)
+		return NULL;
+	m.before = palloc_extended(sizeof(int) * ((size_t) n + 1), MCXT_ALLOC_HUGE);
+	m.before[0] = 0;
+	for (int i = 0; i < n; i++)
+		m.before[i + 1] = m.before[i] + (h[i] != NULL);
+	out = f ? eval_mixed(&m, f, steps) : eval_floats(&m, steps, fn, scalar);
+	return out == NULL || (out->npresent == 0 && out->notes == 0) ? NULL : out;
+}
