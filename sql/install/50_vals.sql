@@ -75,225 +75,117 @@ CREATE FUNCTION prom._negate(vals prom.vals) RETURNS prom.vals
 	AS 'MODULE_PATHNAME', 'prom_negate' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._negate(prom.vals) IS 'unary minus';
 
--- Leaves: rows (data, ord) of one series, in any order, become its values at all steps.
+-- Leaves: rows (data, ord) of a block of series, in any order, become an array of the values of each at all steps.
 
-CREATE FUNCTION prom._window_add(internal, prom.chunk, int8, int4, int8, int8, int4, int8) RETURNS internal
+CREATE FUNCTION prom._window_done(internal) RETURNS prom.vals[]
+	AS 'MODULE_PATHNAME', 'prom_window_done' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION prom._window_done(internal) IS 'final function of a leaf';
+
+CREATE FUNCTION prom._window_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8) RETURNS internal
 	AS 'MODULE_PATHNAME', 'prom_window_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
-COMMENT ON FUNCTION prom._window_add(internal, prom.chunk, int8, int4, int8, int8, int4, int8) IS 'adds a row to a leaf';
+COMMENT ON FUNCTION prom._window_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8) IS 'adds a row to prom._window';
 
-CREATE FUNCTION prom._window_instant(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_instant' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_instant(internal) IS 'final function of prom._instant';
-
-CREATE FUNCTION prom._window_rate(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_rate' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_rate(internal) IS 'final function of prom._rate';
-
-CREATE FUNCTION prom._window_increase(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_increase' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_increase(internal) IS 'final function of prom._increase';
-
-CREATE FUNCTION prom._window_delta(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_delta' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_delta(internal) IS 'final function of prom._delta';
-
-CREATE FUNCTION prom._window_irate(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_irate' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_irate(internal) IS 'final function of prom._irate';
-
-CREATE FUNCTION prom._window_idelta(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_idelta' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_idelta(internal) IS 'final function of prom._idelta';
-
-CREATE FUNCTION prom._window_sum(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_sum' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_sum(internal) IS 'final function of prom._sum_over_time';
-
-CREATE FUNCTION prom._window_avg(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_avg' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_avg(internal) IS 'final function of prom._avg_over_time';
-
-CREATE FUNCTION prom._window_min(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_min' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_min(internal) IS 'final function of prom._min_over_time';
-
-CREATE FUNCTION prom._window_max(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_max' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_max(internal) IS 'final function of prom._max_over_time';
-
-CREATE FUNCTION prom._window_count(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_count' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_count(internal) IS 'final function of prom._count_over_time';
-
-CREATE FUNCTION prom._window_last(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_last' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_last(internal) IS 'final function of prom._last_over_time';
-
-CREATE FUNCTION prom._window_present(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_present' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_present(internal) IS 'final function of prom._present_over_time';
-
-CREATE AGGREGATE prom._instant(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, lookback_ms int8) (
+CREATE AGGREGATE prom._window(fn text, data prom.chunk, ord int8, sids int4[], start_ms int8, step_ms int8, nsteps int4, range_ms int8) (
 	SFUNC = prom._window_add,
 	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_instant,
+	SSPACE = 65536,
+	FINALFUNC = prom._window_done,
 	FINALFUNC_MODIFY = READ_WRITE,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE prom._instant(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'newest sample at most lookback_ms old, nothing once the series has ended';
+COMMENT ON AGGREGATE prom._window(text, prom.chunk, int8, int4[], int8, int8, int4, int8) IS 'a window function by its name, as in prom._window(rate, ...), of each of the series';
 
-CREATE AGGREGATE prom._rate(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, range_ms int8) (
+CREATE FUNCTION prom._window_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, prom.vals, int8, int8) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_window_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
+COMMENT ON FUNCTION prom._window_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, prom.vals, int8, int8) IS 'adds a row to prom._window';
+
+CREATE AGGREGATE prom._window(fn text, data prom.chunk, ord int8, sids int4[], start_ms int8, step_ms int8, nsteps int4, range_ms int8, scalar prom.vals, now_ms int8, now_step_ms int8) (
 	SFUNC = prom._window_add,
 	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_rate,
+	SSPACE = 65536,
+	FINALFUNC = prom._window_done,
 	FINALFUNC_MODIFY = READ_WRITE,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE prom._rate(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'PromQL rate';
+COMMENT ON AGGREGATE prom._window(text, prom.chunk, int8, int4[], int8, int8, int4, int8, prom.vals, int8, int8) IS 'a window function with a parameter';
 
-CREATE AGGREGATE prom._increase(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, range_ms int8) (
+CREATE FUNCTION prom._window_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, prom.vals, int8, int8, prom.vals) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_window_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
+COMMENT ON FUNCTION prom._window_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, prom.vals, int8, int8, prom.vals) IS 'adds a row to prom._window';
+
+CREATE AGGREGATE prom._window(fn text, data prom.chunk, ord int8, sids int4[], start_ms int8, step_ms int8, nsteps int4, range_ms int8, scalar prom.vals, now_ms int8, now_step_ms int8, second prom.vals) (
 	SFUNC = prom._window_add,
 	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_increase,
+	SSPACE = 65536,
+	FINALFUNC = prom._window_done,
 	FINALFUNC_MODIFY = READ_WRITE,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE prom._increase(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'PromQL increase';
+COMMENT ON AGGREGATE prom._window(text, prom.chunk, int8, int4[], int8, int8, int4, int8, prom.vals, int8, int8, prom.vals) IS 'a window function with two parameters';
 
-CREATE AGGREGATE prom._delta(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, range_ms int8) (
-	SFUNC = prom._window_add,
+CREATE FUNCTION prom._extended_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8, int8) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_extended_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
+COMMENT ON FUNCTION prom._extended_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8, int8) IS 'adds a row to prom._extended';
+
+CREATE AGGREGATE prom._extended(fn text, data prom.chunk, ord int8, sids int4[], start_ms int8, step_ms int8, nsteps int4, range_ms int8, before_ms int8, after_ms int8) (
+	SFUNC = prom._extended_add,
 	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_delta,
+	SSPACE = 65536,
+	FINALFUNC = prom._window_done,
 	FINALFUNC_MODIFY = READ_WRITE,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE prom._delta(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'PromQL delta';
+COMMENT ON AGGREGATE prom._extended(text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8, int8) IS 'a function of anchored or smoothed windows, which see so far beyond their range';
 
-CREATE AGGREGATE prom._irate(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, range_ms int8) (
-	SFUNC = prom._window_add,
-	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_irate,
-	FINALFUNC_MODIFY = READ_WRITE,
-	PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE prom._irate(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'PromQL irate';
+CREATE FUNCTION prom._samples_done(internal) RETURNS prom.chunk[]
+	AS 'MODULE_PATHNAME', 'prom_samples_done' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION prom._samples_done(internal) IS 'final function of a leaf';
 
-CREATE AGGREGATE prom._idelta(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, range_ms int8) (
-	SFUNC = prom._window_add,
-	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_idelta,
-	FINALFUNC_MODIFY = READ_WRITE,
-	PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE prom._idelta(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'PromQL idelta';
-
-CREATE AGGREGATE prom._sum_over_time(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, range_ms int8) (
-	SFUNC = prom._window_add,
-	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_sum,
-	FINALFUNC_MODIFY = READ_WRITE,
-	PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE prom._sum_over_time(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'PromQL sum_over_time';
-
-CREATE AGGREGATE prom._avg_over_time(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, range_ms int8) (
-	SFUNC = prom._window_add,
-	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_avg,
-	FINALFUNC_MODIFY = READ_WRITE,
-	PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE prom._avg_over_time(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'PromQL avg_over_time';
-
-CREATE AGGREGATE prom._min_over_time(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, range_ms int8) (
-	SFUNC = prom._window_add,
-	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_min,
-	FINALFUNC_MODIFY = READ_WRITE,
-	PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE prom._min_over_time(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'PromQL min_over_time';
-
-CREATE AGGREGATE prom._max_over_time(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, range_ms int8) (
-	SFUNC = prom._window_add,
-	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_max,
-	FINALFUNC_MODIFY = READ_WRITE,
-	PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE prom._max_over_time(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'PromQL max_over_time';
-
-CREATE AGGREGATE prom._count_over_time(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, range_ms int8) (
-	SFUNC = prom._window_add,
-	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_count,
-	FINALFUNC_MODIFY = READ_WRITE,
-	PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE prom._count_over_time(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'PromQL count_over_time';
-
-CREATE AGGREGATE prom._last_over_time(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, range_ms int8) (
-	SFUNC = prom._window_add,
-	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_last,
-	FINALFUNC_MODIFY = READ_WRITE,
-	PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE prom._last_over_time(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'PromQL last_over_time';
-
-CREATE AGGREGATE prom._present_over_time(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, range_ms int8) (
-	SFUNC = prom._window_add,
-	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_present,
-	FINALFUNC_MODIFY = READ_WRITE,
-	PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE prom._present_over_time(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'PromQL present_over_time';
-
-CREATE FUNCTION prom._samples_add(internal, prom.chunk, int8, int4, int8, int8) RETURNS internal
+CREATE FUNCTION prom._samples_add(internal, prom.chunk, int8, int4[], int8, int8) RETURNS internal
 	AS 'MODULE_PATHNAME', 'prom_samples_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
-COMMENT ON FUNCTION prom._samples_add(internal, prom.chunk, int8, int4, int8, int8) IS 'adds a row to prom._samples';
+COMMENT ON FUNCTION prom._samples_add(internal, prom.chunk, int8, int4[], int8, int8) IS 'adds a row to prom._samples';
 
-CREATE FUNCTION prom._samples_done(internal) RETURNS prom.chunk
-	AS 'MODULE_PATHNAME', 'prom_samples_done' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION prom._samples_done(internal) IS 'final function of prom._samples';
-
-CREATE AGGREGATE prom._samples(data prom.chunk, ord int8, sid int4, from_ms int8, to_ms int8) (
+CREATE AGGREGATE prom._samples(data prom.chunk, ord int8, sids int4[], from_ms int8, to_ms int8) (
 	SFUNC = prom._samples_add,
 	STYPE = internal,
-	SSPACE = 4096,
+	SSPACE = 65536,
 	FINALFUNC = prom._samples_done,
 	FINALFUNC_MODIFY = READ_WRITE,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE prom._samples(prom.chunk, int8, int4, int8, int8) IS 'the samples with from_ms < t <= to_ms, without those that say a series has ended';
+COMMENT ON AGGREGATE prom._samples(prom.chunk, int8, int4[], int8, int8) IS 'the samples with from_ms < t <= to_ms, without those that say a series has ended';
 
-CREATE FUNCTION prom._raw_done(internal) RETURNS prom.chunk
-	AS 'MODULE_PATHNAME', 'prom_raw_done' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION prom._raw_done(internal) IS 'final function of prom._raw';
+CREATE FUNCTION prom._raw_done(internal) RETURNS prom.chunk[]
+	AS 'MODULE_PATHNAME', 'prom_raw_done' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION prom._raw_done(internal) IS 'final function of a leaf';
 
-CREATE AGGREGATE prom._raw(data prom.chunk, ord int8, sid int4, from_ms int8, to_ms int8) (
+CREATE AGGREGATE prom._raw(data prom.chunk, ord int8, sids int4[], from_ms int8, to_ms int8) (
 	SFUNC = prom._samples_add,
 	STYPE = internal,
-	SSPACE = 4096,
+	SSPACE = 65536,
 	FINALFUNC = prom._raw_done,
 	FINALFUNC_MODIFY = READ_WRITE,
 	PARALLEL = SAFE
 );
-COMMENT ON AGGREGATE prom._raw(prom.chunk, int8, int4, int8, int8) IS 'the samples with from_ms < t <= to_ms as they were written, markers of a series'' end included';
+COMMENT ON AGGREGATE prom._raw(prom.chunk, int8, int4[], int8, int8) IS 'the samples with from_ms < t <= to_ms as they were written, markers of a series'' end included';
+
+CREATE FUNCTION prom._reached_samples_done(internal) RETURNS prom.chunk[]
+	AS 'MODULE_PATHNAME', 'prom_reached_samples_done' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
+COMMENT ON FUNCTION prom._reached_samples_done(internal) IS 'final function of a leaf';
+
+CREATE FUNCTION prom._reached_samples_add(internal, prom.chunk, int8, int4[], int8, int8, int4, int8, int8, int8) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_reached_samples_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
+COMMENT ON FUNCTION prom._reached_samples_add(internal, prom.chunk, int8, int4[], int8, int8, int4, int8, int8, int8) IS 'adds a row to prom._reached_samples';
+
+CREATE AGGREGATE prom._reached_samples(data prom.chunk, ord int8, sids int4[], start_ms int8, step_ms int8, nsteps int4, range_ms int8, before_ms int8, after_ms int8) (
+	SFUNC = prom._reached_samples_add,
+	STYPE = internal,
+	SSPACE = 65536,
+	FINALFUNC = prom._reached_samples_done,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._reached_samples(prom.chunk, int8, int4[], int8, int8, int4, int8, int8, int8) IS 'the samples of an anchored or smoothed range of one step, those at its ends made up';
 
 -- Aggregates over many series.
 

@@ -26,20 +26,6 @@ CREATE FUNCTION prom._order(vals prom.vals, descending bool) RETURNS float8
 	AS 'MODULE_PATHNAME', 'prom_order' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION prom._order(prom.vals, bool) IS 'sort key of the value of the only step; NaN comes last both ways';
 
-CREATE FUNCTION prom._window_timestamp(internal) RETURNS prom.vals
-	AS 'MODULE_PATHNAME', 'prom_window_timestamp' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 100;
-COMMENT ON FUNCTION prom._window_timestamp(internal) IS 'final function of prom._timestamp';
-
-CREATE AGGREGATE prom._timestamp(data prom.chunk, ord int8, sid int4, start_ms int8, step_ms int8, nsteps int4, lookback_ms int8) (
-	SFUNC = prom._window_add,
-	STYPE = internal,
-	SSPACE = 4096,
-	FINALFUNC = prom._window_timestamp,
-	FINALFUNC_MODIFY = READ_WRITE,
-	PARALLEL = SAFE
-);
-COMMENT ON AGGREGATE prom._timestamp(prom.chunk, int8, int4, int8, int8, int4, int8) IS 'time of the sample that prom._instant takes, in seconds since 1970';
-
 -- Of labels.
 
 CREATE FUNCTION prom._label_replace(labels prom.labels, dst text, replacement text, src text, regex text) RETURNS prom.labels

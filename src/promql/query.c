@@ -89,9 +89,9 @@ prom_scan_text(PG_FUNCTION_ARGS)
 
 	matchers = promql_parse_selector(text_to_cstring(PG_GETARG_TEXT_PP(0)), &n);
 	initStringInfo(&out);
-	appendStringInfoString(&out, "SELECT q.labels, p.\"time\", p.t_ms, p.value, p.histogram\nFROM (\nSELECT s.labels, l.out AS samples\nFROM ");
+	appendStringInfoString(&out, "SELECT q.labels, p.\"time\", p.t_ms, p.value, p.histogram\nFROM (\nSELECT r.labels, r.out AS samples\nFROM ");
 	prom_scan_sql(&out, matchers, n, range,
-				  psprintf("prom._raw(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ")", range.from_ms,
+				  psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")", range.from_ms,
 						   range.to_ms));
 	appendStringInfoString(&out, ") AS q\nCROSS JOIN LATERAL prom.samples(q.samples) AS p");
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));

@@ -20,6 +20,8 @@
 
 static PromqlVector leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name,
 							 List *scalars, bool keep_name);
+static PromqlVector scan_sql(PromqlNode *selector, PromScanRange range, const char *leaf, const char *before,
+							 const char *noted);
 static PromqlVector extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name);
 static char *reach_sql(const PromqlContext *cx, const PromqlNode *selector, PromScanRange *range);
 static PromqlVector over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, List *scalars,
@@ -96,82 +98,84 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 	}
 	range.to_ms = reference_steps(cx, node).start_ms;
 	range.from_ms = add_ms(range.to_ms, -node->range_ms);
-	leaf = psprintf("prom._samples(c.data, c.ord, s.sid, " INT64_FORMAT ", " INT64_FORMAT ")", range.from_ms, range.to_ms);
+	leaf = psprintf("prom._samples(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")", range.from_ms, range.to_ms);
 	if (node->anchored || node->smoothed)
 	{
 		steps = reference_steps(cx, node);
-		leaf = psprintf("prom._extended_samples(c.data, c.ord, s.sid, %s, %s)",
+		leaf = psprintf("prom._reached_samples(c.data, c.ord, b.sids, %s, %s)",
 						windows_sql(cx, steps, node->range_ms, NIL), reach_sql(cx, node, &range));
 	}
 	initStringInfo(&out);
-	appendStringInfoString(&out, "SELECT s.labels, l.out AS samples\nFROM ");
+	appendStringInfoString(&out, "SELECT r.labels, r.out AS samples\nFROM ");
 	prom_scan_sql(&out, node->matchers, node->nmatchers, range, leaf);
-	appendStringInfoString(&out, "\nORDER BY s.labels");
+	appendStringInfoString(&out, "\nORDER BY r.labels");
 	return out.data;
 }
 
 /* ---- selectors ---- */
 
 /*
- * An aggregate over the samples of each series in (ref - window, ref] of every step.  The planner copies
- * the aggregate, to filter by it; so that it still is one aggregate, and its parameters computed once,
- * parameters that are not mere numbers come from a row of their own.
+ * An aggregate over the samples of each series in (ref - window, ref] of every step.  Parameters that are not mere
+ * numbers are computed once, in a row of their own.
  */
 static PromqlVector
 leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name, List *scalars,
 		 bool keep_name)
 {
-	PromqlVector x = {NULL, selector_names(selector)};
 	PromSteps	steps = reference_steps(cx, selector);
 	bool		constant;
 	List	   *parameters = scalars_sql(cx, scalars, &constant);
-	PromScanRange range;
-	StringInfoData out;
+	PromScanRange range = {add_ms(steps.start_ms, -window_ms), last_ms(steps)};
+	const char *before = "";
 	char	   *leaf;
 
-	range.from_ms = add_ms(steps.start_ms, -window_ms);
-	range.to_ms = last_ms(steps);
-	initStringInfo(&out);
-	appendStringInfo(&out, "SELECT %s AS labels, l.out AS vals\nFROM ",
-					 keep_name ? "s.labels" : promql_drop_name_sql("s.labels"));
 	if (!constant)
 	{
 		bool		second = list_length(parameters) > 1;
 
-		appendStringInfo(&out, "(\nSELECT %s AS vals%s\nOFFSET 0) AS p\nCROSS JOIN ", (char *) linitial(parameters),
-						 second ? psprintf(", %s AS second", (char *) lsecond(parameters)) : "");
+		before = psprintf("(\nSELECT %s AS vals%s\nOFFSET 0) AS p\nCROSS JOIN LATERAL ", (char *) linitial(parameters),
+						  second ? psprintf(", %s AS second", (char *) lsecond(parameters)) : "");
 		parameters = second ? list_make2("p.vals", "p.second") : list_make1("p.vals");
 	}
-	leaf = psprintf("prom._%s(c.data, c.ord, s.sid, %s)", name, windows_sql(cx, steps, window_ms, parameters));
-	if (!keep_name)
-		leaf = noted_sql(cx, leaf, "s.labels", selector, name, scalars, parameters);
-	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range, leaf);
-	x.sql = out.data;
-	return x;
+	leaf = psprintf("prom._window('%s', c.data, c.ord, b.sids, %s)", name, windows_sql(cx, steps, window_ms, parameters));
+	return scan_sql(selector, range, leaf, before,
+					keep_name ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, scalars, parameters));
 }
 
 /* The same over windows that see beyond their range, of an anchored or smoothed selector. */
 static PromqlVector
 extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name)
 {
-	PromqlVector x = {NULL, selector_names(selector)};
 	PromSteps	steps = reference_steps(cx, selector);
 	bool		instant = selector->type != PROMQL_MATRIX;
-	PromScanRange range;
-	StringInfoData out;
+	PromScanRange range = {add_ms(steps.start_ms, -window_ms), last_ms(steps)};
+	char	   *reach = reach_sql(cx, selector, &range);
 	char	   *leaf;
 
-	range.from_ms = add_ms(steps.start_ms, -window_ms);
-	range.to_ms = last_ms(steps);
-	leaf = psprintf("prom._%s_%s(c.data, c.ord, s.sid, %s, ", selector->anchored ? "anchored" : "smoothed", name,
-					windows_sql(cx, steps, window_ms, NIL));
-	leaf = psprintf("%s%s)", leaf, reach_sql(cx, selector, &range));
-	if (!instant)
-		leaf = noted_sql(cx, leaf, "s.labels", selector, name, NIL, NIL);
+	leaf = psprintf("prom._extended('%s_%s', c.data, c.ord, b.sids, %s, %s)", selector->anchored ? "anchored" : "smoothed",
+					name, windows_sql(cx, steps, window_ms, NIL), reach);
+	return scan_sql(selector, range, leaf, "", instant ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, NIL, NIL));
+}
+
+/*
+ * The rows of a leaf, after what stands before it in FROM.  noted: what becomes of their values if the name goes;
+ * NULL if it stays.
+ */
+static PromqlVector
+scan_sql(PromqlNode *selector, PromScanRange range, const char *leaf, const char *before, const char *noted)
+{
+	PromqlVector x = {NULL, selector_names(selector)};
+	StringInfoData out;
+
 	initStringInfo(&out);
-	appendStringInfo(&out, "SELECT %s AS labels, l.out AS vals\nFROM ",
-					 instant ? "s.labels" : promql_drop_name_sql("s.labels"));
+	if (noted)
+		appendStringInfo(&out, "SELECT n.labels, n.vals\nFROM (\nSELECT %s AS labels, %s AS vals\nFROM %s",
+						 promql_drop_name_sql("r.labels"), noted, before);
+	else
+		appendStringInfo(&out, "SELECT r.labels, r.out AS vals\nFROM %s", before);
 	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range, leaf);
+	if (noted)
+		appendStringInfoString(&out, "\nOFFSET 0) AS n\nWHERE n.vals IS NOT NULL");
 	x.sql = out.data;
 	return x;
 }

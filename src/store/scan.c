@@ -4,9 +4,9 @@
  *
  * A leaf is SQL over the tables, so that it can be pasted, explained and planned like any other:
  *
- *	- prom.series s, restricted by the matchers;
+ *	- b: prom.series, restricted by the matchers, by blocks of 64 ids: what a row of prom.warm is about;
  *	- f: the fresh samples of all matched series, gathered once per shard into one plain chunk;
- *	- l: per series, an aggregate over its warm rows (an index scan) and over f.
+ *	- l: per block, an aggregate over its warm rows (an index scan) and over f, one result per series.
  *
  * Time bounds are constants, so partitions of other days are not even locked.  Operators are qualified
  * as all names are: the text means the same under any search_path.
@@ -64,15 +64,11 @@ static int	read_column(Column *c, int column);
 static bool column_has(Column *c, int column, int64 from_ms, int64 to_ms);
 static int32 *sid_array(ArrayType *a, int *n);
 
-/*
- * One leaf.  "leaf" is an aggregate call over c.data, c.ord and s.sid.
- */
-void
-prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+/* The fresh samples of all matched series, one chunk per shard. */
+static void
+fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range)
 {
-	appendStringInfo(out, "prom.series AS s\n"
-					 "LEFT JOIN (\n"
-					 "SELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
+	appendStringInfo(out, "SELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
 					 "FROM (\n"
 					 "SELECT i.shard, pg_catalog.array_agg(i.sid) AS sids, pg_catalog.min(i.sid) AS low, pg_catalog.max(i.sid) AS high\n"
 					 "FROM prom.series AS i\n"
@@ -83,21 +79,38 @@ prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, 
 					 "JOIN prom.fresh AS f ON f.shard OPERATOR(pg_catalog.=) m.shard\n"
 					 "AND f.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT " AND f.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT "\n"
 					 "AND f.sid_max OPERATOR(pg_catalog.>=) m.low AND f.sid_min OPERATOR(pg_catalog.<=) m.high\n"
-					 "GROUP BY f.shard) AS f ON f.shard OPERATOR(pg_catalog.=) s.shard\n",
+					 "GROUP BY f.shard",
 					 range.from_ms, range.to_ms);
-	appendStringInfo(out, "CROSS JOIN LATERAL (\n"
-					 "SELECT %s AS out\n"
+}
+
+void
+prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+{
+	appendStringInfo(out, "(\n"
+					 "SELECT pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
+					 "FROM (\n"
+					 "SELECT s.shard, s.sid OPERATOR(pg_catalog.>>) %d AS block,"
+					 " pg_catalog.array_agg(s.sid) AS sids, pg_catalog.array_agg(s.labels) AS labels\n"
+					 "FROM prom.series AS s\n"
+					 "WHERE ",
+					 PROM_BLOCK_BITS);
+	prom_matchers_sql(out, "s", m, n);
+	appendStringInfoString(out, "\nGROUP BY 1, 2) AS b\n"
+						   "LEFT JOIN (\n");
+	fresh_sql(out, m, n, range);
+	appendStringInfo(out, ") AS f ON f.shard OPERATOR(pg_catalog.=) b.shard\n"
+					 "CROSS JOIN LATERAL (\n"
+					 "SELECT %s AS results\n"
 					 "FROM (\n"
 					 "SELECT w.data, w.seq AS ord\n"
 					 "FROM prom.warm AS w\n"
-					 "WHERE w.shard OPERATOR(pg_catalog.=) s.shard AND w.block OPERATOR(pg_catalog.=) (s.sid OPERATOR(pg_catalog.>>) %d)\n"
+					 "WHERE w.shard OPERATOR(pg_catalog.=) b.shard AND w.block OPERATOR(pg_catalog.=) b.block\n"
 					 "AND w.t_min OPERATOR(pg_catalog.>=) " INT64_FORMAT " AND w.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT
 					 " AND w.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT "\n"
-					 "UNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l\n"
-					 "WHERE l.out IS NOT NULL AND ",
-					 leaf, PROM_BLOCK_BITS, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms,
+					 "UNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l) AS r\n"
+					 "WHERE r.out IS NOT NULL",
+					 leaf, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms,
 					 range.from_ms, PROM_FRESH_ORDER);
-	prom_matchers_sql(out, "s", m, n);
 }
 
 void

@@ -33,8 +33,8 @@ typedef struct PromScanRange
 
 /*
  * Append what follows FROM, up to and with the WHERE clause, to get one row per series that satisfies
- * the matchers: s is its row of prom.series and l.out, never NULL, the result of "leaf", an aggregate
- * call over c.data and c.ord.
+ * the matchers: r.labels, and r.out, never NULL, its element of the result of "leaf", an aggregate call over
+ * c.data, c.ord and b.sids, the ids of a block's series.
  */
 extern void prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
 						  const char *leaf);

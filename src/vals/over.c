@@ -17,58 +17,8 @@
 #include "vals/window.h"
 #include "store/store.h"
 
-typedef struct WindowFunction
-{
-	const char *name;			/* as prom._NAME is called that does it over chunks */
-	PromRangeFn fn;
-	int			nscalars;
-} WindowFunction;
-
-static const WindowFunction functions[] = {
-	{"avg_over_time", prom_range_avg, 0},
-	{"changes", prom_range_changes, 0},
-	{"count_over_time", prom_range_count, 0},
-	{"delta", prom_range_delta, 0},
-	{"deriv", prom_range_deriv, 0},
-	{"double_exponential_smoothing", prom_range_double_exponential_smoothing, 2},
-	{"first_over_time", prom_range_first, 0},
-	{"idelta", prom_range_idelta, 0},
-	{"increase", prom_range_increase, 0},
-	{"irate", prom_range_irate, 0},
-	{"last_over_time", prom_range_last, 0},
-	{"mad_over_time", prom_range_mad, 0},
-	{"max_over_time", prom_range_max, 0},
-	{"min_over_time", prom_range_min, 0},
-	{"predict_linear", prom_range_predict_linear, 1},
-	{"present_over_time", prom_range_present, 0},
-	{"quantile_over_time", prom_range_quantile, 1},
-	{"rate", prom_range_rate, 0},
-	{"resets", prom_range_resets, 0},
-	{"stddev_over_time", prom_range_stddev, 0},
-	{"stdvar_over_time", prom_range_stdvar, 0},
-	{"sum_over_time", prom_range_sum, 0},
-	{"ts_of_first_over_time", prom_range_ts_of_first, 0},
-	{"ts_of_last_over_time", prom_range_ts_of_last, 0},
-	{"ts_of_max_over_time", prom_range_ts_of_max, 0},
-	{"ts_of_min_over_time", prom_range_ts_of_min, 0},
-};
-
 PG_FUNCTION_INFO_V1(prom_over);
 PG_FUNCTION_INFO_V1(prom_steps_chunk);
-
-static PromRangeFn
-find_function(const text *name, int nscalars)
-{
-	for (int i = 0; i < lengthof(functions); i++)
-		if (strlen(functions[i].name) == VARSIZE_ANY_EXHDR(name) &&
-			memcmp(functions[i].name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) == 0 &&
-			functions[i].nscalars == nscalars)
-			return functions[i].fn;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg(nscalars > 0 ? "unknown window function with a parameter: \"%s\"" : "unknown window function: \"%s\"",
-					text_to_cstring(name))));
-}
 
 /* Steps may leave samples out, so what is known of one and the next is not known of steps. */
 static const PromHistogram *
@@ -129,7 +79,7 @@ Datum
 prom_over(PG_FUNCTION_ARGS)
 {
 	bool		has_scalar = PG_NARGS() > 8;
-	PromRangeFn fn = find_function(PG_GETARG_TEXT_PP(0), has_scalar ? PG_NARGS() - 10 : 0);
+	PromRangeFn fn = prom_range_function(PG_GETARG_TEXT_PP(0), has_scalar ? PG_NARGS() - 10 : 0, false)->fn;
 	PromVals   *x = PG_GETARG_PROM_VALS_P(1);
 	PromSteps	steps = {PG_GETARG_INT64(4), PG_GETARG_INT64(5), PG_GETARG_INT32(6)};
 	int64		range_ms = PG_GETARG_INT64(7);

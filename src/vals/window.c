@@ -1,25 +1,41 @@
 /*
  * window.c
- *	  The leaf aggregates: chunk rows of one series in, its values at all steps out.
+ *	  The leaf aggregates: chunk rows of a block of series in, the values of each at all steps out.
  *
- * Called once per series over rows (data, ord), whose order does not matter: the gather sorts the
- * samples and "ord" decides between equal times.  All share one transition, which collects the samples
- * that some window can see; they differ in the final function.  The state is "internal" and lives in
- * the aggregate's context; the chunk reader lives as long as the query, as thousands of series are
- * read through it.  Rows with NULL data (of an outer join) are skipped.  No sample: no result.
+ * Called once per block over rows (data, ord), whose order does not matter: a gather for each series sorts
+ * its samples, and "ord" decides between equal times.  A row is opened once for all of the block's series that
+ * are asked for: finding it and reading its directory cost more than one series' samples.  The result is an
+ * array with an element per series, in the order of the ids given; NULL for a series that has nothing.
+ *
+ * All share one transition, which collects the samples that some window can see; a state knows the window
+ * function (window_names.c) to finish with.  The state is "internal" and lives in the aggregate's context; the
+ * chunk reader lives as long as the query.  Rows with NULL data (of an outer join) are skipped.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "common/int.h"
+#include "miscadmin.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "chunk/chunk.h"
 #include "common/compat.h"
 #include "vals/window.h"
 #include "store/store.h"
 
+/* A series of the block */
+typedef struct LeafSeries
+{
+	int32		sid;
+	int			place;			/* in the array of ids, and in that of results */
+	PromGather	gather;
+} LeafSeries;
+
 typedef struct LeafState
 {
-	PromGather	gather;
+	const PromRangeFunction *function;	/* NULL: the samples themselves are wanted */
 	PromSteps	steps;
 	int64		range_ms;
 	bool		has_scalar;
@@ -28,43 +44,76 @@ typedef struct LeafState
 	PromRangeReach reach;
 	int64		from_ms;		/* samples wanted: (from, to] */
 	int64		to_ms;
-	int32		sid;
 	int16		shard;
+	int			n;
+	LeafSeries *series;			/* by id */
 } LeafState;
 
 PG_FUNCTION_INFO_V1(prom_window_add);
 PG_FUNCTION_INFO_V1(prom_extended_add);
+PG_FUNCTION_INFO_V1(prom_window_done);
 PG_FUNCTION_INFO_V1(prom_samples_add);
+PG_FUNCTION_INFO_V1(prom_reached_samples_add);
 PG_FUNCTION_INFO_V1(prom_samples_done);
-PG_FUNCTION_INFO_V1(prom_extended_samples_done);
+PG_FUNCTION_INFO_V1(prom_reached_samples_done);
 PG_FUNCTION_INFO_V1(prom_raw_done);
 
-/* The leaf's arguments must be there; only the data of a row may be NULL. */
-static void
-check_arguments(FunctionCallInfo fcinfo)
+static int
+compare_series(const void *a, const void *b)
 {
-	for (int i = 2; i < PG_NARGS(); i++)
-		if (PG_ARGISNULL(i))
-			ereport(ERROR,
-					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
-					 errmsg("argument %d of a leaf aggregate must not be null", i)));
+	const LeafSeries *x = a;
+	const LeafSeries *y = b;
+
+	return (x->sid > y->sid) - (x->sid < y->sid);
 }
 
-/* The aggregate's state, made if this is its first row. */
+/* The series with these ids, each with a gather of its own. */
+static void
+set_series(LeafState *s, const ArrayType *sids, MemoryContext cxt)
+{
+	const int32 *sid = (const int32 *) ARR_DATA_PTR(sids);
+	bool		sorted = true;
+
+	if (ARR_ELEMTYPE(sids) != INT4OID || ARR_NDIM(sids) > 1 || ARR_HASNULL(sids))
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("series ids must be a one-dimensional array without nulls")));
+	s->n = ArrayGetNItems(ARR_NDIM(sids), ARR_DIMS(sids));
+	s->series = MemoryContextAlloc(cxt, sizeof(LeafSeries) * Max(s->n, 1));
+	for (int i = 0; i < s->n; i++)
+	{
+		prom_store_count_series();
+		s->series[i].sid = sid[i];
+		s->series[i].place = i;
+		prom_gather_init(&s->series[i].gather, cxt);
+		sorted = sorted && (i == 0 || sid[i - 1] < sid[i]);
+	}
+	if (!sorted)
+		qsort(s->series, s->n, sizeof(LeafSeries), compare_series);
+}
+
+/*
+ * The aggregate's state, made if this is its first row.  "data" is the number of the argument that is the
+ * row's chunk; only that may be NULL.  The ids are two further.
+ */
 static LeafState *
-get_state(FunctionCallInfo fcinfo, bool *is_new)
+get_state(FunctionCallInfo fcinfo, int data, bool *is_new)
 {
 	MemoryContext cxt;
 	LeafState  *s;
 
 	if (!AggCheckCallContext(fcinfo, &cxt))
 		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
+	for (int i = 1; i < PG_NARGS(); i++)
+		if (PG_ARGISNULL(i))
+			ereport(ERROR,
+					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+					 errmsg("argument %d of a leaf aggregate must not be null", i)));
 	*is_new = PG_ARGISNULL(0);
 	if (!*is_new)
 		return (LeafState *) PG_GETARG_POINTER(0);
-	prom_store_count_series();
 	s = MemoryContextAllocZero(cxt, sizeof(LeafState));
-	prom_gather_init(&s->gather, cxt);
+	set_series(s, PG_GETARG_ARRAYTYPE_P(data + 2), cxt);
 	return s;
 }
 
@@ -101,29 +150,28 @@ prom_range_scalar(FunctionCallInfo fcinfo, int arg, int nsteps)
 	return s;
 }
 
-/* Where the windows of a new state are. */
+/* Where the windows of a new state are: four arguments. */
 static void
-set_windows(FunctionCallInfo fcinfo, LeafState *s)
+set_windows(FunctionCallInfo fcinfo, LeafState *s, int arg)
 {
-	s->sid = PG_GETARG_INT32(3);
-	s->steps.start_ms = PG_GETARG_INT64(4);
-	s->steps.step_ms = PG_GETARG_INT64(5);
-	s->steps.n = PG_GETARG_INT32(6);
-	s->range_ms = PG_GETARG_INT64(7);
+	s->steps.start_ms = PG_GETARG_INT64(arg);
+	s->steps.step_ms = PG_GETARG_INT64(arg + 1);
+	s->steps.n = PG_GETARG_INT32(arg + 2);
+	s->range_ms = PG_GETARG_INT64(arg + 3);
 	prom_range_bounds(&s->steps, s->range_ms, &s->from_ms, &s->to_ms);
 }
 
-/* The function's parameters, if it has any. */
+/* The function's parameters, if it has any, from argument "arg" on. */
 static void
-set_scalar(FunctionCallInfo fcinfo, LeafState *s)
+set_scalar(FunctionCallInfo fcinfo, LeafState *s, int arg)
 {
 	MemoryContext cxt;
 	MemoryContext old;
 
-	s->has_scalar = PG_NARGS() > 8;
+	s->has_scalar = PG_NARGS() > arg;
 	if (!s->has_scalar)
 		return;
-	s->scalar = prom_range_scalar(fcinfo, 8, s->steps.n);
+	s->scalar = prom_range_scalar(fcinfo, arg, s->steps.n);
 	(void) AggCheckCallContext(fcinfo, &cxt);
 	old = MemoryContextSwitchTo(cxt);
 	s->scalar.vals = prom_vals_copy(s->scalar.vals);
@@ -132,17 +180,78 @@ set_scalar(FunctionCallInfo fcinfo, LeafState *s)
 	MemoryContextSwitchTo(old);
 }
 
-/* Adds the wanted samples of the row's chunk. */
+/* How far the windows of a new state see beyond their range: two arguments. */
 static void
-add_row(FunctionCallInfo fcinfo, LeafState *s)
+set_reach(FunctionCallInfo fcinfo, LeafState *s, int arg)
 {
-	PromChunk  *chunk = PG_GETARG_PROM_CHUNK_P(1);
+	s->has_reach = true;
+	s->reach.before_ms = PG_GETARG_INT64(arg);
+	s->reach.after_ms = PG_GETARG_INT64(arg + 1);
+	if (s->reach.before_ms < 0 || s->reach.after_ms < 0 ||
+		pg_sub_s64_overflow(s->from_ms, s->reach.before_ms, &s->from_ms) ||
+		pg_add_s64_overflow(s->to_ms, s->reach.after_ms, &s->to_ms))
+		ereport(ERROR,
+				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
+				 errmsg("steps or range out of range")));
+}
+
+/* ---- rows ---- */
+
+/* Adds the wanted samples of one column; returns how many. */
+static int
+add_column(LeafState *s, PromGather *g, PromChunkReader *reader, int column, int64 order)
+{
+	int			before = g->n;
+	int			count = prom_chunk_count(reader, column);
+
+	/* 8 bytes each for time, value and order; the gather doubles its room */
+	if (g->n + count > g->size)
+		prom_store_need_memory(((size_t) g->size * 2 + count) * 3 * 8);
+	prom_gather_column(g, reader, column, s->from_ms, s->to_ms, order);
+	return g->n - before;
+}
+
+/* Adds what the chunk has of the series: both are sorted by ids. */
+static int
+add_chunk(LeafState *s, PromChunkReader *reader, int64 order)
+{
+	int			added = 0;
+
+	CHECK_FOR_INTERRUPTS();
+	if (reader->t_max <= s->from_ms || reader->t_min > s->to_ms)
+		return 0;
+	if (s->n < reader->nseries / 8)
+	{
+		for (int i = 0; i < s->n; i++)
+		{
+			int			column = prom_chunk_find(reader, s->series[i].sid);
+
+			if (column >= 0)
+				added += add_column(s, &s->series[i].gather, reader, column, order);
+		}
+		return added;
+	}
+	for (int i = 0, column = 0; i < s->n && column < reader->nseries;)
+	{
+		if (s->series[i].sid < reader->sids[column])
+			i++;
+		else if (s->series[i].sid > reader->sids[column])
+			column++;
+		else
+			added += add_column(s, &s->series[i++].gather, reader, column++, order);
+	}
+	return added;
+}
+
+/* The row's chunk and its order are arguments "data" and the next. */
+static void
+add_row(FunctionCallInfo fcinfo, LeafState *s, int data)
+{
+	PromChunk  *chunk = PG_GETARG_PROM_CHUNK_P(data);
 	PromChunkReader *reader = fcinfo->flinfo->fn_extra;
 	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-	int64		order = PG_GETARG_INT64(2);
-	int			before = s->gather.n;
-	PromScanCounts *counts = prom_store_counts();
-	int			column;
+	int64		order = PG_GETARG_INT64(data + 1);
+	int			added;
 
 	if (reader == NULL)
 	{
@@ -152,76 +261,105 @@ add_row(FunctionCallInfo fcinfo, LeafState *s)
 	prom_chunk_open(reader, chunk);
 	MemoryContextSwitchTo(old);
 	s->shard = reader->shard;
-	column = prom_chunk_find(reader, s->sid);
-	if (column >= 0)
-	{
-		int			count = prom_chunk_count(reader, column);
-
-		/* 8 bytes each for time, value and order; the gather doubles its room */
-		if (s->gather.n + count > s->gather.size)
-			prom_store_need_memory(((size_t) s->gather.size * 2 + count) * 3 * 8);
-		prom_gather_column(&s->gather, reader, column, s->from_ms, s->to_ms, order);
-	}
+	added = add_chunk(s, reader, order);
 	if (order < PROM_FRESH_ORDER)
 	{
+		PromScanCounts *counts = prom_store_counts();
+
 		counts->chunks++;
-		counts->chunks_used += s->gather.n > before;
-		prom_store_count_samples(s->gather.n - before);
+		counts->chunks_used += added > 0;
+		prom_store_count_samples(added);
 	}
 }
 
-/* How far the windows of a new state see beyond their range. */
-static void
-set_reach(FunctionCallInfo fcinfo, LeafState *s)
+/* A row without data leaves the state as it is. */
+static Datum
+skip_row(FunctionCallInfo fcinfo)
 {
-	s->has_reach = true;
-	s->reach.before_ms = PG_GETARG_INT64(8);
-	s->reach.after_ms = PG_GETARG_INT64(9);
-	if (s->reach.before_ms < 0 || s->reach.after_ms < 0 ||
-		pg_sub_s64_overflow(s->from_ms, s->reach.before_ms, &s->from_ms) ||
-		pg_add_s64_overflow(s->to_ms, s->reach.after_ms, &s->to_ms))
-		ereport(ERROR,
-				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
-				 errmsg("steps or range out of range")));
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(PG_GETARG_POINTER(0));
 }
 
-/* One row; "set" reads what the arguments of the first row have beside the windows. */
-static Datum
-window_add(FunctionCallInfo fcinfo, void (*set) (FunctionCallInfo fcinfo, LeafState *s))
+/* (state, function, data, ord, sids, start_ms, step_ms, nsteps, range_ms [, scalar, now_ms, now_step_ms [, second]]) */
+Datum
+prom_window_add(PG_FUNCTION_ARGS)
+{
+	LeafState  *s;
+	bool		is_new;
+
+	if (PG_ARGISNULL(2))
+		return skip_row(fcinfo);
+	s = get_state(fcinfo, 2, &is_new);
+	if (is_new)
+	{
+		s->function = prom_range_function(PG_GETARG_TEXT_PP(1), Max(PG_NARGS() - 9 - 2, 0), false);
+		set_windows(fcinfo, s, 5);
+		set_scalar(fcinfo, s, 9);
+	}
+	add_row(fcinfo, s, 2);
+	PG_RETURN_POINTER(s);
+}
+
+/* (state, function, data, ord, sids, start_ms, step_ms, nsteps, range_ms, before_ms, after_ms) */
+Datum
+prom_extended_add(PG_FUNCTION_ARGS)
+{
+	LeafState  *s;
+	bool		is_new;
+
+	if (PG_ARGISNULL(2))
+		return skip_row(fcinfo);
+	s = get_state(fcinfo, 2, &is_new);
+	if (is_new)
+	{
+		s->function = prom_range_function(PG_GETARG_TEXT_PP(1), 0, true);
+		set_windows(fcinfo, s, 5);
+		set_reach(fcinfo, s, 9);
+	}
+	add_row(fcinfo, s, 2);
+	PG_RETURN_POINTER(s);
+}
+
+/* (state, data, ord, sids, from_ms, to_ms) */
+Datum
+prom_samples_add(PG_FUNCTION_ARGS)
 {
 	LeafState  *s;
 	bool		is_new;
 
 	if (PG_ARGISNULL(1))
-	{
-		if (PG_ARGISNULL(0))
-			PG_RETURN_NULL();
-		PG_RETURN_POINTER(PG_GETARG_POINTER(0));
-	}
-	check_arguments(fcinfo);
-	s = get_state(fcinfo, &is_new);
+		return skip_row(fcinfo);
+	s = get_state(fcinfo, 1, &is_new);
 	if (is_new)
 	{
-		set_windows(fcinfo, s);
-		set(fcinfo, s);
+		s->from_ms = PG_GETARG_INT64(4);
+		s->to_ms = PG_GETARG_INT64(5);
 	}
-	add_row(fcinfo, s);
+	add_row(fcinfo, s, 1);
 	PG_RETURN_POINTER(s);
 }
 
-/* (state, data, ord, sid, start_ms, step_ms, nsteps, range_ms [, scalar, now_ms, now_step_ms [, second]]) */
+/* (state, data, ord, sids, start_ms, step_ms, nsteps, range_ms, before_ms, after_ms) */
 Datum
-prom_window_add(PG_FUNCTION_ARGS)
+prom_reached_samples_add(PG_FUNCTION_ARGS)
 {
-	return window_add(fcinfo, set_scalar);
+	LeafState  *s;
+	bool		is_new;
+
+	if (PG_ARGISNULL(1))
+		return skip_row(fcinfo);
+	s = get_state(fcinfo, 1, &is_new);
+	if (is_new)
+	{
+		set_windows(fcinfo, s, 4);
+		set_reach(fcinfo, s, 8);
+	}
+	add_row(fcinfo, s, 1);
+	PG_RETURN_POINTER(s);
 }
 
-/* (state, data, ord, sid, start_ms, step_ms, nsteps, range_ms, before_ms, after_ms) */
-Datum
-prom_extended_add(PG_FUNCTION_ARGS)
-{
-	return window_add(fcinfo, set_reach);
-}
+/* ---- results ---- */
 
 /* Takes the markers that a series ended out of the samples. */
 static void
@@ -255,152 +393,127 @@ finish_gather(PromGather *g, bool keep_stale)
 		remove_stale(g);
 }
 
+/* The window function over one series; NULL if there is nothing. */
 static Datum
-finish_window(FunctionCallInfo fcinfo, PromRangeFn fn, bool keep_stale)
+window_result(LeafState *s, PromGather *g)
 {
-	LeafState  *s;
-	PromVals   *out;
+	const PromRangeFunction *function = s->function;
+	const PromRangeScalar *scalar = s->has_scalar ? &s->scalar : NULL;
 
-	if (!AggCheckCallContext(fcinfo, NULL))
-		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
-	s = (LeafState *) PG_GETARG_POINTER(0);
-	finish_gather(&s->gather, keep_stale);
-	prom_gather_hints(&s->gather);
-	if (s->gather.histograms && s->has_reach)
+	finish_gather(g, function->sees_stale);
+	prom_gather_hints(g);
+	if (g->histograms && s->has_reach)
 		ereport(ERROR,
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("%s modifier is not supported with histograms", s->reach.after_ms > 0 ? "smoothed" : "anchored")));
-	if (s->gather.histograms)
-		out = prom_range_eval_mixed(s->gather.n, s->gather.t_ms, s->gather.values, s->gather.histograms, &s->steps,
-									s->range_ms, fn, s->has_scalar ? &s->scalar : NULL);
-	else
-		out = prom_range_eval(s->gather.n, s->gather.t_ms, s->gather.values, &s->steps, s->range_ms, fn,
-							  s->has_scalar ? &s->scalar : NULL, s->has_reach ? &s->reach : NULL);
-	if (out == NULL)
-		PG_RETURN_NULL();
-	PG_RETURN_POINTER(out);
+	if (g->histograms)
+		return PointerGetDatum(prom_range_eval_mixed(g->n, g->t_ms, g->values, g->histograms, &s->steps, s->range_ms,
+													 function->fn, scalar));
+	return PointerGetDatum(prom_range_eval(g->n, g->t_ms, g->values, &s->steps, s->range_ms, function->fn, scalar,
+										   s->has_reach ? &s->reach : NULL));
 }
 
-/* The final functions, prom_window_NAME for the aggregate prom._NAME or prom._NAME_over_time. */
-#define WINDOW_FINAL(name, keep_stale) \
-	extern PGDLLEXPORT Datum prom_window_##name(PG_FUNCTION_ARGS); \
-	Datum \
-	prom_window_##name(PG_FUNCTION_ARGS) \
-	{ \
-		return finish_window(fcinfo, prom_range_##name, keep_stale); \
-	} \
-	PG_FUNCTION_INFO_V1(prom_window_##name)
-
-WINDOW_FINAL(instant, true);
-WINDOW_FINAL(timestamp, true);
-WINDOW_FINAL(rate, false);
-WINDOW_FINAL(increase, false);
-WINDOW_FINAL(delta, false);
-WINDOW_FINAL(irate, false);
-WINDOW_FINAL(idelta, false);
-WINDOW_FINAL(changes, false);
-WINDOW_FINAL(resets, false);
-WINDOW_FINAL(deriv, false);
-WINDOW_FINAL(predict_linear, false);
-WINDOW_FINAL(sum, false);
-WINDOW_FINAL(avg, false);
-WINDOW_FINAL(min, false);
-WINDOW_FINAL(max, false);
-WINDOW_FINAL(count, false);
-WINDOW_FINAL(stddev, false);
-WINDOW_FINAL(stdvar, false);
-WINDOW_FINAL(quantile, false);
-WINDOW_FINAL(first, false);
-WINDOW_FINAL(last, false);
-WINDOW_FINAL(present, false);
-WINDOW_FINAL(mad, false);
-WINDOW_FINAL(ts_of_first, false);
-WINDOW_FINAL(ts_of_last, false);
-WINDOW_FINAL(ts_of_min, false);
-WINDOW_FINAL(ts_of_max, false);
-WINDOW_FINAL(double_exponential_smoothing, false);
-WINDOW_FINAL(anchored_rate, false);
-WINDOW_FINAL(anchored_increase, false);
-WINDOW_FINAL(anchored_delta, false);
-WINDOW_FINAL(anchored_changes, false);
-WINDOW_FINAL(anchored_resets, false);
-WINDOW_FINAL(smoothed_rate, false);
-WINDOW_FINAL(smoothed_increase, false);
-WINDOW_FINAL(smoothed_delta, false);
-WINDOW_FINAL(smoothed_instant, false);
-
-/* ---- the samples themselves ---- */
-
-/* (state, data, ord, sid, from_ms, to_ms) */
-Datum
-prom_samples_add(PG_FUNCTION_ARGS)
+static Datum
+chunk_of(const LeafState *s, int32 sid, int n, const int64 *t_ms, const double *v, const PromHistogram *const *histograms)
 {
-	LeafState  *s;
-	bool		is_new;
+	PromChunkBuilder *b;
 
-	if (PG_ARGISNULL(1))
+	if (n == 0)
+		return PointerGetDatum(NULL);
+	b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->shard);
+	prom_chunk_add_mixed(b, sid, n, t_ms, v, histograms);
+	return PointerGetDatum(prom_chunk_finish(b));
+}
+
+/* The samples of an anchored or smoothed range of one step: those at its ends are made up. */
+static Datum
+reached_samples(const LeafState *s, const LeafSeries *one)
+{
+	const PromGather *g = &one->gather;
+	int64	   *t_ms = palloc_extended(sizeof(int64) * (g->n + 2), MCXT_ALLOC_HUGE);
+	double	   *v = palloc_extended(sizeof(double) * (g->n + 2), MCXT_ALLOC_HUGE);
+	int			n = prom_range_extended(g->n, g->t_ms, g->values, s->steps.start_ms - s->range_ms, s->steps.start_ms,
+										s->reach.after_ms > 0, t_ms, v);
+
+	return chunk_of(s, one->sid, n, t_ms, v, NULL);
+}
+
+static LeafState *
+final_state(FunctionCallInfo fcinfo)
+{
+	if (!AggCheckCallContext(fcinfo, NULL))
+		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
+	return (LeafState *) PG_GETARG_POINTER(0);
+}
+
+/* The results in the order of the ids given, as an array of the function's type; NULL if there is none at all. */
+static Datum
+result_array(FunctionCallInfo fcinfo, const LeafState *s, const Datum *result)
+{
+	Oid			type = get_element_type(get_fn_expr_rettype(fcinfo->flinfo));
+	Datum	   *elements = palloc(sizeof(Datum) * Max(s->n, 1));
+	bool	   *nulls = palloc(sizeof(bool) * Max(s->n, 1));
+	int			lower = 1;
+	bool		any = false;
+	size_t		bytes = 0;
+
+	for (int i = 0; i < s->n; i++)
 	{
-		if (PG_ARGISNULL(0))
-			PG_RETURN_NULL();
-		PG_RETURN_POINTER(PG_GETARG_POINTER(0));
+		int			place = s->series[i].place;
+
+		elements[place] = result[i];
+		nulls[place] = DatumGetPointer(result[i]) == NULL;
+		if (nulls[place])
+			continue;
+		any = true;
+		bytes += VARSIZE_ANY(DatumGetPointer(result[i]));
 	}
-	check_arguments(fcinfo);
-	s = get_state(fcinfo, &is_new);
-	if (is_new)
+	if (!any)
+		PG_RETURN_NULL();
+	prom_store_need_memory(bytes);
+	PG_RETURN_ARRAYTYPE_P(construct_md_array(elements, nulls, 1, (int *) &s->n, &lower, type, -1, false, TYPALIGN_DOUBLE));
+}
+
+Datum
+prom_window_done(PG_FUNCTION_ARGS)
+{
+	LeafState  *s = final_state(fcinfo);
+	Datum	   *result = palloc(sizeof(Datum) * Max(s->n, 1));
+
+	for (int i = 0; i < s->n; i++)
 	{
-		s->sid = PG_GETARG_INT32(3);
-		s->from_ms = PG_GETARG_INT64(4);
-		s->to_ms = PG_GETARG_INT64(5);
+		CHECK_FOR_INTERRUPTS();
+		result[i] = window_result(s, &s->series[i].gather);
 	}
-	add_row(fcinfo, s);
-	PG_RETURN_POINTER(s);
+	return result_array(fcinfo, s, result);
 }
 
 static Datum
 finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 {
-	LeafState  *s;
-	PromChunkBuilder *b;
+	LeafState  *s = final_state(fcinfo);
+	Datum	   *result = palloc(sizeof(Datum) * Max(s->n, 1));
 
-	if (!AggCheckCallContext(fcinfo, NULL))
-		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
-	s = (LeafState *) PG_GETARG_POINTER(0);
-	finish_gather(&s->gather, keep_stale);
-	if (s->gather.n == 0)
-		PG_RETURN_NULL();
-	b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->shard);
-	prom_chunk_add_mixed(b, s->sid, s->gather.n, s->gather.t_ms, s->gather.values, s->gather.histograms);
-	PG_RETURN_POINTER(prom_chunk_finish(b));
-}
+	for (int i = 0; i < s->n; i++)
+	{
+		LeafSeries *one = &s->series[i];
 
-/* The state is that of an extended window of one step, which makes smoothed of those that see what follows. */
-Datum
-prom_extended_samples_done(PG_FUNCTION_ARGS)
-{
-	LeafState  *s;
-	PromChunkBuilder *b;
-	int64	   *t_ms;
-	double	   *v;
-	int			n;
-
-	if (!AggCheckCallContext(fcinfo, NULL))
-		elog(ERROR, "leaf aggregate's function called outside of an aggregate");
-	s = (LeafState *) PG_GETARG_POINTER(0);
-	prom_gather_finish(&s->gather);
-	remove_stale(&s->gather);
-	t_ms = palloc_extended(sizeof(int64) * (s->gather.n + 2), MCXT_ALLOC_HUGE);
-	v = palloc_extended(sizeof(double) * (s->gather.n + 2), MCXT_ALLOC_HUGE);
-	n = prom_range_extended(s->gather.n, s->gather.t_ms, s->gather.values, s->steps.start_ms - s->range_ms,
-							s->steps.start_ms, s->reach.after_ms > 0, t_ms, v);
-	if (n == 0)
-		PG_RETURN_NULL();
-	b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->shard);
-	prom_chunk_add(b, s->sid, n, t_ms, v);
-	PG_RETURN_POINTER(prom_chunk_finish(b));
+		CHECK_FOR_INTERRUPTS();
+		finish_gather(&one->gather, keep_stale);
+		result[i] = s->has_reach ? reached_samples(s, one) :
+			chunk_of(s, one->sid, one->gather.n, one->gather.t_ms, one->gather.values, one->gather.histograms);
+	}
+	return result_array(fcinfo, s, result);
 }
 
 Datum
 prom_samples_done(PG_FUNCTION_ARGS)
+{
+	return finish_samples(fcinfo, false);
+}
+
+Datum
+prom_reached_samples_done(PG_FUNCTION_ARGS)
 {
 	return finish_samples(fcinfo, false);
 }

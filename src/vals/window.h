@@ -54,6 +54,21 @@ typedef struct PromRangeReach
 /* The value of the present window; false if there is none. */
 typedef bool (*PromRangeFn) (PromRange *w, double *result);
 
+/* A function as translated SQL names it */
+typedef struct PromRangeFunction
+{
+	const char *name;
+	PromRangeFn fn;
+	int			nscalars;
+	bool		extended;		/* over windows that see beyond their range */
+	bool		sees_stale;		/* markers that a series ended are samples to it */
+} PromRangeFunction;
+
+/* ---- window_names.c ---- */
+
+/* Raises if there is none of that name with so many parameters. */
+extern const PromRangeFunction *prom_range_function(const text *name, int nscalars, bool extended);
+
 /* ---- window.c ---- */
 
 /* (from, to] is the time that the windows touch; raises if steps or range are none or overflow. */

@@ -66,11 +66,11 @@ SELECT sum(samples) FROM prom.ingest(ARRAY[(SELECT pg_temp.body(pg_temp.series('
 SELECT e, (SELECT string_agg(format('%s@%s', value, extract(epoch FROM "time")::float8), ' ' ORDER BY "time") FROM prom.query(e, to_timestamp(0))) AS samples
   FROM unnest(ARRAY['g[20s] @ 25', 'g[20s] anchored @ 25', 'g[20s] smoothed @ 25', 'g[10s] anchored @ 10', 'g[10s] smoothed @ 35', 'g[10s] anchored @ 35', 'g[20s] smoothed @ 5 offset -10s', 'g[1m] smoothed @ 0',
 	'g[5m] anchored @ 340', 'g[5m] smoothed @ 340', 'g[5m] smoothed @ -10', 'g[1m] smoothed @ -400', 'g[10s] anchored @ 40', 'g[10 + 1] anchored @ 40']) e;
-SELECT prom._extended_samples(NULL, 0, 1, 0, 1, 1, 10, 0, 0);
-SELECT prom._anchored_rate(prom._steps_chunk('[1 2 3]', 10, 10), 0, 0, 30, 1, 1, 10, -1, 0);
-SELECT prom._anchored_rate(prom._steps_chunk('[1 2 3]', 10, 10), 0, 0, 30, 1, 1, 10, 9223372036854775807, 0);
-SELECT prom._smoothed_rate(prom._steps_chunk('[1 2 3]', 10, 10), 0, 0, 30, 1, 1, 10, 0, 9223372036854775807);
-SELECT prom._anchored_rate(prom._steps_chunk('[1 2 3]', 10, 10), 0, 0, 30, 1, 1, 10, 10, NULL);
+SELECT (prom._reached_samples(NULL, 0, '{1}', 0, 1, 1, 10, 0, 0))[1];
+SELECT (prom._extended('anchored_rate', prom._steps_chunk('[1 2 3]', 10, 10), 0, '{0}', 30, 1, 1, 10, -1, 0))[1];
+SELECT (prom._extended('anchored_rate', prom._steps_chunk('[1 2 3]', 10, 10), 0, '{0}', 30, 1, 1, 10, 9223372036854775807, 0))[1];
+SELECT (prom._extended('smoothed_rate', prom._steps_chunk('[1 2 3]', 10, 10), 0, '{0}', 30, 1, 1, 10, 0, 9223372036854775807))[1];
+SELECT (prom._extended('anchored_rate', prom._steps_chunk('[1 2 3]', 10, 10), 0, '{0}', 30, 1, 1, 10, 10, NULL))[1];
 
 -- info, all of its errors
 SELECT sum(samples) FROM prom.ingest(ARRAY[(SELECT pg_temp.body(VARIADIC array_agg(pg_temp.series(l::text[], '{60000}', '{1}'))) FROM unnest(ARRAY[

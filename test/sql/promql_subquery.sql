@@ -17,7 +17,7 @@ SELECT prom.to_sql('max_over_time((time() - vector(1))[5m:1m] offset 30s)', to_t
 SELECT prom.to_sql('vector(1)[1m:30s] @ 100', to_timestamp(600), to_timestamp(600), '1 min');
 SELECT prom.to_sql('avg_over_time(vector(1)[30s:7m])', to_timestamp(600), to_timestamp(600), '1 min');
 SELECT substring(prom.to_sql('quantile_over_time(scalar(requests_total), requests_total[1m] @ end() offset 1m)', to_timestamp(600), to_timestamp(720), '1 min'),
-	'prom._quantile_over_time[^\n]*') AS leaf;
+	'prom._window\(''quantile_over_time[^\n]*') AS leaf;
 
 -- what to_sql gives can be run by itself and gives the same rows
 CREATE FUNCTION pg_temp.run(sql text) RETURNS TABLE (labels prom.labels, "time" timestamptz, value float8, histogram prom.histogram) LANGUAGE plpgsql AS

@@ -9,62 +9,62 @@ CREATE TEMP TABLE marker (stale float8);
 COPY marker FROM PROGRAM $$printf 'PGCOPY\n\377\r\n\0\0\0\0\0\0\0\0\0\0\001\0\0\0\010\177\360\0\0\0\0\0\002\377\377'$$ (FORMAT binary);
 
 -- extrapolation: towards the ends of the window, half a gap where they are far
-SELECT prom._increase(d, 1, 1, 60000, 5000, 3, 60000), prom._rate(d, 1, 1, 60000, 5000, 3, 60000),
-       prom._increase(d, 1, 1, 90000, 1, 1, 60000) AS at_90
+SELECT (prom._window('increase', d, 1, '{1}', 60000, 5000, 3, 60000))[1], (prom._window('rate', d, 1, '{1}', 60000, 5000, 3, 60000))[1],
+       (prom._window('increase', d, 1, '{1}', 90000, 1, 1, 60000))[1] AS at_90
   FROM pg_temp.c('{0,15,30,45,60}', '{0,10,20,30,40}') d;
-SELECT prom._increase(d, 1, 1, 60000, 1, 1, 60000), prom._irate(d, 1, 1, 60000, 1, 1, 60000),
-       prom._delta(d, 1, 1, 60000, 1, 1, 60000), prom._idelta(d, 1, 1, 60000, 1, 1, 60000)
+SELECT (prom._window('increase', d, 1, '{1}', 60000, 1, 1, 60000))[1], (prom._window('irate', d, 1, '{1}', 60000, 1, 1, 60000))[1],
+       (prom._window('delta', d, 1, '{1}', 60000, 1, 1, 60000))[1], (prom._window('idelta', d, 1, '{1}', 60000, 1, 1, 60000))[1]
   FROM pg_temp.c('{15,30,45,60}', '{10,20,5,15}') d;
 -- a counter does not reach back beyond its zero point; a gauge does
-SELECT prom._increase(d, 1, 1, 60000, 1, 1, 60000), prom._increase(d, 1, 1, 60000, 1, 1, 300000) AS wide,
-       prom._delta(d, 1, 1, 60000, 1, 1, 60000)
+SELECT (prom._window('increase', d, 1, '{1}', 60000, 1, 1, 60000))[1], (prom._window('increase', d, 1, '{1}', 60000, 1, 1, 300000))[1] AS wide,
+       (prom._window('delta', d, 1, '{1}', 60000, 1, 1, 60000))[1]
   FROM pg_temp.c('{15,30,45,60}', '{2,20,38,56}') d;
-SELECT prom._rate(d, 1, 1, 60000, 1, 1, 60000) AS negative, prom._increase(d, 1, 1, 60000, 1, 1, 300000) AS no_zero_point
+SELECT (prom._window('rate', d, 1, '{1}', 60000, 1, 1, 60000))[1] AS negative, (prom._window('increase', d, 1, '{1}', 60000, 1, 1, 300000))[1] AS no_zero_point
   FROM pg_temp.c('{15,30,45,60}', '{-2,20,38,56}') d;
-SELECT prom._increase(d, 1, 1, 60000, 1, 1, 60000) AS unchanged, prom._rate(d, 1, 1, 60000, 1, 1, 1100) IS NULL AS one
+SELECT (prom._window('increase', d, 1, '{1}', 60000, 1, 1, 60000))[1] AS unchanged, (prom._window('rate', d, 1, '{1}', 60000, 1, 1, 1100))[1] IS NULL AS one
   FROM pg_temp.c('{15,30,45,60}', '{5,5,5,5}') d;
-SELECT prom._rate(d, 1, 1, 60000, 1, 1, 60000), prom._irate(d, 1, 1, 60000, 1, 1, 60000), prom._idelta(d, 1, 1, 45000, 15000, 2, 60000)
+SELECT (prom._window('rate', d, 1, '{1}', 60000, 1, 1, 60000))[1], (prom._window('irate', d, 1, '{1}', 60000, 1, 1, 60000))[1], (prom._window('idelta', d, 1, '{1}', 45000, 15000, 2, 60000))[1]
   FROM pg_temp.c('{15,30,45,60}', '{1,NaN,+Inf,3}') d;
 
 -- windows are open on the left, closed on the right
-SELECT prom._count_over_time(d, 1, 1, 0, 10000, 8, 30000), prom._last_over_time(d, 1, 1, 0, 10000, 8, 30000),
-       prom._sum_over_time(d, 1, 1, 0, 10000, 8, 30000), prom._present_over_time(d, 1, 1, 0, 10000, 11, 30000)
+SELECT (prom._window('count_over_time', d, 1, '{1}', 0, 10000, 8, 30000))[1], (prom._window('last_over_time', d, 1, '{1}', 0, 10000, 8, 30000))[1],
+       (prom._window('sum_over_time', d, 1, '{1}', 0, 10000, 8, 30000))[1], (prom._window('present_over_time', d, 1, '{1}', 0, 10000, 11, 30000))[1]
   FROM pg_temp.c('{0,10,20,30,70}', '{1,2,4,8,16}') d;
-SELECT prom._instant(d, 1, 1, 300000, 1, 1, 300000) IS NULL AS at_bound, prom._instant(d, 1, 1, 299999, 1, 1, 300000) AS inside
+SELECT (prom._window('instant', d, 1, '{1}', 300000, 1, 1, 300000))[1] IS NULL AS at_bound, (prom._window('instant', d, 1, '{1}', 299999, 1, 1, 300000))[1] AS inside
   FROM pg_temp.c('{0}', '{7}') d;
 -- steps with gaps between their windows
-SELECT prom._count_over_time(d, 1, 1, 10000, 30000, 3, 10000), prom._max_over_time(d, 1, 1, 10000, 30000, 3, 10000),
-       prom._increase(d, 1, 1, 10000, 30000, 3, 20000)
+SELECT (prom._window('count_over_time', d, 1, '{1}', 10000, 30000, 3, 10000))[1], (prom._window('max_over_time', d, 1, '{1}', 10000, 30000, 3, 10000))[1],
+       (prom._window('increase', d, 1, '{1}', 10000, 30000, 3, 20000))[1]
   FROM pg_temp.c('{1,5,10,15,20,35,38,40,65,70}', '{9,8,7,60,50,4,5,6,1,2}') d;
 -- before 1970; all steps at one time; no sample in any window
-SELECT prom._last_over_time(d, 1, 1, -20000, 10000, 3, 15000), prom._instant(d, 1, 1, -10000, 0, 2, 1)
+SELECT (prom._window('last_over_time', d, 1, '{1}', -20000, 10000, 3, 15000))[1], (prom._window('instant', d, 1, '{1}', -10000, 0, 2, 1))[1]
   FROM pg_temp.c('{-30,-20,-10}', '{1,2,3}') d;
-SELECT prom._sum_over_time(d, 1, 1, 100000, 1000, 5, 50000) IS NULL AS nothing,
-       prom._sum_over_time(d, 1, 2, 0, 1000, 5, 50000) IS NULL AS other_series
+SELECT (prom._window('sum_over_time', d, 1, '{1}', 100000, 1000, 5, 50000))[1] IS NULL AS nothing,
+       (prom._window('sum_over_time', d, 1, '{2}', 0, 1000, 5, 50000))[1] IS NULL AS other_series
   FROM pg_temp.c('{1,2}', '{1,2}') d;
 
 -- staleness: an instant selector sees the end of the series, a range does not see the marker
-SELECT prom._instant(d, 1, 1, 0, 10000, 5, 300000), prom._count_over_time(d, 1, 1, 0, 10000, 5, 300000),
-       prom._last_over_time(d, 1, 1, 0, 10000, 5, 300000), prom._delta(d, 1, 1, 30000, 1, 1, 40000)
+SELECT (prom._window('instant', d, 1, '{1}', 0, 10000, 5, 300000))[1], (prom._window('count_over_time', d, 1, '{1}', 0, 10000, 5, 300000))[1],
+       (prom._window('last_over_time', d, 1, '{1}', 0, 10000, 5, 300000))[1], (prom._window('delta', d, 1, '{1}', 30000, 1, 1, 40000))[1]
   FROM marker, prom.chunk_build(0::int2, 1, '{0,10000,20000,30000}', ARRAY[1, 2, stale, 4]) d;
-SELECT prom._instant(d, 1, 1, 0, 10000, 3, 300000) IS NULL AS instant, prom._sum_over_time(d, 1, 1, 0, 10000, 3, 300000) IS NULL AS range,
-       prom._samples(d, 1, 1, -1, 10000) IS NULL AS samples
+SELECT (prom._window('instant', d, 1, '{1}', 0, 10000, 3, 300000))[1] IS NULL AS instant, (prom._window('sum_over_time', d, 1, '{1}', 0, 10000, 3, 300000))[1] IS NULL AS range,
+       (prom._samples(d, 1, '{1}', -1, 10000))[1] IS NULL AS samples
   FROM marker, prom.chunk_build(0::int2, 1, '{0}', ARRAY[stale]) d;
 -- an ordinary NaN is a value
-SELECT prom._instant(d, 1, 1, 0, 10000, 2, 5000) FROM pg_temp.c('{0,10}', '{1,NaN}') d;
+SELECT (prom._window('instant', d, 1, '{1}', 0, 10000, 2, 5000))[1] FROM pg_temp.c('{0,10}', '{1,NaN}') d;
 
 -- over time: extremes ignore NaN among numbers, -0 and 0 are equal and the first stays
-SELECT prom._min_over_time(d, 1, 1, 10000, 10000, 6, 20000), prom._max_over_time(d, 1, 1, 10000, 10000, 6, 20000)
+SELECT (prom._window('min_over_time', d, 1, '{1}', 10000, 10000, 6, 20000))[1], (prom._window('max_over_time', d, 1, '{1}', 10000, 10000, 6, 20000))[1]
   FROM pg_temp.c('{10,20,30,40,50,60}', '{3,NaN,NaN,1,+Inf,-Inf}') d;
-SELECT prom._min_over_time(d, 1, 1, 10000, 10000, 4, 20000), prom._max_over_time(d, 1, 1, 10000, 10000, 4, 20000),
-       prom._sum_over_time(d, 1, 1, 10000, 1, 1, 10000) AS sum, prom._avg_over_time(d, 1, 1, 10000, 1, 1, 10000) AS avg
+SELECT (prom._window('min_over_time', d, 1, '{1}', 10000, 10000, 4, 20000))[1], (prom._window('max_over_time', d, 1, '{1}', 10000, 10000, 4, 20000))[1],
+       (prom._window('sum_over_time', d, 1, '{1}', 10000, 1, 1, 10000))[1] AS sum, (prom._window('avg_over_time', d, 1, '{1}', 10000, 1, 1, 10000))[1] AS avg
   FROM pg_temp.c('{10,20,30,40}', '{-0,0,0,-0}') d;
 -- sums are compensated, infinities end that, means do not overflow
-SELECT prom._sum_over_time(d, 1, 1, 5000, 1, 1, 10000), prom._avg_over_time(d, 1, 1, 5000, 1, 1, 10000)
+SELECT (prom._window('sum_over_time', d, 1, '{1}', 5000, 1, 1, 10000))[1], (prom._window('avg_over_time', d, 1, '{1}', 5000, 1, 1, 10000))[1]
   FROM pg_temp.c('{1,2,3,4}', '{1,1e100,1,-1e100}') d;
-SELECT prom._sum_over_time(d, 1, 1, 1000, 1000, 4, 10000), prom._avg_over_time(d, 1, 1, 1000, 1000, 4, 10000)
+SELECT (prom._window('sum_over_time', d, 1, '{1}', 1000, 1000, 4, 10000))[1], (prom._window('avg_over_time', d, 1, '{1}', 1000, 1000, 4, 10000))[1]
   FROM pg_temp.c('{1,2,3,4}', '{1,+Inf,1e308,-Inf}') d;
-SELECT prom._sum_over_time(d, 1, 1, 1000, 1000, 4, 10000), prom._avg_over_time(d, 1, 1, 1000, 1000, 4, 10000)
+SELECT (prom._window('sum_over_time', d, 1, '{1}', 1000, 1000, 4, 10000))[1], (prom._window('avg_over_time', d, 1, '{1}', 1000, 1000, 4, 10000))[1]
   FROM pg_temp.c('{1,2,3,4}', '{1.7976931348623157e308,1.7976931348623157e308,-1.7976931348623157e308,-1.7976931348623157e308}') d;
 
 -- every step against the plain definition, on a jagged counter in overlapping chunks
@@ -83,9 +83,9 @@ CREATE FUNCTION pg_temp.text_of(xs float8[]) RETURNS text LANGUAGE sql AS $$
   SELECT '[' || string_agg(coalesce(CASE WHEN x = 0 THEN '0' ELSE x::text END, '_'), ' ' ORDER BY i) || ']' FROM unnest(xs) WITH ORDINALITY u(x, i) $$;
 CREATE TEMP TABLE answer AS
   SELECT w.*, min_, max_, count_, sum_, last_, increase_ FROM wide w, LATERAL (
-    SELECT prom._min_over_time(data, ord, 1, 7000, step_ms, n, range_ms) AS min_, prom._max_over_time(data, ord, 1, 7000, step_ms, n, range_ms) AS max_,
-           prom._count_over_time(data, ord, 1, 7000, step_ms, n, range_ms) AS count_, prom._sum_over_time(data, ord, 1, 7000, step_ms, n, range_ms) AS sum_,
-           prom._last_over_time(data, ord, 1, 7000, step_ms, n, range_ms) AS last_, prom._increase(data, ord, 1, 7000, step_ms, n, range_ms) AS increase_
+    SELECT (prom._window('min_over_time', data, ord, '{1}', 7000, step_ms, n, range_ms))[1] AS min_, (prom._window('max_over_time', data, ord, '{1}', 7000, step_ms, n, range_ms))[1] AS max_,
+           (prom._window('count_over_time', data, ord, '{1}', 7000, step_ms, n, range_ms))[1] AS count_, (prom._window('sum_over_time', data, ord, '{1}', 7000, step_ms, n, range_ms))[1] AS sum_,
+           (prom._window('last_over_time', data, ord, '{1}', 7000, step_ms, n, range_ms))[1] AS last_, (prom._window('increase', data, ord, '{1}', 7000, step_ms, n, range_ms))[1] AS increase_
       FROM rows) l;
 SELECT a.range_ms, a.step_ms, min_::text = e.emin AS min, max_::text = e.emax AS max, sum_::text = e.esum AS sum,
        count_::text = e.ecount AS count, last_::text = e.elast AS last
@@ -99,7 +99,7 @@ SELECT a.range_ms, a.step_ms, min_::text = e.emin AS min, max_::text = e.emax AS
 -- each step alone and all steps in one go give the same bits
 SELECT w.range_ms, count(*), count(DISTINCT one = (SELECT value FROM prom._points(a.increase_, 7000, w.step_ms, w.n) p WHERE p."time" = to_timestamp(0) + (7000 + k * w.step_ms) * interval '1 ms')) AS kinds
   FROM wide w JOIN answer a USING (range_ms), generate_series(0, w.n - 1) k,
-       LATERAL (SELECT p.value AS one FROM (SELECT prom._increase(data, ord, 1, 7000 + k * w.step_ms, 1, 1, w.range_ms) AS x FROM rows) x, prom._points(x, 0, 1, 1) p) l
+       LATERAL (SELECT p.value AS one FROM (SELECT (prom._window('increase', data, ord, '{1}', 7000 + k * w.step_ms, 1, 1, w.range_ms))[1] AS x FROM rows) x, prom._points(x, 0, 1, 1) p) l
  WHERE w.n <= 300
  GROUP BY 1 ORDER BY 1;
 
@@ -108,18 +108,18 @@ CREATE FUNCTION pg_temp.leaf(name text, sorted text) RETURNS text LANGUAGE plpgs
 DECLARE
 	answer prom.vals;
 BEGIN
-	EXECUTE format('SELECT prom.%I(data, ord, 1, 7000, 15000, 280, 60000 ORDER BY %s) FROM rows', name, sorted) INTO answer;
+	EXECUTE format('SELECT (prom._window(%L, data, ord, ''{1}'', 7000, 15000, 280, 60000 ORDER BY %s))[1] FROM rows', name, sorted) INTO answer;
 	RETURN pg_temp.bits(answer);
 END $$;
 SELECT name, pg_temp.leaf(name, 'ord') = pg_temp.leaf(name, 'ord DESC') AS reversed, pg_temp.leaf(name, 'ord') = pg_temp.leaf(name, 'ord * 2 % 5') AS shuffled
-  FROM unnest('{_instant,_rate,_increase,_delta,_irate,_idelta,_sum_over_time,_avg_over_time,_min_over_time,_max_over_time,_count_over_time,_last_over_time,_present_over_time}'::text[]) name;
+  FROM unnest('{instant,rate,increase,delta,irate,idelta,sum_over_time,avg_over_time,min_over_time,max_over_time,count_over_time,last_over_time,present_over_time}'::text[]) name;
 
 -- one time twice: the greater ord wins, wherever its row stands
 CREATE TEMP TABLE twice (i int, data prom.chunk, ord int8);
 INSERT INTO twice VALUES (1, pg_temp.c('{10,20,30}', '{1,2,3}'), 5), (2, pg_temp.c('{20,40}', '{20,4}'), 7), (3, pg_temp.c('{20,30}', '{200,300}'), 6);
-SELECT (SELECT prom._last_over_time(data, ord, 1, 10000, 10000, 4, 10000) FROM (SELECT * FROM twice ORDER BY i OFFSET 0) x) AS up,
-       (SELECT prom._last_over_time(data, ord, 1, 10000, 10000, 4, 10000) FROM (SELECT * FROM twice ORDER BY i DESC OFFSET 0) x) AS down,
-       (SELECT prom._count_over_time(data, ord, 1, 40000, 1, 1, 40000) FROM twice) AS count;
+SELECT (SELECT (prom._window('last_over_time', data, ord, '{1}', 10000, 10000, 4, 10000))[1] FROM (SELECT * FROM twice ORDER BY i OFFSET 0) x) AS up,
+       (SELECT (prom._window('last_over_time', data, ord, '{1}', 10000, 10000, 4, 10000))[1] FROM (SELECT * FROM twice ORDER BY i DESC OFFSET 0) x) AS down,
+       (SELECT (prom._window('count_over_time', data, ord, '{1}', 40000, 1, 1, 40000))[1] FROM twice) AS count;
 
 -- rows of many series, plain chunks among warm ones, NULL rows of an outer join
 CREATE TEMP TABLE blocks AS
@@ -128,21 +128,28 @@ CREATE TEMP TABLE blocks AS
   UNION ALL SELECT prom.chunk_build(0::int2, 64, '{500}', ARRAY[1], 'plain'), 3
   UNION ALL SELECT NULL, NULL;
 SELECT sum(n) AS samples, bool_and(v::text = CASE WHEN sid % 2 = 1 THEN format('[%s %s %s]', sid, sid + 0.5, -sid) ELSE format('[%s %s _]', sid, sid + 0.5) END) AS right
-  FROM generate_series(1, 64) sid, LATERAL (SELECT prom._last_over_time(data, ord, sid, 1000, 1000, 3, 1000) AS v FROM blocks) l,
+  FROM generate_series(1, 64) sid, LATERAL (SELECT (prom._window('last_over_time', data, ord, ARRAY[sid], 1000, 1000, 3, 1000))[1] AS v FROM blocks) l,
        LATERAL (SELECT count(*) AS n FROM prom._points(v, 0, 1, 3)) p;
 -- the same, hashed: many states at once
-SELECT count(*), count(DISTINCT v::text) FROM (SELECT sid, prom._last_over_time(data, ord, sid, 1000, 1000, 3, 1000) AS v FROM blocks, generate_series(1, 64) sid GROUP BY sid) x;
-SELECT prom._rate(NULL::prom.chunk, NULL, 1, 0, 1, 1, 1) IS NULL AS null_row, (SELECT prom._rate(data, ord, 1, 0, 1, 1, 1) FROM blocks WHERE false) IS NULL AS no_row;
+SELECT count(*), count(DISTINCT v::text) FROM (SELECT sid, (prom._window('last_over_time', data, ord, ARRAY[sid], 1000, 1000, 3, 1000))[1] AS v FROM blocks, generate_series(1, 64) sid GROUP BY sid) x;
+SELECT (prom._window('rate', NULL::prom.chunk, NULL, '{1}', 0, 1, 1, 1))[1] IS NULL AS null_row, (SELECT (prom._window('rate', data, ord, '{1}', 0, 1, 1, 1))[1] FROM blocks WHERE false) IS NULL AS no_row;
 
 -- the samples themselves
-SELECT t_ms, value FROM (SELECT prom._samples(data, ord, 1, 10000, 40000) AS s FROM twice) x, prom.samples(s) ORDER BY 1;
-SELECT sid, t_ms, value FROM (SELECT prom._samples(data, ord, 3, 1000, 3000) AS s FROM blocks) x, prom.samples(s) ORDER BY 2;
-SELECT prom._samples(data, ord, 1, 40000, 90000) IS NULL AS nothing FROM twice;
+SELECT t_ms, value FROM (SELECT (prom._samples(data, ord, '{1}', 10000, 40000))[1] AS s FROM twice) x, prom.samples(s) ORDER BY 1;
+SELECT sid, t_ms, value FROM (SELECT (prom._samples(data, ord, '{3}', 1000, 3000))[1] AS s FROM blocks) x, prom.samples(s) ORDER BY 2;
+SELECT (prom._samples(data, ord, '{1}', 40000, 90000))[1] IS NULL AS nothing FROM twice;
 
 -- arguments out of bounds
-SELECT prom._rate(data, ord, 1, 0, 1000, 0, 60000) FROM twice;
-SELECT prom._rate(data, ord, 1, 0, 1000, 1000001, 60000) FROM twice;
-SELECT prom._rate(data, ord, 1, 0, 9223372036854775807, 3, 60000) FROM twice;
-SELECT prom._rate(data, ord, 1, -9223372036854775800, 1, 1, 60000) FROM twice;
-SELECT prom._rate(data, ord, 1, 0, 1, 1, -1) FROM twice;
-SELECT prom._rate(data, NULL, 1, 0, 1, 1, 1) FROM twice;
+SELECT (prom._window('rate', data, ord, '{1}', 0, 1000, 0, 60000))[1] FROM twice;
+SELECT (prom._window('rate', data, ord, '{1}', 0, 1000, 1000001, 60000))[1] FROM twice;
+SELECT (prom._window('rate', data, ord, '{1}', 0, 9223372036854775807, 3, 60000))[1] FROM twice;
+SELECT (prom._window('rate', data, ord, '{1}', -9223372036854775800, 1, 1, 60000))[1] FROM twice;
+SELECT (prom._window('rate', data, ord, '{1}', 0, 1, 1, -1))[1] FROM twice;
+SELECT (prom._window('rate', data, NULL, '{1}', 0, 1, 1, 1))[1] FROM twice;
+-- many series at once: results in the order of the ids, NULL for what is not there; nothing at all is NULL
+SELECT prom._window('last_over_time', data, ord, '{7,3,200,64}', 1000, 1000, 3, 1000) FROM blocks;
+SELECT array_agg(v::text ORDER BY n) = (SELECT array_agg(x::text ORDER BY i) FROM unnest((SELECT prom._window('sum_over_time', data, ord, (SELECT array_agg(g) FROM generate_series(1, 64) g), 1000, 1000, 3, 2000) FROM blocks)) WITH ORDINALITY u(x, i)) AS as_alone
+  FROM generate_series(1, 64) n, LATERAL (SELECT (prom._window('sum_over_time', data, ord, ARRAY[n], 1000, 1000, 3, 2000))[1] AS v FROM blocks) l;
+SELECT prom._window('rate', data, ord, '{200}', 1000, 1000, 3, 1000) IS NULL AS no_series, prom._window('rate', data, ord, '{}', 1000, 1000, 3, 1000) IS NULL AS no_ids FROM blocks;
+SELECT prom._window('rate', data, ord, '{1,NULL}', 1000, 1000, 3, 1000) FROM blocks;
+SELECT prom._window('no_such', data, ord, '{1}', 1000, 1000, 3, 1000) FROM blocks;
