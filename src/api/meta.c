@@ -1,6 +1,6 @@
 /*
  * meta.c
- *	  Labels, label values, series, build information, health.
+ *	  Labels, label values, series, and what senders told about metrics.
  *
  * In the gateway: parameters to a statement.  In the backend: selectors become a condition on
  * prom.series, and what it yields is printed.  Names and values without a selector come from
@@ -29,37 +29,9 @@
 #include "promql/promql.h"
 #include "store/store.h"
 
-/* The Prometheus release whose API this is; clients decide by it what they may ask. */
-#define PROM_META_VERSION "3.5.0"
 #define PROM_META_FETCH 1000
 
 /* ---- in the gateway ---- */
-
-/* All values of match[], as an array literal. */
-static char *
-read_matches(PromRequest *r, int *n)
-{
-	StringInfoData out;
-
-	*n = 0;
-	initStringInfo(&out);
-	appendStringInfoChar(&out, '{');
-	for (int i = 0; i < r->nparams; i++)
-	{
-		if (strcmp(r->params[i].name, "match[]") != 0)
-			continue;
-		appendStringInfoString(&out, (*n)++ > 0 ? ",\"" : "\"");
-		for (const char *p = r->params[i].value; *p != '\0'; p++)
-		{
-			if (*p == '"' || *p == '\\')
-				appendStringInfoCharMacro(&out, '\\');
-			appendStringInfoCharMacro(&out, *p);
-		}
-		appendStringInfoChar(&out, '"');
-	}
-	appendStringInfoChar(&out, '}');
-	return out.data;
-}
 
 /* Parameters that the three endpoints share: match[], start, end, limit; then ask. */
 static void
@@ -69,9 +41,9 @@ ask_series(PromRequest *r, const char *sql, bool match_required)
 	int			nmatches;
 	int64		start_ms;
 	int64		end_ms;
-	char	   *matches = read_matches(r, &nmatches);
+	char	   *matches = prom_param_array(r, "match[]", &nmatches);
 
-	if (!prom_param_limit(r, &limit))
+	if (!prom_param_limit(r, "limit", &limit))
 		return;
 	if (match_required && nmatches == 0)
 	{
@@ -160,49 +132,19 @@ prom_label_values_run(PromRequest *r)
 }
 
 void
-prom_buildinfo_run(PromRequest *r)
+prom_metadata_run(PromRequest *r)
 {
-	prom_answer_text(r, 200,
-					 "{\"status\":\"success\",\"data\":{\"version\":\"%s\",\"revision\":\"\","
-					 "\"branch\":\"promgres\",\"buildUser\":\"\",\"buildDate\":\"\",\"goVersion\":\"\"}}",
-					 PROM_META_VERSION);
-	r->content_type = "application/json";
-}
+	int			limit;
+	int			limit_per_metric;
 
-void
-prom_healthy_run(PromRequest *r)
-{
-	prom_answer_text(r, 200, "promgres is Healthy.\n");
-}
-
-static void
-ready_rows(PromJob *job, PGresult *rows)
-{
-	((PromRequest *) job->owner)->has_extension = true;
-}
-
-static void
-ready_done(PromJob *job)
-{
-	PromRequest *r = job->owner;
-
-	if (job->outcome.ok && r->has_extension)
-		prom_answer_text(r, 200, "promgres is Ready.\n");
-	else if (job->outcome.ok)
-		prom_answer_text(r, 503, "Service Unavailable: " PROM_MISSING_TEXT "\n", prom_remote_database);
-	else
-		prom_answer_text(r, 503, "Service Unavailable: %s\n", job->outcome.message);
-}
-
-/* Ready is who can reach the database and finds the extension there. */
-void
-prom_ready_run(PromRequest *r)
-{
-	r->job.sql = "SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'promgres'";
-	r->job.timeout_ms = prom_gateway_request_timeout_ms;
-	r->job.rows = ready_rows;
-	r->job.done = ready_done;
-	prom_request_ask(r, prom_pool_control);
+	if (!prom_param_limit(r, "limit", &limit) || !prom_param_limit(r, "limit_per_metric", &limit_per_metric))
+		return;
+	r->job.sql = "SELECT prom._api_metadata($1, $2, $3)";
+	prom_job_param(&r->job, TEXTOID, prom_request_param(r, "metric"));
+	prom_job_param(&r->job, INT4OID, psprintf("%d", limit));
+	prom_job_param(&r->job, INT4OID, psprintf("%d", limit_per_metric));
+	r->job.timeout_ms = prom_gateway_query_timeout_ms;
+	prom_request_ask(r, prom_pool_query);
 }
 
 /* ---- in the backend ---- */

@@ -43,7 +43,7 @@ prom_query_run(PromRequest *r)
 	int64		time_ms;
 	int64		lookback_ms;
 
-	if (!prom_param_limit(r, &limit) ||
+	if (!prom_param_limit(r, "limit", &limit) ||
 		!prom_param_time_or(r, "time", prom_clock_to_ms(GetCurrentTimestamp()), &time_ms) ||
 		!read_options(r, &timeout_ms, &lookback_ms))
 		return;
@@ -98,7 +98,7 @@ prom_query_range_run(PromRequest *r)
 	int64		step_ns;
 	int64		lookback_ms;
 
-	if (!prom_param_limit(r, &limit) ||
+	if (!prom_param_limit(r, "limit", &limit) ||
 		!read_steps(r, &start_ms, &end_ms, &step_ns) ||
 		!read_options(r, &timeout_ms, &lookback_ms))
 		return;
