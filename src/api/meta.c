@@ -3,9 +3,11 @@
  *	  Labels, label values, series, and what senders told about metrics.
  *
  * In the gateway: parameters to a statement.  In the backend: selectors become a condition on
- * prom.series, and what it yields is printed.  Names and values without a selector come from
- * prom.label_value, which is small and sorted; but who sees only some of the series, by row
- * security, gets them from the series.
+ * prom.series, and what it yields is printed.  Names and values without a selector or a time come from
+ * prom.label_value, which is small and sorted; but who sees only some of the series, by row security,
+ * gets them from the series.  A time without a selector narrows the answer by blocks of series, whose rows
+ * are not looked into, and only while there are not very many series to go through: it may be answered
+ * with more than asked for.
  */
 #include "postgres.h"
 
@@ -25,11 +27,11 @@
 #include "api/fragments.h"
 #include "api/gateway.h"
 #include "common/clock.h"
-#include "common/remote.h"
 #include "promql/promql.h"
 #include "store/store.h"
 
 #define PROM_META_FETCH 1000
+#define PROM_META_MAX_NARROWED 200000
 
 /* ---- in the gateway ---- */
 
@@ -257,6 +259,12 @@ print_set(PromFragments *f, TextSet *set)
 	}
 }
 
+static bool
+has_time(int64 start_ms, int64 end_ms)
+{
+	return start_ms > PROM_MIN_TIMESTAMP_MS || end_ms < PROM_MAX_TIMESTAMP_MS;
+}
+
 /*
  * The statement that yields the labels of the series which satisfy any of the selectors and have samples
  * between the times, or about there: a superset may be answered.
@@ -287,12 +295,15 @@ series_sql(ArrayType *matches, int64 start_ms, int64 end_ms, bool sorted)
 	}
 	if (n > 0)
 		appendStringInfoChar(&sql, ')');
-	if (start_ms > PROM_MIN_TIMESTAMP_MS || end_ms < PROM_MAX_TIMESTAMP_MS)
+	if (has_time(start_ms, end_ms))
 	{
 		PromScanRange range = {start_ms - 1, end_ms};
 
 		appendStringInfoString(&sql, n > 0 ? " AND " : " WHERE ");
-		prom_active_sql(&sql, "s", range);
+		if (n > 0)
+			prom_active_sql(&sql, "s", range);
+		else
+			prom_active_block_sql(&sql, "s", range);
 	}
 	if (sorted)
 		appendStringInfoString(&sql, " ORDER BY s.labels");
@@ -341,6 +352,26 @@ sees_part(void)
 	Oid			series = get_relname_relid("series", get_namespace_oid("prom", false));
 
 	return check_enable_rls(series, InvalidOid, true) == RLS_ENABLED;
+}
+
+static void
+take_count(void *arg, Datum value)
+{
+	*(int64 *) arg = DatumGetInt64(value);
+}
+
+/* Must names and values be gathered from the series? */
+static bool
+needs_series(ArrayType *matches, int64 start_ms, int64 end_ms)
+{
+	int64		series = 0;
+
+	if (ARR_NDIM(matches) > 0 || sees_part())
+		return true;
+	if (!has_time(start_ms, end_ms))
+		return false;
+	for_each_value("SELECT pg_catalog.sum(h.series)::pg_catalog.int8 FROM prom.shard AS h", 0, NULL, NULL, take_count, &series);
+	return series <= PROM_META_MAX_NARROWED;
 }
 
 static void
@@ -411,7 +442,7 @@ prom_api_labels(PG_FUNCTION_ARGS)
 
 	prom_fragments_begin(&f, fcinfo, PG_GETARG_INT32(3));
 	appendStringInfoChar(&f.buf, '[');
-	if (ARR_NDIM(matches) == 0 && !sees_part())
+	if (!needs_series(matches, PG_GETARG_INT64(1), PG_GETARG_INT64(2)))
 		for_each_value(LABEL_NAMES_SQL, 0, NULL, NULL, print_text, &f);
 	else
 	{
@@ -435,7 +466,7 @@ prom_api_label_values(PG_FUNCTION_ARGS)
 
 	prom_fragments_begin(&f, fcinfo, PG_GETARG_INT32(4));
 	appendStringInfoChar(&f.buf, '[');
-	if (ARR_NDIM(matches) == 0 && !sees_part())
+	if (!needs_series(matches, PG_GETARG_INT64(2), PG_GETARG_INT64(3)))
 		for_each_value(LABEL_VALUES_SQL, 1, &type, &name, print_text, &f);
 	else
 	{
