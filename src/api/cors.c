@@ -41,7 +41,7 @@ prom_cors_init(void)
 {
 	DefineCustomStringVariable("promgres.cors_origin",
 							   "Sets which origins a browser lets read answers over HTTP.",
-							   "A regular expression (RE2) that matches the whole of it, such as https://.*\\.example\\.com; .* is any, empty is none.",
+							   "A regular expression (RE2) that matches the whole of it, such as https://.*[.]example[.]com; .* is any, empty is none.",
 							   &cors_origin,
 							   ANY_ORIGIN,
 							   PGC_SIGHUP, 0, check_origin, NULL, NULL);

@@ -1,16 +1,17 @@
 /*
  * external_labels.c
  *	  promgres.external_labels: what tells this server from others, where it is one of many.
+ *
+ * Backends read the setting when they need it; here it is defined, and refused if it is no label set.
  */
 #include "postgres.h"
 
 #include "fmgr.h"
 #include "utils/guc.h"
-#include "utils/memutils.h"
 
 #include "api/gateway.h"
 
-char	   *prom_external_labels = NULL;
+static char *external_labels = NULL;
 
 extern Datum prom_labels_in(PG_FUNCTION_ARGS);
 
@@ -48,7 +49,7 @@ prom_external_labels_init(void)
 	DefineCustomStringVariable("promgres.external_labels",
 							   "Sets the labels that tell this server from others, such as {replica=\"a\"}.",
 							   "/api/v1/status/config tells them. Stored series do not have them.",
-							   &prom_external_labels,
+							   &external_labels,
 							   "",
 							   PGC_SIGHUP, 0, check_labels, NULL, NULL);
 }

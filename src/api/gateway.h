@@ -272,7 +272,6 @@ extern const char *prom_cors_allowed(const char *origin);
 /* ---- external_labels.c ---- */
 
 extern void prom_external_labels_init(void);
-extern char *prom_external_labels;	/* as prom.labels has it, or empty */
 
 /* ---- encoding.c ---- */
 

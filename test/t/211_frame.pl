@@ -100,7 +100,7 @@ is(http_post($node, '/api/v1/query?query=1&time=1', '{"query": "2"}', 'Content-T
 my $origin = 'https://grafana.example.com';
 is(request('GET', $small)->{headers}{'access-control-allow-origin'}, undef, 'no origin, no word of it');
 is(request('GET', $small, Origin => $origin)->{headers}{'access-control-allow-origin'}, '*', 'any origin is allowed at first');
-set('promgres.cors_origin', 'https://(grafana|prom)\.example\.com');
+set('promgres.cors_origin', 'https://(grafana|prom)[.]example[.]com');
 ok( wait_for(
 		sub { (request('GET', $small, Origin => $origin)->{headers}{'access-control-allow-origin'} // '') eq $origin }, 'the setting'),
 	'then those of the setting');
