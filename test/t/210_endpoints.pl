@@ -112,6 +112,20 @@ is(scalar @{ (get('status/tsdb?limit=1'))[1]{data}{$_} }, 1, "limit of $_")
   foreach qw(seriesCountByMetricName labelValueCountByLabelName memoryInBytesByLabelName seriesCountByLabelValuePair);
 like(data("status/tsdb?limit=$_"), qr/^400 invalid parameter "limit"/, "limit=$_") foreach (0, -1, 10001, 'a');
 
+# Who may see some series does not hear how many there are.
+$node->safe_psql('postgres', <<'SQL');
+CREATE ROLE half;
+GRANT USAGE ON SCHEMA prom TO half;
+GRANT SELECT ON ALL TABLES IN SCHEMA prom TO half;
+ALTER TABLE prom.series ENABLE ROW LEVEL SECURITY;
+CREATE POLICY part ON prom.series TO half USING (prom.label(labels, 'job') = 'web');
+SQL
+my (undef, undef, $err) = $node->psql('postgres', 'SET ROLE half; SELECT prom._api_tsdb(10)');
+like($err, qr/figures about all series are not for those who may see some of them/, 'row security closes status/tsdb');
+is($node->safe_psql('postgres', q(SET ROLE half; SELECT string_agg(f, '') FROM prom._api_label_values('job', '{}', 1, 9000000000000, 0) f)),
+	'["web"]', 'and holds where a time narrows values');
+$node->safe_psql('postgres', 'ALTER TABLE prom.series DISABLE ROW LEVEL SECURITY');
+
 # The server.
 my (undef, $build) = get('status/buildinfo');
 is_deeply([ sort keys %{ $build->{data} } ], [qw(branch buildDate buildUser goVersion revision version)],
