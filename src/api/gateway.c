@@ -55,6 +55,11 @@ prom_api_init(void)
 {
 	define_settings();
 	prom_rate_init();
+	prom_prefix_init();
+	prom_cors_init();
+	prom_external_labels_init();
+	prom_status_init();
+	prom_admin_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	define_start_settings();

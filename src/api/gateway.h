@@ -67,7 +67,7 @@ typedef struct PromOutcome
 	const char *message;		/* UTF-8, no line feed at the end; "" if ok */
 } PromOutcome;
 
-#define PROM_JOB_MAX_PARAMS 6
+#define PROM_JOB_MAX_PARAMS 8
 
 /* One statement for a backend.  Its memory belongs to who submits it, until "done" was called. */
 typedef struct PromJob
@@ -142,7 +142,7 @@ typedef struct PromRequest
 	struct MHD_Connection *connection;
 	PromClient *client;
 	const struct PromRoute *route;
-	char	   *path;			/* as sent, without the query string and a prefix /prometheus */
+	char	   *path;			/* as sent, without the query string and what prom_prefix_skip() passes */
 	char	   *url_query;		/* as sent */
 	bool		is_api;			/* answers in the envelope of the API, with CORS headers */
 
@@ -167,7 +167,9 @@ typedef struct PromRequest
 
 	int			status;
 	const char *content_type;
+	const char *content_encoding;	/* of the answer's bytes as they are; NULL: none yet */
 	const char *allow;			/* 405: value of the header Allow */
+	List	   *headers;		/* char *: a name, its value, ... */
 	bool		retry_later;	/* Retry-After */
 	int			retry_after_s;	/* its value, 0: the usual */
 	bool		close;			/* no further request on this connection */
@@ -188,6 +190,7 @@ extern void prom_request_suspend(PromRequest *r);
 /*
  * Hand r->job to a pool and suspend the request; 503 if the queue is full.  The rows are fragments of
  * JSON, in the first column, that make the value of "data", unless r->job has functions of its own.
+ * No rows are status 204.
  */
 extern void prom_request_ask(PromRequest *r, PromPool *pool);
 
@@ -196,8 +199,12 @@ extern void prom_request_ask(PromRequest *r, PromPool *pool);
 /* Fill in the answer (once), and resume the connection if it is suspended. */
 extern void prom_answer_text(PromRequest *r, int status, const char *fmt,...) pg_attribute_printf(3, 4);
 extern void prom_answer_error(PromRequest *r, int status, const char *type, const char *fmt,...) pg_attribute_printf(4, 5);
+extern void prom_answer_data(PromRequest *r, const char *json); /* status 200, in the envelope */
 extern void prom_answer_empty(PromRequest *r, int status);
 extern void prom_answer_ready(PromRequest *r, int status, const char *content_type);
+
+/* A header more; both strings live as long as the request. */
+extern void prom_answer_header(PromRequest *r, const char *name, const char *value);
 
 /* Hand a complete answer to libmicrohttpd. */
 extern enum MHD_Result prom_answer_send(PromRequest *r);
@@ -214,10 +221,14 @@ typedef struct PromRoute
 
 /* The route of a path and method; on 404 and 405 answers and returns NULL. */
 extern const PromRoute *prom_route(PromRequest *r, const char *method);
-extern bool prom_route_allows(const char *methods, const char *method);
 
-/* Answer what went wrong in a backend.  "parameter" is the one that holds PromQL. */
+/* Answer what went wrong in a backend.  "parameter" is the one that holds PromQL; NULL: say the bare text. */
 extern void prom_answer_outcome(PromRequest *r, const PromOutcome *o, const char *parameter);
+
+/* What the server said of an error, to be shown to clients; palloc'd. */
+extern char *prom_outcome_text(const PGresult *result);
+
+#define PROM_SQLSTATE_LIMIT "53400"		/* configuration_limit_exceeded */
 
 /* Would the same thing work later?  Then a sender must keep its data. */
 extern bool prom_outcome_is_transient(const PromOutcome *o);
@@ -243,9 +254,34 @@ extern bool prom_rate_check(PromRequest *r);
 /* So many samples have been stored. */
 extern void prom_rate_charge(int64 samples);
 
-/* ---- expression.c, query.c, meta.c ---- */
-extern void prom_format_query_run(PromRequest *r);
-extern void prom_parse_query_run(PromRequest *r);
+/* ---- prefix.c ---- */
+
+extern void prom_prefix_init(void);
+
+/* The path behind promgres.path_prefix and the prefixes that other systems have. */
+extern char *prom_prefix_skip(char *path);
+extern char *prom_prefix_setting;
+
+/* ---- cors.c ---- */
+
+extern void prom_cors_init(void);
+
+/* Which origin, if any, a page from there may be told that it can read answers; NULL: none. */
+extern const char *prom_cors_allowed(const char *origin);
+
+/* ---- external_labels.c ---- */
+
+extern void prom_external_labels_init(void);
+
+/* ---- encoding.c ---- */
+
+/* The encoding of an answer that a client accepts; NULL: none. */
+extern const char *prom_encoding_accepted(const char *accept_encoding);
+
+/* A response of these bytes, which stay where they are, compressed while it is sent; NULL: out of memory. */
+extern struct MHD_Response *prom_encoding_response(const char *encoding, const char *data, size_t len);
+
+/* ---- query.c, expression.c, exemplars.c ---- */
 
 /* Annotations of a query travel as notices with these. */
 #define PROM_SQLSTATE_WARNING "01PRW"
@@ -253,12 +289,51 @@ extern void prom_parse_query_run(PromRequest *r);
 
 extern void prom_query_run(PromRequest *r);
 extern void prom_query_range_run(PromRequest *r);
+extern void prom_format_query_run(PromRequest *r);
+extern void prom_parse_query_run(PromRequest *r);
+extern void prom_query_exemplars_run(PromRequest *r);
+
+/* ---- meta.c, targets.c, rules.c ---- */
+
 extern void prom_labels_run(PromRequest *r);
 extern void prom_label_values_run(PromRequest *r);
 extern void prom_series_run(PromRequest *r);
+extern void prom_metadata_run(PromRequest *r);
+extern void prom_targets_run(PromRequest *r);
+extern void prom_targets_metadata_run(PromRequest *r);
+extern void prom_scrape_pools_run(PromRequest *r);
+extern void prom_rules_run(PromRequest *r);
+extern void prom_alerts_run(PromRequest *r);
+extern void prom_alertmanagers_run(PromRequest *r);
+
+/* ---- status.c ---- */
+
+extern void prom_status_init(void);
 extern void prom_buildinfo_run(PromRequest *r);
+extern void prom_version_run(PromRequest *r);
+extern void prom_runtimeinfo_run(PromRequest *r);
+extern void prom_config_run(PromRequest *r);
+extern void prom_flags_run(PromRequest *r);
+extern void prom_tsdb_run(PromRequest *r);
+extern void prom_tsdb_blocks_run(PromRequest *r);
+extern void prom_walreplay_run(PromRequest *r);
+extern void prom_features_run(PromRequest *r);
+extern void prom_notifications_run(PromRequest *r);
+extern void prom_notifications_live_run(PromRequest *r);
+
+/* ---- admin.c ---- */
+
+extern void prom_admin_init(void);
+extern bool prom_admin_enabled;
+extern void prom_delete_series_run(PromRequest *r);
+extern void prom_clean_tombstones_run(PromRequest *r);
+extern void prom_snapshot_run(PromRequest *r);
+
+/* ---- health.c ---- */
+
 extern void prom_healthy_run(PromRequest *r);
 extern void prom_ready_run(PromRequest *r);
+extern void prom_lifecycle_run(PromRequest *r);
 
 /* ---- params.c: values of parameters; on a bad one answer 400 and return false ---- */
 
@@ -267,7 +342,14 @@ extern bool prom_param_time_or(PromRequest *r, const char *name, int64 fallback,
 extern bool prom_param_duration(PromRequest *r, const char *name, int64 *ns);
 extern bool prom_param_lookback(PromRequest *r, int64 *lookback_ms);
 extern bool prom_param_timeout(PromRequest *r, int *timeout_ms);
-extern bool prom_param_limit(PromRequest *r, int *limit);
+extern bool prom_param_limit(PromRequest *r, const char *name, int *limit);	/* absent: 0 */
+extern bool prom_param_bool(PromRequest *r, const char *name, bool *value);	/* absent: left as it is */
+
+/* What Thanos' clients add to any request is accepted, if it is well-formed. */
+extern bool prom_param_thanos(PromRequest *r);
+
+/* All values of a repeated parameter, as the literal of an array. */
+extern char *prom_param_array(PromRequest *r, const char *name, int *n);
 
 /* Decode one segment of a path in place; false if it is malformed or not UTF-8. */
 extern bool prom_param_segment(char *segment);

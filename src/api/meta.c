@@ -1,11 +1,13 @@
 /*
  * meta.c
- *	  Labels, label values, series, build information, health.
+ *	  Labels, label values, series, and what senders told about metrics.
  *
  * In the gateway: parameters to a statement.  In the backend: selectors become a condition on
- * prom.series, and what it yields is printed.  Names and values without a selector come from
- * prom.label_value, which is small and sorted; but who sees only some of the series, by row
- * security, gets them from the series.
+ * prom.series, and what it yields is printed.  Names and values without a selector or a time come from
+ * prom.label_value, which is small and sorted; but who sees only some of the series, by row security,
+ * gets them from the series.  A time without a selector narrows the answer by blocks of series, whose rows
+ * are not looked into, and only while there are not very many series to go through: it may be answered
+ * with more than asked for.
  */
 #include "postgres.h"
 
@@ -25,41 +27,13 @@
 #include "api/fragments.h"
 #include "api/gateway.h"
 #include "common/clock.h"
-#include "common/remote.h"
 #include "promql/promql.h"
 #include "store/store.h"
 
-/* The Prometheus release whose API this is; clients decide by it what they may ask. */
-#define PROM_META_VERSION "3.5.0"
 #define PROM_META_FETCH 1000
+#define PROM_META_MAX_NARROWED 200000
 
 /* ---- in the gateway ---- */
-
-/* All values of match[], as an array literal. */
-static char *
-read_matches(PromRequest *r, int *n)
-{
-	StringInfoData out;
-
-	*n = 0;
-	initStringInfo(&out);
-	appendStringInfoChar(&out, '{');
-	for (int i = 0; i < r->nparams; i++)
-	{
-		if (strcmp(r->params[i].name, "match[]") != 0)
-			continue;
-		appendStringInfoString(&out, (*n)++ > 0 ? ",\"" : "\"");
-		for (const char *p = r->params[i].value; *p != '\0'; p++)
-		{
-			if (*p == '"' || *p == '\\')
-				appendStringInfoCharMacro(&out, '\\');
-			appendStringInfoCharMacro(&out, *p);
-		}
-		appendStringInfoChar(&out, '"');
-	}
-	appendStringInfoChar(&out, '}');
-	return out.data;
-}
 
 /* Parameters that the three endpoints share: match[], start, end, limit; then ask. */
 static void
@@ -69,9 +43,9 @@ ask_series(PromRequest *r, const char *sql, bool match_required)
 	int			nmatches;
 	int64		start_ms;
 	int64		end_ms;
-	char	   *matches = read_matches(r, &nmatches);
+	char	   *matches = prom_param_array(r, "match[]", &nmatches);
 
-	if (!prom_param_limit(r, &limit))
+	if (!prom_param_limit(r, "limit", &limit))
 		return;
 	if (match_required && nmatches == 0)
 	{
@@ -160,49 +134,19 @@ prom_label_values_run(PromRequest *r)
 }
 
 void
-prom_buildinfo_run(PromRequest *r)
+prom_metadata_run(PromRequest *r)
 {
-	prom_answer_text(r, 200,
-					 "{\"status\":\"success\",\"data\":{\"version\":\"%s\",\"revision\":\"\","
-					 "\"branch\":\"promgres\",\"buildUser\":\"\",\"buildDate\":\"\",\"goVersion\":\"\"}}",
-					 PROM_META_VERSION);
-	r->content_type = "application/json";
-}
+	int			limit;
+	int			limit_per_metric;
 
-void
-prom_healthy_run(PromRequest *r)
-{
-	prom_answer_text(r, 200, "promgres is Healthy.\n");
-}
-
-static void
-ready_rows(PromJob *job, PGresult *rows)
-{
-	((PromRequest *) job->owner)->has_extension = true;
-}
-
-static void
-ready_done(PromJob *job)
-{
-	PromRequest *r = job->owner;
-
-	if (job->outcome.ok && r->has_extension)
-		prom_answer_text(r, 200, "promgres is Ready.\n");
-	else if (job->outcome.ok)
-		prom_answer_text(r, 503, "Service Unavailable: " PROM_MISSING_TEXT "\n", prom_remote_database);
-	else
-		prom_answer_text(r, 503, "Service Unavailable: %s\n", job->outcome.message);
-}
-
-/* Ready is who can reach the database and finds the extension there. */
-void
-prom_ready_run(PromRequest *r)
-{
-	r->job.sql = "SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'promgres'";
-	r->job.timeout_ms = prom_gateway_request_timeout_ms;
-	r->job.rows = ready_rows;
-	r->job.done = ready_done;
-	prom_request_ask(r, prom_pool_control);
+	if (!prom_param_limit(r, "limit", &limit) || !prom_param_limit(r, "limit_per_metric", &limit_per_metric))
+		return;
+	r->job.sql = "SELECT prom._api_metadata($1, $2, $3)";
+	prom_job_param(&r->job, TEXTOID, prom_request_param(r, "metric"));
+	prom_job_param(&r->job, INT4OID, psprintf("%d", limit));
+	prom_job_param(&r->job, INT4OID, psprintf("%d", limit_per_metric));
+	r->job.timeout_ms = prom_gateway_query_timeout_ms;
+	prom_request_ask(r, prom_pool_query);
 }
 
 /* ---- in the backend ---- */
@@ -315,6 +259,12 @@ print_set(PromFragments *f, TextSet *set)
 	}
 }
 
+static bool
+has_time(int64 start_ms, int64 end_ms)
+{
+	return start_ms > PROM_MIN_TIMESTAMP_MS || end_ms < PROM_MAX_TIMESTAMP_MS;
+}
+
 /*
  * The statement that yields the labels of the series which satisfy any of the selectors and have samples
  * between the times, or about there: a superset may be answered.
@@ -345,12 +295,15 @@ series_sql(ArrayType *matches, int64 start_ms, int64 end_ms, bool sorted)
 	}
 	if (n > 0)
 		appendStringInfoChar(&sql, ')');
-	if (start_ms > PROM_MIN_TIMESTAMP_MS || end_ms < PROM_MAX_TIMESTAMP_MS)
+	if (has_time(start_ms, end_ms))
 	{
 		PromScanRange range = {start_ms - 1, end_ms};
 
 		appendStringInfoString(&sql, n > 0 ? " AND " : " WHERE ");
-		prom_active_sql(&sql, "s", range);
+		if (n > 0)
+			prom_active_sql(&sql, "s", range);
+		else
+			prom_active_block_sql(&sql, "s", range);
 	}
 	if (sorted)
 		appendStringInfoString(&sql, " ORDER BY s.labels");
@@ -399,6 +352,26 @@ sees_part(void)
 	Oid			series = get_relname_relid("series", get_namespace_oid("prom", false));
 
 	return check_enable_rls(series, InvalidOid, true) == RLS_ENABLED;
+}
+
+static void
+take_count(void *arg, Datum value)
+{
+	*(int64 *) arg = DatumGetInt64(value);
+}
+
+/* Must names and values be gathered from the series? */
+static bool
+needs_series(ArrayType *matches, int64 start_ms, int64 end_ms)
+{
+	int64		series = 0;
+
+	if (ARR_NDIM(matches) > 0 || sees_part())
+		return true;
+	if (!has_time(start_ms, end_ms))
+		return false;
+	for_each_value("SELECT pg_catalog.sum(h.series)::pg_catalog.int8 FROM prom.shard AS h", 0, NULL, NULL, take_count, &series);
+	return series <= PROM_META_MAX_NARROWED;
 }
 
 static void
@@ -469,7 +442,7 @@ prom_api_labels(PG_FUNCTION_ARGS)
 
 	prom_fragments_begin(&f, fcinfo, PG_GETARG_INT32(3));
 	appendStringInfoChar(&f.buf, '[');
-	if (ARR_NDIM(matches) == 0 && !sees_part())
+	if (!needs_series(matches, PG_GETARG_INT64(1), PG_GETARG_INT64(2)))
 		for_each_value(LABEL_NAMES_SQL, 0, NULL, NULL, print_text, &f);
 	else
 	{
@@ -493,7 +466,7 @@ prom_api_label_values(PG_FUNCTION_ARGS)
 
 	prom_fragments_begin(&f, fcinfo, PG_GETARG_INT32(4));
 	appendStringInfoChar(&f.buf, '[');
-	if (ARR_NDIM(matches) == 0 && !sees_part())
+	if (!needs_series(matches, PG_GETARG_INT64(2), PG_GETARG_INT64(3)))
 		for_each_value(LABEL_VALUES_SQL, 1, &type, &name, print_text, &f);
 	else
 	{

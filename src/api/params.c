@@ -103,9 +103,9 @@ prom_param_timeout(PromRequest *r, int *timeout_ms)
 }
 
 bool
-prom_param_limit(PromRequest *r, int *limit)
+prom_param_limit(PromRequest *r, const char *name, int *limit)
 {
-	const char *text = prom_request_param(r, "limit");
+	const char *text = prom_request_param(r, name);
 	const char *digits = text + (text[0] == '-' || text[0] == '+');
 	long long	v;
 
@@ -115,8 +115,8 @@ prom_param_limit(PromRequest *r, int *limit)
 	if (digits[0] == '\0' || digits[strspn(digits, "0123456789")] != '\0')
 	{
 		prom_answer_error(r, 400, "bad_data",
-						  "invalid parameter \"limit\": strconv.Atoi: parsing %s: invalid syntax",
-						  prom_param_quote(text));
+						  "invalid parameter \"%s\": strconv.Atoi: parsing %s: invalid syntax",
+						  name, prom_param_quote(text));
 		return false;
 	}
 	errno = 0;
@@ -125,15 +125,96 @@ prom_param_limit(PromRequest *r, int *limit)
 	{
 		if (errno != 0)
 			prom_answer_error(r, 400, "bad_data",
-							  "invalid parameter \"limit\": strconv.Atoi: parsing %s: value out of range",
-							  prom_param_quote(text));
+							  "invalid parameter \"%s\": strconv.Atoi: parsing %s: value out of range",
+							  name, prom_param_quote(text));
 		else
 			prom_answer_error(r, 400, "bad_data",
-							  "invalid parameter \"limit\": limit must be non-negative");
+							  "invalid parameter \"%s\": %s must be non-negative", name, name);
 		return false;
 	}
 	*limit = (int) Min(v, PG_INT32_MAX);
 	return true;
+}
+
+/* As Go's strconv.ParseBool reads them. */
+static bool
+parse_bool(const char *text, bool *value)
+{
+	static const char *const words[] = {
+		"1", "t", "T", "true", "TRUE", "True", "0", "f", "F", "false", "FALSE", "False"
+	};
+
+	for (int i = 0; i < lengthof(words); i++)
+	{
+		if (strcmp(text, words[i]) == 0)
+		{
+			*value = i < lengthof(words) / 2;
+			return true;
+		}
+	}
+	return false;
+}
+
+bool
+prom_param_bool(PromRequest *r, const char *name, bool *value)
+{
+	const char *text = prom_request_param(r, name);
+
+	if (text[0] == '\0' || parse_bool(text, value))
+		return true;
+	prom_answer_error(r, 400, "bad_data",
+					  "invalid parameter \"%s\": strconv.ParseBool: parsing %s: invalid syntax",
+					  name, prom_param_quote(text));
+	return false;
+}
+
+/*
+ * dedup, partial_response: there are no replicas to merge and no stores to miss.  max_source_resolution:
+ * the data has one resolution.  What else Thanos knows (replicaLabels[], storeMatch[], engine, ...) has no
+ * value that would be wrong.
+ */
+bool
+prom_param_thanos(PromRequest *r)
+{
+	const char *resolution = prom_request_param(r, "max_source_resolution");
+	bool		ignored;
+	int64		ns = 0;
+
+	if (!prom_param_bool(r, "dedup", &ignored) || !prom_param_bool(r, "partial_response", &ignored))
+		return false;
+	if (resolution[0] == '\0' || strcmp(resolution, "auto") == 0)
+		return true;
+	if (!prom_param_duration(r, "max_source_resolution", &ns))
+		return false;
+	if (ns >= 0)
+		return true;
+	prom_answer_error(r, 400, "bad_data", "negative 'max_source_resolution' is not accepted. Try a positive integer");
+	return false;
+}
+
+char *
+prom_param_array(PromRequest *r, const char *name, int *n)
+{
+	StringInfoData out;
+
+	*n = 0;
+	initStringInfo(&out);
+	appendStringInfoChar(&out, '{');
+	for (int i = 0; i < r->nparams; i++)
+	{
+		if (strcmp(r->params[i].name, name) != 0)
+			continue;
+		appendStringInfoString(&out, (*n)++ > 0 ? ",\"" : "\"");
+		for (const char *p = r->params[i].value; *p != '\0'; p++)
+		{
+			if (*p == '"' || *p == '\\')
+				appendStringInfoCharMacro(&out, '\\');
+			appendStringInfoCharMacro(&out, *p);
+		}
+		appendStringInfoChar(&out, '"');
+	}
+	appendStringInfoChar(&out, '}');
+	return out.data;
 }
 
 bool

@@ -539,9 +539,10 @@ take_result(PromConn *conn, PGresult *result)
 		default:
 			{
 				const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-				const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+				char	   *message = prom_outcome_text(result);
 
-				set_outcome(job, state ? state : "08006", message ? message : PQresultErrorMessage(result));
+				set_outcome(job, state ? state : "08006", message);
+				pfree(message);
 				o->timed_out = strcmp(o->sqlstate, "57014") == 0 && job->timeout_ms > 0 &&
 					TimestampDifferenceExceeds(conn->since, GetCurrentTimestamp(), job->timeout_ms);
 			}

@@ -16,6 +16,7 @@
 
 #include "api/fragments.h"
 #include "api/gateway.h"
+#include "api/stats.h"
 #include "common/clock.h"
 #include "promql/promql.h"
 
@@ -29,9 +30,12 @@ read_options(PromRequest *r, int *timeout_ms, int64 *lookback_ms)
 	return prom_param_timeout(r, timeout_ms) && prom_param_lookback(r, lookback_ms);
 }
 
+/* The last two arguments of both functions tell what stats= asks for, and since when the query waits. */
 static void
 ask(PromRequest *r, int timeout_ms)
 {
+	prom_job_param(&r->job, TEXTOID, prom_request_param(r, "stats"));
+	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, GetCurrentTimestamp()));
 	r->job.timeout_ms = timeout_ms;
 	r->job.parameter = "query";
 	prom_request_ask(r, prom_pool_query);
@@ -45,12 +49,12 @@ prom_query_run(PromRequest *r)
 	int64		time_ms;
 	int64		lookback_ms;
 
-	if (!prom_param_limit(r, &limit) ||
+	if (!prom_param_limit(r, "limit", &limit) ||
 		!prom_param_time_or(r, "time", prom_clock_to_ms(GetCurrentTimestamp()), &time_ms) ||
 		!read_options(r, &timeout_ms, &lookback_ms))
 		return;
 
-	r->job.sql = "SELECT prom._api_query($1, $2, $3, $4)";
+	r->job.sql = "SELECT prom._api_query($1, $2, $3, $4, $5, $6)";
 	prom_job_param(&r->job, TEXTOID, prom_request_param(r, "query"));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, time_ms));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, lookback_ms));
@@ -100,12 +104,12 @@ prom_query_range_run(PromRequest *r)
 	int64		step_ns;
 	int64		lookback_ms;
 
-	if (!prom_param_limit(r, &limit) ||
+	if (!prom_param_limit(r, "limit", &limit) ||
 		!read_steps(r, &start_ms, &end_ms, &step_ns) ||
 		!read_options(r, &timeout_ms, &lookback_ms))
 		return;
 
-	r->job.sql = "SELECT prom._api_query_range($1, $2, $3, $4, $5, $6)";
+	r->job.sql = "SELECT prom._api_query_range($1, $2, $3, $4, $5, $6, $7, $8)";
 	prom_job_param(&r->job, TEXTOID, prom_request_param(r, "query"));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, start_ms));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, end_ms));
@@ -257,7 +261,7 @@ print_scalar(void *arg, const PromLabels *labels, int n, const int64 *t_ms, cons
 	print_point(arg, t_ms[0], values[0]);
 }
 
-/* The object that is the value of "data". */
+/* What is in the object that is the value of "data". */
 static void
 print_result(PromFragments *f, const PromqlPlan *plan, bool instant)
 {
@@ -266,33 +270,40 @@ print_result(PromFragments *f, const PromqlPlan *plan, bool instant)
 
 	if (instant && plan->type == PROMQL_STRING)
 	{
-		appendStringInfoString(out, "{\"resultType\":\"string\",\"result\":[");
+		appendStringInfoString(out, "\"resultType\":\"string\",\"result\":[");
 		prom_json_time(out, plan->start_ms);
 		appendStringInfoCharMacro(out, ',');
 		prom_json_string(out, plan->string, strlen(plan->string));
-		appendStringInfoString(out, "]}");
+		appendStringInfoCharMacro(out, ']');
 	}
 	else if (instant && plan->type == PROMQL_SCALAR)
 	{
-		appendStringInfoString(out, "{\"resultType\":\"scalar\",\"result\":");
+		appendStringInfoString(out, "\"resultType\":\"scalar\",\"result\":");
 		promql_run(plan, print_scalar, out);
-		appendStringInfoString(out, "}");
 	}
 	else
 	{
-		appendStringInfo(out, "{\"resultType\":\"%s\",\"result\":[", printer.matrix ? "matrix" : "vector");
+		appendStringInfo(out, "\"resultType\":\"%s\",\"result\":[", printer.matrix ? "matrix" : "vector");
 		promql_run(plan, print_series, &printer);
-		appendStringInfoString(out, "]}");
+		appendStringInfoCharMacro(out, ']');
 	}
 }
 
 static Datum
-run_query(FunctionCallInfo fcinfo, PromqlQuery *q, int limit)
+run_query(FunctionCallInfo fcinfo, PromqlQuery *q, int limit, const char *wanted, TimestampTz submitted)
 {
 	PromFragments f;
+	PromQueryStats stats;
+	PromqlPlan *plan;
 
 	prom_fragments_begin(&f, fcinfo, limit);
-	print_result(&f, promql_plan(q), q->instant);
+	prom_stats_begin(&stats, wanted, submitted);
+	plan = promql_plan(q);
+	prom_stats_planned(&stats);
+	appendStringInfoCharMacro(&f.buf, '{');
+	print_result(&f, plan, q->instant);
+	prom_stats_print(&stats, &f.buf);
+	appendStringInfoCharMacro(&f.buf, '}');
 	prom_fragments_end(&f);
 	return (Datum) 0;
 }
@@ -302,7 +313,7 @@ prom_api_query(PG_FUNCTION_ARGS)
 {
 	PromqlQuery q = {0};
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(2) || PG_ARGISNULL(3))
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(4) || PG_ARGISNULL(5))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("only the time of a query may be null")));
@@ -312,7 +323,7 @@ prom_api_query(PG_FUNCTION_ARGS)
 	q.step_ms = 1;
 	q.lookback_ms = PG_GETARG_INT64(2);
 	q.instant = true;
-	return run_query(fcinfo, &q, PG_GETARG_INT32(3));
+	return run_query(fcinfo, &q, PG_GETARG_INT32(3), text_to_cstring(PG_GETARG_TEXT_PP(4)), PG_GETARG_INT64(5));
 }
 
 Datum
@@ -329,5 +340,5 @@ prom_api_query_range(PG_FUNCTION_ARGS)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("step must be positive and end must not be before start")));
-	return run_query(fcinfo, &q, PG_GETARG_INT32(5));
+	return run_query(fcinfo, &q, PG_GETARG_INT32(5), text_to_cstring(PG_GETARG_TEXT_PP(6)), PG_GETARG_INT64(7));
 }

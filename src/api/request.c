@@ -224,8 +224,7 @@ make_request(struct MHD_Connection *connection, const char *uri)
 	r->url_query = MemoryContextStrdup(context, query ? query + 1 : "");
 	r->path = MemoryContextAllocZero(context, path_len + 1);
 	memcpy(r->path, uri, path_len);
-	if (strncmp(r->path, "/prometheus/", strlen("/prometheus/")) == 0)
-		r->path += strlen("/prometheus");
+	r->path = prom_prefix_skip(r->path);
 	r->is_api = strncmp(r->path, "/api/v1/", strlen("/api/v1/")) == 0;
 	return r;
 }
@@ -419,7 +418,7 @@ take_body(PromRequest *r, const char *upload, size_t size)
 static void
 run(PromRequest *r)
 {
-	if (r->route->check == NULL && !read_params(r))
+	if (r->route->check == NULL && (!read_params(r) || (r->is_api && !prom_param_thanos(r))))
 		return;
 	r->route->run(r);
 }
@@ -627,6 +626,8 @@ receive_end(PromJob *job)
 						  prom_gateway_max_response_kb);
 	else if (!job->outcome.ok)
 		prom_answer_outcome(r, &job->outcome, job->parameter);
+	else if (r->answer.len == strlen(PROM_ENVELOPE))
+		prom_answer_empty(r, 204);
 	else
 	{
 		append_texts(&r->answer, "warnings", "warning", r->warnings);

@@ -3,7 +3,8 @@
  *	  Method and path to handler; SQLSTATE to status.
  *
  * Paths are compared as they were sent, before percent-decoding: a slash inside of a label name is
- * %2F.  Two tables decide everything; a new endpoint or error is a new row.
+ * %2F.  What stands before /api/v1 or another of these paths has been taken off (prefix.c).  Two tables
+ * decide everything; a new endpoint or error is a new row.
  */
 #include "postgres.h"
 
@@ -11,18 +12,55 @@
 #include "common/remote.h"
 
 static const PromRoute routes[] = {
+	/* writing; then what Thanos, Cortex and Mimir, Promscale and others call the same thing */
 	{"POST", "/api/v1/write", prom_write_check, prom_write_run},
+	{"POST", "/api/v1/receive", prom_write_check, prom_write_run},
 	{"POST", "/api/v1/push", prom_write_check, prom_write_run},
+	{"POST", "/push", prom_write_check, prom_write_run},
+	{"POST", "/write", prom_write_check, prom_write_run},
+
+	/* PromQL */
 	{"GET, POST", "/api/v1/query", NULL, prom_query_run},
 	{"GET, POST", "/api/v1/query_range", NULL, prom_query_range_run},
+	{"GET, POST", "/api/v1/query_exemplars", NULL, prom_query_exemplars_run},
 	{"GET, POST", "/api/v1/format_query", NULL, prom_format_query_run},
 	{"GET, POST", "/api/v1/parse_query", NULL, prom_parse_query_run},
+
+	/* what there is */
 	{"GET, POST", "/api/v1/labels", NULL, prom_labels_run},
 	{"GET", "/api/v1/label/*/values", NULL, prom_label_values_run},
 	{"GET, POST", "/api/v1/series", NULL, prom_series_run},
+	{"GET", "/api/v1/metadata", NULL, prom_metadata_run},
+
+	/* what Prometheus scrapes and evaluates, and promgres does not */
+	{"GET", "/api/v1/targets", NULL, prom_targets_run},
+	{"GET", "/api/v1/targets/metadata", NULL, prom_targets_metadata_run},
+	{"GET", "/api/v1/scrape_pools", NULL, prom_scrape_pools_run},
+	{"GET", "/api/v1/rules", NULL, prom_rules_run},
+	{"GET", "/api/v1/alerts", NULL, prom_alerts_run},
+	{"GET", "/api/v1/alertmanagers", NULL, prom_alertmanagers_run},
+
+	/* about the server */
 	{"GET", "/api/v1/status/buildinfo", NULL, prom_buildinfo_run},
-	{"GET, HEAD", "/-/healthy", NULL, prom_healthy_run},
-	{"GET, HEAD", "/-/ready", NULL, prom_ready_run},
+	{"GET", "/api/v1/status/runtimeinfo", NULL, prom_runtimeinfo_run},
+	{"GET", "/api/v1/status/config", NULL, prom_config_run},
+	{"GET", "/api/v1/status/flags", NULL, prom_flags_run},
+	{"GET", "/api/v1/status/tsdb", NULL, prom_tsdb_run},
+	{"GET", "/api/v1/status/tsdb/blocks", NULL, prom_tsdb_blocks_run},
+	{"GET", "/api/v1/status/walreplay", NULL, prom_walreplay_run},
+	{"GET", "/api/v1/features", NULL, prom_features_run},
+	{"GET", "/api/v1/notifications", NULL, prom_notifications_run},
+	{"GET", "/api/v1/notifications/live", NULL, prom_notifications_live_run},
+	{"GET", "/version", NULL, prom_version_run},
+
+	{"POST, PUT", "/api/v1/admin/tsdb/delete_series", NULL, prom_delete_series_run},
+	{"POST, PUT", "/api/v1/admin/tsdb/clean_tombstones", NULL, prom_clean_tombstones_run},
+	{"POST, PUT", "/api/v1/admin/tsdb/snapshot", NULL, prom_snapshot_run},
+
+	{"GET", "/-/healthy", NULL, prom_healthy_run},
+	{"GET", "/-/ready", NULL, prom_ready_run},
+	{"POST, PUT", "/-/reload", NULL, prom_lifecycle_run},
+	{"POST, PUT", "/-/quit", NULL, prom_lifecycle_run},
 };
 
 /* What a failed statement means to who asked; the first row that fits counts. */
@@ -51,6 +89,8 @@ static const PromStatus statuses[] = {
 	{"", 422, "execution", false},
 };
 
+static bool allows(const char *methods, const char *method);
+static const char *allowed(const char *methods);
 static bool path_fits(const char *pattern, const char *path);
 static const PromStatus *find_status(const char *sqlstate);
 static bool has_place(const char *message);
@@ -67,9 +107,9 @@ prom_route(PromRequest *r, const char *method)
 	{
 		if (!path_fits(routes[i].path, r->path))
 			continue;
-		if (prom_route_allows(routes[i].methods, method))
+		if (allows(routes[i].methods, method))
 			return &routes[i];
-		r->allow = routes[i].methods;
+		r->allow = allowed(routes[i].methods);
 		prom_answer_text(r, 405, "Method Not Allowed\n");
 		return NULL;
 	}
@@ -77,18 +117,28 @@ prom_route(PromRequest *r, const char *method)
 	return NULL;
 }
 
-/* Is the method one of a list like "GET, POST"? */
-bool
-prom_route_allows(const char *methods, const char *method)
+/* Is the method one of a list like "GET, POST"?  Whoever may GET may ask for the head alone. */
+static bool
+allows(const char *methods, const char *method)
 {
-	size_t		len = strlen(method);
+	size_t		len;
 
+	if (strcmp(method, "HEAD") == 0)
+		method = "GET";
+	len = strlen(method);
 	for (const char *p = methods; (p = strstr(p, method)) != NULL; p += len)
 	{
 		if ((p == methods || p[-1] == ' ') && (p[len] == ',' || p[len] == '\0'))
 			return true;
 	}
 	return false;
+}
+
+/* The list as the header Allow has it. */
+static const char *
+allowed(const char *methods)
+{
+	return strncmp(methods, "GET", 3) == 0 ? psprintf("GET, HEAD%s", methods + 3) : methods;
 }
 
 void
@@ -112,11 +162,29 @@ prom_answer_outcome(PromRequest *r, const PromOutcome *o, const char *parameter)
 	else
 	{
 		r->retry_later = s->status == 503;
-		if (strcmp(s->type, "bad_data") == 0)
+		if (strcmp(s->type, "bad_data") == 0 && parameter != NULL)
 			prom_answer_error(r, s->status, s->type, "invalid parameter \"%s\": %s", parameter, o->message);
 		else
 			prom_answer_error(r, s->status, s->type, "%s", o->message);
 	}
+}
+
+/*
+ * The message of an error.  One about a limit says with it what to do, which names the setting: clients
+ * show the text as it is and nothing beside it.
+ */
+char *
+prom_outcome_text(const PGresult *result)
+{
+	const char *sqlstate = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+	const char *hint = PQresultErrorField(result, PG_DIAG_MESSAGE_HINT);
+
+	if (message == NULL)
+		return pstrdup(PQresultErrorMessage(result));
+	if (hint == NULL || sqlstate == NULL || strcmp(sqlstate, PROM_SQLSTATE_LIMIT) != 0)
+		return pstrdup(message);
+	return psprintf("%s (hint: %s)", message, hint);
 }
 
 bool

@@ -113,6 +113,15 @@ prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, 
 					 range.from_ms, PROM_FRESH_ORDER);
 }
 
+/* The half about fresh rows, and the closing parenthesis. */
+static void
+active_fresh_sql(StringInfo out, const char *alias, int64 first_ms, int64 to_ms)
+{
+	appendStringInfo(out, " OR (%s.shard, %s.sid) IN (SELECT f.shard, pg_catalog.unnest(prom._sids(f.data)) FROM prom.fresh AS f"
+					 " WHERE f.t_max >= " INT64_FORMAT " AND f.t_min <= " INT64_FORMAT "))",
+					 alias, alias, first_ms, to_ms);
+}
+
 void
 prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 {
@@ -123,9 +132,18 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 					 " AND prom._has(w.data, %s.sid, " INT64_FORMAT ", " INT64_FORMAT "))",
 					 alias, alias, PROM_BLOCK_BITS, prom_day_start(first_ms), range.to_ms, first_ms, alias, first_ms,
 					 range.to_ms);
-	appendStringInfo(out, " OR (%s.shard, %s.sid) IN (SELECT f.shard, pg_catalog.unnest(prom._sids(f.data)) FROM prom.fresh AS f"
-					 " WHERE f.t_max >= " INT64_FORMAT " AND f.t_min <= " INT64_FORMAT "))",
-					 alias, alias, first_ms, range.to_ms);
+	active_fresh_sql(out, alias, first_ms, range.to_ms);
+}
+
+void
+prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range)
+{
+	int64		first_ms = range.from_ms < PG_INT64_MAX ? range.from_ms + 1 : range.from_ms;
+
+	appendStringInfo(out, "((%s.shard, %s.sid >> %d) IN (SELECT w.shard, w.block FROM prom.warm AS w"
+					 " WHERE w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT ")",
+					 alias, alias, PROM_BLOCK_BITS, prom_day_start(first_ms), range.to_ms, first_ms);
+	active_fresh_sql(out, alias, first_ms, range.to_ms);
 }
 
 PG_FUNCTION_INFO_V1(prom_fresh_step);

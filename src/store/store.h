@@ -46,6 +46,9 @@ extern void prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanR
  */
 extern void prom_active_sql(StringInfo out, const char *alias, PromScanRange range);
 
+/* The same without a look into the rows: true as well if another series of its block has such a sample. */
+extern void prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range);
+
 /* ---- budget.c ---- */
 
 /* What the current statement has read, in this process. */

@@ -23,6 +23,8 @@ CREATE FUNCTION pg_temp.bodies() RETURNS bytea[] LANGUAGE sql AS $$ SELECT ARRAY
 		pg_temp.exemplar(ARRAY['trace_id', repeat('ü', 120)], 2, pg_temp.ago(60))))] $$;
 SELECT * FROM prom.ingest(pg_temp.bodies());
 SELECT labels, exemplar, (extract(epoch FROM "time") * 1000)::int8 - now_ms AS ms, value FROM clock, prom.exemplars('{__name__=~"req|hist"}') ORDER BY 1, 3;
+-- as /api/v1/query_exemplars answers
+SELECT regexp_replace(a, '"timestamp":[0-9.]+', '"timestamp":T', 'g') AS api FROM prom._api_exemplars('sum(rate(req{le="1"}[5m])) / hist', 0, 9000000000000) a;
 -- sent again: once
 SELECT body, samples, exemplars, error FROM prom.ingest(pg_temp.bodies());
 SELECT count(*) FROM prom.exemplar;

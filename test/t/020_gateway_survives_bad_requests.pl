@@ -109,8 +109,8 @@ is("@answers", '200 200 200 200 200', 'pipelined requests are answered in order'
 
 # Paths and methods.
 foreach ([ GET => '/nothing', 404 ], [ GET => '/api/v1/nothing', 404 ], [ GET => '/', 404 ],
-	[ PUT => '/api/v1/query', 405, 'GET, POST' ], [ GET => '/api/v1/write', 405, 'POST' ],
-	[ POST => '/api/v1/label/a/values', 405, 'GET' ], [ HEAD => '/-/healthy', 200 ],
+	[ PUT => '/api/v1/query', 405, 'GET, HEAD, POST' ], [ GET => '/api/v1/write', 405, 'POST' ],
+	[ POST => '/api/v1/label/a/values', 405, 'GET, HEAD' ], [ HEAD => '/-/healthy', 200 ],
 	[ OPTIONS => '/api/v1/query', 204 ], [ GET => '/prometheus/api/v1/labels', 200 ],
 	[ GET => '/api/v1/label/a/b/values', 404 ])
 {

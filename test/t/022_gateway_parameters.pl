@@ -148,7 +148,7 @@ is(join(' ', sort keys %{ decode_json($answer->{content})->{data} }),
 	'branch buildDate buildUser goVersion revision version', 'buildinfo');
 $answer = HTTP::Tiny->new->get(gateway_url($node, '/api/v1/labels'), { headers => { Origin => 'http://a' } });
 is($answer->{headers}{'access-control-allow-origin'}, '*', 'any origin may ask');
-is($answer->{headers}{vary}, 'Origin', 'and caches know');
+is($answer->{headers}{vary}, 'Origin, Accept-Encoding', 'and caches know');
 
 $node->stop;
 done_testing();
