@@ -31,7 +31,7 @@
 #define FRESH_BYTES		(256 * 1024 * 1024) /* a file of this size is made smaller when it is empty again */
 
 int			prom_store_max_ahead_s = 86400;
-int			prom_store_max_age_s = 0;
+int			prom_store_max_age_s = 315360000;
 int			prom_store_exemplar_max_age_s = 86400;
 
 static int	merge_age_s = 30;
@@ -265,7 +265,7 @@ prom_store_init(void)
 	DefineCustomIntVariable("promgres.ingest_max_age",
 							"Samples older than this are refused; 0 takes all.",
 							"Every day that has samples is a partition.",
-							&prom_store_max_age_s, 0, 0, PG_INT32_MAX, PGC_USERSET, GUC_UNIT_S,
+							&prom_store_max_age_s, 315360000, 0, PG_INT32_MAX, PGC_USERSET, GUC_UNIT_S,
 							NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.exemplar_max_age",
 							"Exemplars older than this are not stored, and removed.",

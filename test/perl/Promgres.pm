@@ -42,6 +42,7 @@ sub configure
 	$node->{gateway_port} = free_port();
 	$node->append_conf('postgresql.conf', <<"CONF");
 shared_preload_libraries = 'promgres'
+promgres.ingest_max_age = 0
 promgres.listen_addresses = '127.0.0.1'
 promgres.port = $node->{gateway_port}
 max_connections = 60
