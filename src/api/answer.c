@@ -89,6 +89,25 @@ prom_answer_empty(PromRequest *r, int status)
 	prom_answer_ready(r, status, NULL);
 }
 
+void
+prom_answer_static(PromRequest *r, const char *content_type, const char *bytes, size_t len)
+{
+	/* never appended to: it has no room */
+	r->answer.data = unconstify(char *, bytes);
+	r->answer.len = r->answer.maxlen = len;
+	prom_answer_ready(r, 200, content_type);
+}
+
+void
+prom_answer_header(PromRequest *r, const char *name, const char *value)
+{
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+
+	r->headers = lappend(r->headers, unconstify(char *, name));
+	r->headers = lappend(r->headers, unconstify(char *, value));
+	MemoryContextSwitchTo(old);
+}
+
 static void
 add_headers(PromRequest *r, struct MHD_Response *response)
 {
@@ -103,6 +122,8 @@ add_headers(PromRequest *r, struct MHD_Response *response)
 		snprintf(seconds, sizeof(seconds), "%d", r->retry_after_s > 0 ? r->retry_after_s : PROM_RETRY_AFTER_S);
 		MHD_add_response_header(response, "Retry-After", seconds);
 	}
+	for (int i = 0; i + 1 < list_length(r->headers); i += 2)
+		MHD_add_response_header(response, list_nth(r->headers, i), list_nth(r->headers, i + 1));
 	if (r->close)
 		MHD_add_response_header(response, "Connection", "close");
 	if (!r->is_api)

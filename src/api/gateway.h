@@ -170,6 +170,7 @@ typedef struct PromRequest
 	const char *allow;			/* 405: value of the header Allow */
 	bool		retry_later;	/* Retry-After */
 	int			retry_after_s;	/* its value, 0: the usual */
+	List	   *headers;		/* char *, names and values in turn */
 	bool		close;			/* no further request on this connection */
 	StringInfoData answer;
 	size_t		answer_room;	/* what of it is counted with the answers of all requests */
@@ -198,6 +199,12 @@ extern void prom_answer_text(PromRequest *r, int status, const char *fmt,...) pg
 extern void prom_answer_error(PromRequest *r, int status, const char *type, const char *fmt,...) pg_attribute_printf(4, 5);
 extern void prom_answer_empty(PromRequest *r, int status);
 extern void prom_answer_ready(PromRequest *r, int status, const char *content_type);
+
+/* 200 with bytes that stay where they are. */
+extern void prom_answer_static(PromRequest *r, const char *content_type, const char *bytes, size_t len);
+
+/* A header of the answer; the strings must live as long as the request. */
+extern void prom_answer_header(PromRequest *r, const char *name, const char *value);
 
 /* Hand a complete answer to libmicrohttpd. */
 extern enum MHD_Result prom_answer_send(PromRequest *r);
@@ -251,6 +258,9 @@ extern void prom_parse_query_run(PromRequest *r);
 #define PROM_SQLSTATE_WARNING "01PRW"
 #define PROM_SQLSTATE_INFO "01PRI"
 
+/* The steps of a range query: start, end and step; on bad ones answers 400 and returns false. */
+extern bool prom_query_steps(PromRequest *r, int64 *start_ms, int64 *end_ms, int64 *step_ns);
+
 extern void prom_query_run(PromRequest *r);
 extern void prom_query_range_run(PromRequest *r);
 extern void prom_labels_run(PromRequest *r);
@@ -259,6 +269,13 @@ extern void prom_series_run(PromRequest *r);
 extern void prom_buildinfo_run(PromRequest *r);
 extern void prom_healthy_run(PromRequest *r);
 extern void prom_ready_run(PromRequest *r);
+
+/* ---- page.c ---- */
+
+extern void prom_page_run(PromRequest *r);
+extern void prom_page_file_run(PromRequest *r);
+extern void prom_explain_run(PromRequest *r);
+extern void prom_status_run(PromRequest *r);
 
 /* ---- params.c: values of parameters; on a bad one answer 400 and return false ---- */
 

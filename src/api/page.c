@@ -1,0 +1,209 @@
+/*
+ * page.c
+ *	  The page to explore with, and its files.
+ *
+ * The bundle that web/ builds lies in the library itself (.incbin, at compile time, plain and
+ * compressed), so that page and server are always of one version and nothing has to be found or read.
+ * Addresses within the page are relative: it does not know below which prefix it is served.
+ *
+ * A file is asked for as name?v=hash, the hash standing in the page.  With the hash that the file has,
+ * it may be kept for ever; otherwise it must be asked for again, which the ETag makes cheap.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/cryptohash.h"
+#include "common/sha2.h"
+
+#include "api/gateway.h"
+#include "common/clock.h"
+
+#define NS_PER_MS INT64CONST(1000000)
+#define NS_PER_S INT64CONST(1000000000)
+
+#define PAGE_HASH_LEN 16		/* hex digits, as in web/build.mjs */
+
+/* Everything from this server, nothing written into the page itself. */
+#define PAGE_POLICY \
+	"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'; object-src 'none'"
+
+#define EMBED(label, file) \
+	"\t.global " label "\n\t.hidden " label "\n" \
+	label ":\n\t.incbin \"" file "\"\n" \
+	"\t.global " label "_end\n\t.hidden " label "_end\n" \
+	label "_end:\n\t.byte 0\n"
+
+#define PAGE_FILE(name, file) \
+	__asm__("\t.pushsection .rodata\n" \
+			EMBED("prom_page_" #name, "web/dist/" file) \
+			EMBED("prom_page_" #name "_gz", "web/dist/" file ".gz") \
+			"\t.popsection\n"); \
+	extern const char prom_page_##name[] pg_attribute_hidden; \
+	extern const char prom_page_##name##_end[] pg_attribute_hidden; \
+	extern const char prom_page_##name##_gz[] pg_attribute_hidden; \
+	extern const char prom_page_##name##_gz_end[] pg_attribute_hidden
+
+#define pg_attribute_hidden __attribute__((visibility("hidden")))
+
+PAGE_FILE(index, "index.html");
+PAGE_FILE(script, "app.js");
+PAGE_FILE(style, "app.css");
+PAGE_FILE(icon, "icon.svg");
+PAGE_FILE(licences, "licences.txt");
+
+typedef struct PageFile
+{
+	const char *name;			/* below /assets/ */
+	const char *content_type;
+	const char *plain;
+	const char *plain_end;
+	const char *gzip;
+	const char *gzip_end;
+	char		hash[PAGE_HASH_LEN + 1];	/* "" until somebody asks */
+} PageFile;
+
+#define PAGE_ROW(file, type, name) \
+	{file, type, prom_page_##name, prom_page_##name##_end, prom_page_##name##_gz, prom_page_##name##_gz_end, ""}
+
+static PageFile page = PAGE_ROW("index.html", "text/html; charset=utf-8", index);
+
+static PageFile files[] = {
+	PAGE_ROW("app.js", "text/javascript; charset=utf-8", script),
+	PAGE_ROW("app.css", "text/css; charset=utf-8", style),
+	PAGE_ROW("icon.svg", "image/svg+xml", icon),
+	PAGE_ROW("licences.txt", "text/plain; charset=utf-8", licences),
+};
+
+static void send_file(PromRequest *r, PageFile *file, bool is_page);
+static const char *hash_of(PageFile *file);
+static bool takes_gzip(PromRequest *r);
+
+void
+prom_page_run(PromRequest *r)
+{
+	send_file(r, &page, true);
+}
+
+void
+prom_page_file_run(PromRequest *r)
+{
+	const char *name = r->path + strlen("/assets/");
+
+	for (int i = 0; i < lengthof(files); i++)
+	{
+		if (strcmp(files[i].name, name) == 0)
+		{
+			send_file(r, &files[i], false);
+			return;
+		}
+	}
+	prom_answer_text(r, 404, "404 page not found\n");
+}
+
+static void
+send_file(PromRequest *r, PageFile *file, bool is_page)
+{
+	const char *hash = hash_of(file);
+	bool		compressed = takes_gzip(r);
+	char	   *etag = psprintf("\"%s%s\"", hash, compressed ? "-gzip" : "");
+	const char *known = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "If-None-Match");
+	bool		for_ever = !is_page && strcmp(prom_request_param(r, "v"), hash) == 0;
+
+	prom_answer_header(r, "ETag", etag);
+	prom_answer_header(r, "Cache-Control", for_ever ? "public, max-age=31536000, immutable" : "no-cache");
+	prom_answer_header(r, "Vary", "Accept-Encoding");
+	prom_answer_header(r, "X-Content-Type-Options", "nosniff");
+	if (is_page)
+	{
+		prom_answer_header(r, "Content-Security-Policy", PAGE_POLICY);
+		prom_answer_header(r, "Referrer-Policy", "no-referrer");
+	}
+	if (known != NULL && strstr(known, etag) != NULL)
+	{
+		prom_answer_empty(r, 304);
+		return;
+	}
+	if (compressed)
+		prom_answer_header(r, "Content-Encoding", "gzip");
+	prom_answer_static(r, file->content_type, compressed ? file->gzip : file->plain,
+					   compressed ? file->gzip_end - file->gzip : file->plain_end - file->plain);
+}
+
+/* The beginning of the file's SHA-256, in hex. */
+static const char *
+hash_of(PageFile *file)
+{
+	uint8		digest[PG_SHA256_DIGEST_LENGTH];
+	pg_cryptohash_ctx *context;
+
+	if (file->hash[0] != '\0')
+		return file->hash;
+	context = pg_cryptohash_create(PG_SHA256);
+	if (context == NULL || pg_cryptohash_init(context) < 0 ||
+		pg_cryptohash_update(context, (const uint8 *) file->plain, file->plain_end - file->plain) < 0 ||
+		pg_cryptohash_final(context, digest, sizeof(digest)) < 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INTERNAL_ERROR),
+				 errmsg("could not hash file \"%s\" of the page", file->name)));
+	pg_cryptohash_free(context);
+	for (int i = 0; i < PAGE_HASH_LEN / 2; i++)
+		snprintf(file->hash + 2 * i, 3, "%02x", digest[i]);
+	return file->hash;
+}
+
+/* Is gzip among the encodings that the client takes?  Browsers say so without a weight. */
+static bool
+takes_gzip(PromRequest *r)
+{
+	const char *accepted = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Accept-Encoding");
+	const char *found = accepted ? strstr(accepted, "gzip") : NULL;
+
+	if (found == NULL || (found > accepted && strchr(", \t", found[-1]) == NULL))
+		return false;
+	found += strlen("gzip");
+	found += strspn(found, " \t");
+	return *found == '\0' || *found == ',';
+}
+
+/* ---- what the page asks, beyond Prometheus' API ---- */
+
+/* Run a query and tell its SQL, what it read, and with plan=true PostgreSQL's own plan. */
+void
+prom_explain_run(PromRequest *r)
+{
+	bool		instant = prom_request_param(r, "step")[0] == '\0';
+	int64		start_ms;
+	int64		end_ms;
+	int64		step_ns = NS_PER_S;
+
+	if (!prom_param_timeout(r, &r->job.timeout_ms))
+		return;
+	if (instant)
+	{
+		if (!prom_param_time_or(r, "time", prom_clock_to_ms(GetCurrentTimestamp()), &start_ms))
+			return;
+		end_ms = start_ms;
+	}
+	else if (!prom_query_steps(r, &start_ms, &end_ms, &step_ns))
+		return;
+
+	r->job.sql = "SELECT prom._api_explain($1, $2, $3, $4, $5, $6)";
+	r->job.parameter = "query";
+	prom_job_param(&r->job, TEXTOID, prom_request_param(r, "query"));
+	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, start_ms));
+	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, end_ms));
+	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, step_ns / NS_PER_MS));
+	prom_job_param(&r->job, BOOLOID, instant ? "true" : "false");
+	prom_job_param(&r->job, BOOLOID, strcmp(prom_request_param(r, "plan"), "true") == 0 ? "true" : "false");
+	prom_request_ask(r, prom_pool_query);
+}
+
+/* What the server does and holds; with rows=true also what each generation of each day does. */
+void
+prom_status_run(PromRequest *r)
+{
+	r->job.sql = "SELECT prom._api_status($1)";
+	r->job.timeout_ms = prom_gateway_query_timeout_ms;
+	prom_job_param(&r->job, BOOLOID, strcmp(prom_request_param(r, "rows"), "true") == 0 ? "true" : "false");
+	prom_request_ask(r, prom_pool_query);
+}
