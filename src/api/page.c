@@ -6,22 +6,19 @@
  * compressed), so that page and server are always of one version and nothing has to be found or read.
  * Addresses within the page are relative: it does not know below which prefix it is served.
  *
- * A file is asked for as name?v=hash, the hash standing in the page.  With the hash that the file has,
- * it may be kept for ever; otherwise it must be asked for again, which the ETag makes cheap.
+ * A file is asked for as name?v=hash, as it stands in the page, and may then be kept for ever; under
+ * any other address, and the page itself, it must be asked for again, which the ETag makes cheap.
  */
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
-#include "common/cryptohash.h"
-#include "common/sha2.h"
+#include "common/hashfn.h"
 
 #include "api/gateway.h"
 #include "common/clock.h"
 
 #define NS_PER_MS INT64CONST(1000000)
 #define NS_PER_S INT64CONST(1000000000)
-
-#define PAGE_HASH_LEN 16		/* hex digits, as in web/build.mjs */
 
 /* Everything from this server, nothing written into the page itself. */
 #define PAGE_POLICY \
@@ -59,23 +56,22 @@ typedef struct PageFile
 	const char *plain_end;
 	const char *gzip;
 	const char *gzip_end;
-	char		hash[PAGE_HASH_LEN + 1];	/* "" until somebody asks */
 } PageFile;
 
 #define PAGE_ROW(file, type, name) \
-	{file, type, prom_page_##name, prom_page_##name##_end, prom_page_##name##_gz, prom_page_##name##_gz_end, ""}
+	{file, type, prom_page_##name, prom_page_##name##_end, prom_page_##name##_gz, prom_page_##name##_gz_end}
 
-static PageFile page = PAGE_ROW("index.html", "text/html; charset=utf-8", index);
+static const PageFile page = PAGE_ROW("index.html", "text/html; charset=utf-8", index);
 
-static PageFile files[] = {
+static const PageFile files[] = {
 	PAGE_ROW("app.js", "text/javascript; charset=utf-8", script),
 	PAGE_ROW("app.css", "text/css; charset=utf-8", style),
 	PAGE_ROW("icon.svg", "image/svg+xml", icon),
 	PAGE_ROW("licences.txt", "text/plain; charset=utf-8", licences),
 };
 
-static void send_file(PromRequest *r, PageFile *file, bool is_page);
-static const char *hash_of(PageFile *file);
+static void send_file(PromRequest *r, const PageFile *file, bool is_page);
+static bool is_current(PromRequest *r, const PageFile *file);
 static bool takes_gzip(PromRequest *r);
 
 void
@@ -101,13 +97,14 @@ prom_page_file_run(PromRequest *r)
 }
 
 static void
-send_file(PromRequest *r, PageFile *file, bool is_page)
+send_file(PromRequest *r, const PageFile *file, bool is_page)
 {
-	const char *hash = hash_of(file);
 	bool		compressed = takes_gzip(r);
-	char	   *etag = psprintf("\"%s%s\"", hash, compressed ? "-gzip" : "");
+	size_t		plain_len = file->plain_end - file->plain;
+	uint64		hash = hash_bytes_extended((const unsigned char *) file->plain, plain_len, 0);
+	char	   *etag = psprintf("\"%016" INT64_MODIFIER "x%s\"", hash, compressed ? "-gzip" : "");
 	const char *known = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "If-None-Match");
-	bool		for_ever = !is_page && strcmp(prom_request_param(r, "v"), hash) == 0;
+	bool		for_ever = !is_page && is_current(r, file);
 
 	prom_answer_header(r, "ETag", etag);
 	prom_answer_header(r, "Cache-Control", for_ever ? "public, max-age=31536000, immutable" : "no-cache");
@@ -126,29 +123,14 @@ send_file(PromRequest *r, PageFile *file, bool is_page)
 	if (compressed)
 		prom_answer_header(r, "Content-Encoding", "gzip");
 	prom_answer_static(r, file->content_type, compressed ? file->gzip : file->plain,
-					   compressed ? file->gzip_end - file->gzip : file->plain_end - file->plain);
+					   compressed ? file->gzip_end - file->gzip : plain_len);
 }
 
-/* The beginning of the file's SHA-256, in hex. */
-static const char *
-hash_of(PageFile *file)
+/* Are these the bytes that the page means by this address?  Another release may have asked. */
+static bool
+is_current(PromRequest *r, const PageFile *file)
 {
-	uint8		digest[PG_SHA256_DIGEST_LENGTH];
-	pg_cryptohash_ctx *context;
-
-	if (file->hash[0] != '\0')
-		return file->hash;
-	context = pg_cryptohash_create(PG_SHA256);
-	if (context == NULL || pg_cryptohash_init(context) < 0 ||
-		pg_cryptohash_update(context, (const uint8 *) file->plain, file->plain_end - file->plain) < 0 ||
-		pg_cryptohash_final(context, digest, sizeof(digest)) < 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not hash file \"%s\" of the page", file->name)));
-	pg_cryptohash_free(context);
-	for (int i = 0; i < PAGE_HASH_LEN / 2; i++)
-		snprintf(file->hash + 2 * i, 3, "%02x", digest[i]);
-	return file->hash;
+	return strstr(page.plain, psprintf("\"assets/%s?v=%s\"", file->name, prom_request_param(r, "v"))) != NULL;
 }
 
 /* Is gzip among the encodings that the client takes?  Browsers say so without a weight. */

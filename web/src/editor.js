@@ -57,7 +57,8 @@ const theme = EditorView.theme({
 export function makeEditor(parent, { text, label, describedBy, onEnter, onChange }) {
   const root = parent.attachShadow({ mode: 'open' });
   const promql = new PromQLExtension().activateLinter(false).setComplete({
-    remote: { url: '', apiPrefix: `${pageBase}api/v1`, httpErrorHandler: () => {} },
+    // Long-term: names of metrics that have ended are offered, too.
+    remote: { url: '', lookbackInterval: 30 * 86400 * 1000, apiPrefix: `${pageBase}api/v1`, httpErrorHandler: () => {} },
     maxMetricsMetadata: 20000,
   });
   const run = () => {
