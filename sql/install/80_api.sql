@@ -63,10 +63,12 @@ BEGIN ATOMIC
 		'standby', pg_is_in_recovery(),
 		'ingest', (SELECT to_jsonb(i) FROM prom.stat_ingest i),
 		'merge', (SELECT to_jsonb(m) || jsonb_build_object('oldest_age', extract(epoch FROM m.oldest_age)) FROM prom.stat_merge m),
+		'series', (SELECT coalesce(sum(m.series), 0) FROM prom.metric m),
+		'metrics', (SELECT count(*) FROM prom.metric m WHERE m.series > 0),
 		'tables', (SELECT jsonb_agg(to_jsonb(t) ORDER BY t.bytes DESC, t.name)
 			FROM (SELECT coalesce(i.inhparent, c.oid)::regclass::text AS name, count(*) AS parts,
 					sum(pg_total_relation_size(c.oid)) AS bytes, sum(pg_indexes_size(c.oid)) AS index_bytes,
-					sum(greatest(c.reltuples, 0)::int8) AS "rows"
+					sum(nullif(c.reltuples, -1)::int8) AS "rows"
 				FROM pg_class c LEFT JOIN pg_inherits i ON i.inhrelid = c.oid
 				WHERE c.relnamespace = 'prom'::regnamespace AND c.relkind = 'r'
 				GROUP BY 1) t),

@@ -6,13 +6,22 @@ import { formatLabels, formatTime, parseValue, shortNumber } from './format.js';
 const maxSeries = 1000;
 const shownInLegend = 60;
 
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+// What a named colour is now, for the canvas.
+function css(name) {
+  const probe = document.body.appendChild(h('span', { hidden: true }));
+  probe.style.color = `var(${name})`;
+  const { color } = getComputedStyle(probe);
+  probe.remove();
+  return color;
+}
+
+const isDark = () => document.documentElement.dataset.theme === 'dark';
 
 // Twelve hues that are told apart, then more of them by the golden angle.
 const hues = [16, 210, 140, 275, 45, 185, 330, 95, 240, 0, 165, 300];
 function colour(i) {
   const hue = i < hues.length ? hues[i] : (i * 137.508) % 360;
-  return `hsl(${hue.toFixed(0)} ${i < hues.length ? 70 : 55}% ${css('--chart-lightness')})`;
+  return `hsl(${hue.toFixed(0)} ${i < hues.length ? 70 : 55}% ${isDark() ? 63 : 42}%)`;
 }
 
 // Columns over all steps of the query; what is absent or no number is a gap.
@@ -29,6 +38,19 @@ function columns(result, { start, end, step }) {
     return column;
   });
   return { times, values };
+}
+
+// Times of the axis: as much of them as differs, the day where it begins and at the first.
+function axisTimes(u, splits, axis, space, step) {
+  let day = '';
+  return splits.map((seconds) => {
+    const [date, time] = formatTime(seconds).split(' ');
+    if (step >= 86400) return date;
+    const text = step >= 60 ? time.slice(0, 5) : time;
+    const shown = date === day ? text : `${text}\n${date}`;
+    day = date;
+    return shown;
+  });
 }
 
 export function drawChart(parent, result, query, { stacked, onZoom }) {
@@ -97,7 +119,8 @@ export function drawChart(parent, result, query, { stacked, onZoom }) {
         x: { range: () => [query.start, Math.max(query.end, query.start + 1)] },
         y: { range: (u, low, high) => (low === null ? [0, 1] : uPlot.rangeNum(stacked ? Math.min(low, 0) : low, high, 0.1, true)) },
       },
-      axes: [axis, {
+      padding: [null, 28, null, null],
+      axes: [{ ...axis, values: axisTimes, space: 70 }, {
         ...axis,
         values: (u, splits) => splits.map(shortNumber),
         size: (u, labels) => Math.max(44, ...(labels ?? []).map((label) => label.length * 7.5 + 16)),

@@ -2,7 +2,7 @@
 //
 // It lives in a shadow root.  There CodeMirror adopts its style sheets; in the document it would write
 // style elements, which the page's Content-Security-Policy forbids.
-import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap } from '@codemirror/autocomplete';
+import { autocompletion, closeBrackets, closeBracketsKeymap, completionKeymap, completionStatus } from '@codemirror/autocomplete';
 import { defaultKeymap, history, historyKeymap } from '@codemirror/commands';
 import { HighlightStyle, bracketMatching, indentOnInput, syntaxHighlighting } from '@codemirror/language';
 import { setDiagnostics } from '@codemirror/lint';
@@ -13,13 +13,13 @@ import { PromQLExtension } from '@prometheus-io/codemirror-promql';
 import { pageBase, placeOf } from './api.js';
 
 const highlight = HighlightStyle.define([
-  { tag: tags.keyword, color: 'var(--syntax-keyword)', fontWeight: '600' },
+  { tag: [tags.keyword, tags.operatorKeyword], color: 'var(--syntax-keyword)', fontWeight: '600' },
   { tag: tags.modifier, color: 'var(--syntax-keyword)' },
   { tag: [tags.function(tags.variableName), tags.standard(tags.variableName)], color: 'var(--syntax-function)' },
   { tag: tags.labelName, color: 'var(--syntax-label)' },
   { tag: tags.string, color: 'var(--syntax-string)' },
   { tag: [tags.number, tags.literal], color: 'var(--syntax-number)' },
-  { tag: [tags.operator, tags.operatorKeyword], color: 'var(--syntax-operator)' },
+  { tag: tags.operator, color: 'var(--syntax-operator)' },
   { tag: tags.comment, color: 'var(--muted)', fontStyle: 'italic' },
   { tag: tags.invalid, color: 'var(--error)' },
 ]);
@@ -54,7 +54,7 @@ const theme = EditorView.theme({
   '.cm-lintPoint::after': { borderBottomColor: 'var(--error)' },
 });
 
-export function makeEditor(parent, { text, label, describedBy, onEnter, onChange }) {
+export function makeEditor(parent, { text, label, hint, describedBy, onEnter, onChange }) {
   const root = parent.attachShadow({ mode: 'open' });
   const promql = new PromQLExtension().activateLinter(false).setComplete({
     // Long-term: names of metrics that have ended are offered, too.
@@ -75,10 +75,11 @@ export function makeEditor(parent, { text, label, describedBy, onEnter, onChange
         history(), drawSelection(), indentOnInput(), bracketMatching(), closeBrackets(),
         autocompletion({ activateOnTypingDelay: 50 }),
         // Tab leaves the field, as everywhere; Enter takes a completion if one is shown, and runs.
-        keymap.of([...closeBracketsKeymap, ...completionKeymap, { key: 'Enter', run, shift: () => false },
+        // What has only just been offered is not taken by mistake, but nothing is run by mistake either.
+        keymap.of([...closeBracketsKeymap, ...completionKeymap, { key: 'Enter', run: () => completionStatus(view.state) === 'active' || run(), shift: () => false },
           ...historyKeymap, ...defaultKeymap]),
         EditorView.lineWrapping,
-        placeholder('Expression (Enter runs it, Shift-Enter begins a line)'),
+        placeholder(hint),
         syntaxHighlighting(highlight), theme, promql.asExtension(),
         EditorView.contentAttributes.of({ 'aria-label': label, 'aria-multiline': 'true' }),
         EditorView.updateListener.of((update) => {

@@ -138,7 +138,7 @@ export function showExplorer(main, state, { go }) {
     message,
     h('div', { class: 'split' }, h('aside', { 'aria-label': 'Metrics' }, filter, count, list), detail));
   const editor = makeEditor(host, {
-    text: state.selector, label: 'Series selector', describedBy: message.id, onEnter: explore, onChange: () => editor.markError(null),
+    text: state.selector, label: 'Series selector', hint: 'Selector, like up{job="node"}', describedBy: message.id, onEnter: explore, onChange: () => editor.markError(null),
   });
 
   function drawMetrics() {

@@ -40,6 +40,7 @@ export function makePanel(parent, state, number, { changed, remove }) {
   const editor = makeEditor(host, {
     text: state.expr,
     label: `PromQL expression of query ${number + 1}`,
+    hint: 'Expression (Enter runs it, Shift-Enter begins a line)',
     describedBy: message.id,
     onEnter: () => execute(),
     onChange: () => editor.markError(null),

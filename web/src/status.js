@@ -16,11 +16,10 @@ function tiles({ now, ingest, merge, tables, ...data }, before) {
   const refused = ['bodies_refused', 'series_refused', 'samples_out_of_bounds', 'histograms_refused', 'metadata_refused']
     .reduce((sum, key) => sum + (ingest[key] ?? 0), 0);
   const bytes = tables.reduce((sum, t) => sum + t.bytes, 0);
-  const size = (name) => tables.find((t) => t.name === `prom.${name}`);
   return h('dl', { class: 'tiles' },
     tile('Ingest rate', `${shortNumber(rate)}/s`, before ? 'samples, just now' : 'samples, since the start'),
     tile('Samples stored', formatCount(ingest.samples), `last one ${age(now, ingest.last_ingest)}`),
-    tile('Series', formatCount(size('series')?.rows), `${formatCount(ingest.series_created)} made since the start`),
+    tile('Series', formatCount(data.series), `of ${formatCount(data.metrics)} metrics, ${formatCount(ingest.series_created)} made since the start`),
     tile('Refused', formatCount(refused), 'bodies, series, samples, metadata', refused > 0),
     tile('Backlog', `${formatCount(merge.fresh_rows)} rows`, `${formatBytes(merge.fresh_bytes)}, oldest ${merge.oldest_age === null ? '–' : formatDuration(Math.round(merge.oldest_age))}`),
     tile('Merged', `${formatCount(merge.samples_written)} samples`, `last ${age(now, merge.last_merge)}`),

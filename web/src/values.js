@@ -1,6 +1,6 @@
 // The table of an instant query: vectors, range vectors, scalars, strings, native histograms.
 import { fill, h, table } from './dom.js';
-import { formatLabels, formatTime, parseValue, shortNumber } from './format.js';
+import { formatLabels, formatTime, parseValue, quote, shortNumber } from './format.js';
 
 const maxRows = 2000;
 
@@ -9,7 +9,7 @@ function labelsCell(labels) {
   const pairs = Object.keys(labels).filter((l) => l !== '__name__').sort();
   return h('span', { class: 'series', title: formatLabels(labels) },
     labels.__name__ && h('span', { class: 'metric' }, labels.__name__),
-    pairs.map((l) => h('span', { class: 'pair' }, h('span', { class: 'label' }, l), '=', h('span', { class: 'string' }, `"${labels[l]}"`))),
+    pairs.map((l) => h('span', { class: 'pair' }, h('span', { class: 'label' }, l), '=', h('span', { class: 'string' }, quote(labels[l])))),
     !labels.__name__ && pairs.length === 0 && '{}');
 }
 
@@ -22,7 +22,7 @@ export function histogramCell({ count, sum, buckets = [] }) {
   return h('details', { class: 'histogram' },
     h('summary', null, 'count ', h('b', null, count), ', sum ', h('b', null, sum), `, ${buckets.length} buckets`),
     h('table', null,
-      h('thead', null, h('tr', null, ['range', 'count', ''].map((c) => h('th', { scope: 'col' }, c)))),
+      h('thead', null, h('tr', null, ['range', 'count', ''].map((c) => h('th', { scope: 'col', class: c === 'count' ? 'number' : null }, c)))),
       h('tbody', null, buckets.map(([kind, low, high, n]) => {
         const bar = h('span', { class: 'bar', 'aria-hidden': 'true' });
         bar.style.width = `${most > 0 ? (100 * parseValue(n)) / most : 0}%`;
