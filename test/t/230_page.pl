@@ -271,6 +271,25 @@ JS
 ok(abs($from - ($end - 2700)) < 30 && abs($to - ($end - 1800)) < 30, 'to the time that was dragged over')
   or diag("from $from to $to, end $end");
 
+# The range, by its buttons; a step; several queries.
+$browser->open(graph_link('temperature', 'g0.end_input' => $end));
+$browser->click('[aria-label="Longer range"]');
+ok($browser->wait_js('return location.search.includes("g0.range_input=2h") && document.querySelector(".told").textContent.includes("step 28s")'),
+	'a longer range has a longer step');
+$browser->js(<<'JS');
+const step = [...document.querySelectorAll('.controls .field')].find((f) => f.textContent === 'Step').querySelector('input');
+step.value = '5m';
+step.dispatchEvent(new Event('change'));
+JS
+ok($browser->wait_js('return location.search.includes("g0.step_input=5m") && document.querySelector(".told").textContent.includes("step 5m")'),
+	'unless one says which');
+$browser->open(graph_link('temperature', 'g0.tab' => 1, 'g1.expr' => 'ends', 'g1.tab' => 1, map { ("g$_.moment_input" => $end - 60) } 0, 1));
+ok($browser->wait_js('return document.querySelectorAll(".panel").length === 2 && [...document.querySelectorAll(".panel")].every((p) => p.dataset.state === "done")'),
+	'a link may hold several queries');
+is_deeply($browser->js('return [...document.querySelectorAll(".panel")].map((p) => p.querySelectorAll("td.value").length)'), [ 5, 1 ], 'each with its result');
+$browser->click('[aria-label="Remove query 1"]');
+ok($browser->wait_js('return location.search.startsWith("?g0.expr=ends") && !location.search.includes("g1.")'), 'one can be removed');
+
 # The table has what the API says.
 my %at = ('g0.tab' => 1, 'g0.moment_input' => $end);
 foreach my $expr ('latency_bucket', '-special', 'temperature[1m]', 'scalar(vector(3.25))')

@@ -119,7 +119,7 @@ export function drawChart(parent, result, query, { stacked, onZoom }) {
         x: { range: () => [query.start, Math.max(query.end, query.start + 1)] },
         y: { range: (u, low, high) => (low === null ? [0, 1] : uPlot.rangeNum(stacked ? Math.min(low, 0) : low, high, 0.1, true)) },
       },
-      padding: [null, 28, null, null],
+      padding: [null, 38, null, null],
       axes: [{ ...axis, values: axisTimes, space: 70 }, {
         ...axis,
         values: (u, splits) => splits.map(shortNumber),

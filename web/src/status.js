@@ -8,7 +8,7 @@ const pollMs = 5000;
 const tile = (name, value, note, bad) => h('div', { class: `tile${bad ? ' bad' : ''}` },
   h('dt', null, name), h('dd', null, value, note && h('small', null, note)));
 
-const age = (now, time) => (time ? `${formatDuration(Math.max(0, Math.round(now - Date.parse(time) / 1000)))} ago` : 'not yet');
+const age = (now, time) => (time ? `${formatDuration(Math.max(0, Math.round(now - Date.parse(time) / 1000)))} ago` : 'none yet');
 
 function tiles({ now, ingest, merge, tables, ...data }, before) {
   const seconds = before ? now - before.now : now - data.started;
@@ -18,7 +18,7 @@ function tiles({ now, ingest, merge, tables, ...data }, before) {
   const bytes = tables.reduce((sum, t) => sum + t.bytes, 0);
   return h('dl', { class: 'tiles' },
     tile('Ingest rate', `${shortNumber(rate)}/s`, before ? 'samples, just now' : 'samples, since the start'),
-    tile('Samples stored', formatCount(ingest.samples), `last one ${age(now, ingest.last_ingest)}`),
+    tile('Samples stored', formatCount(ingest.samples), `last ${age(now, ingest.last_ingest)}`),
     tile('Series', formatCount(data.series), `of ${formatCount(data.metrics)} metrics, ${formatCount(ingest.series_created)} made since the start`),
     tile('Refused', formatCount(refused), 'bodies, series, samples, metadata', refused > 0),
     tile('Backlog', `${formatCount(merge.fresh_rows)} rows`, `${formatBytes(merge.fresh_bytes)}, oldest ${merge.oldest_age === null ? '–' : formatDuration(Math.round(merge.oldest_age))}`),
