@@ -103,8 +103,7 @@ prom_answer_header(PromRequest *r, const char *name, const char *value)
 {
 	MemoryContext old = MemoryContextSwitchTo(r->context);
 
-	r->headers = lappend(r->headers, unconstify(char *, name));
-	r->headers = lappend(r->headers, unconstify(char *, value));
+	r->headers = lappend(lappend(r->headers, unconstify(char *, name)), unconstify(char *, value));
 	MemoryContextSwitchTo(old);
 }
 
@@ -113,8 +112,12 @@ add_headers(PromRequest *r, struct MHD_Response *response)
 {
 	if (r->content_type != NULL)
 		MHD_add_response_header(response, "Content-Type", r->content_type);
+	if (r->content_encoding != NULL)
+		MHD_add_response_header(response, "Content-Encoding", r->content_encoding);
 	if (r->allow != NULL)
 		MHD_add_response_header(response, "Allow", r->allow);
+	for (int i = 0; i < list_length(r->headers); i += 2)
+		MHD_add_response_header(response, list_nth(r->headers, i), list_nth(r->headers, i + 1));
 	if (r->retry_later)
 	{
 		char		seconds[12];
@@ -122,13 +125,11 @@ add_headers(PromRequest *r, struct MHD_Response *response)
 		snprintf(seconds, sizeof(seconds), "%d", r->retry_after_s > 0 ? r->retry_after_s : PROM_RETRY_AFTER_S);
 		MHD_add_response_header(response, "Retry-After", seconds);
 	}
-	for (int i = 0; i + 1 < list_length(r->headers); i += 2)
-		MHD_add_response_header(response, list_nth(r->headers, i), list_nth(r->headers, i + 1));
 	if (r->close)
 		MHD_add_response_header(response, "Connection", "close");
+	MHD_add_response_header(response, "Vary", r->is_api ? "Origin" : "Accept-Encoding");
 	if (!r->is_api)
 		return;
-	MHD_add_response_header(response, "Vary", "Origin");
 	if (MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Origin") == NULL)
 		return;
 	MHD_add_response_header(response, "Access-Control-Allow-Origin", "*");

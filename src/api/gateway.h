@@ -167,10 +167,11 @@ typedef struct PromRequest
 
 	int			status;
 	const char *content_type;
+	const char *content_encoding;	/* of the answer's bytes as they are; NULL: none yet */
 	const char *allow;			/* 405: value of the header Allow */
+	List	   *headers;		/* char *: a name, its value, ... */
 	bool		retry_later;	/* Retry-After */
 	int			retry_after_s;	/* its value, 0: the usual */
-	List	   *headers;		/* char *, names and values in turn */
 	bool		close;			/* no further request on this connection */
 	StringInfoData answer;
 	size_t		answer_room;	/* what of it is counted with the answers of all requests */
@@ -203,7 +204,7 @@ extern void prom_answer_ready(PromRequest *r, int status, const char *content_ty
 /* 200 with bytes that stay where they are. */
 extern void prom_answer_static(PromRequest *r, const char *content_type, const char *bytes, size_t len);
 
-/* A header of the answer; the strings must live as long as the request. */
+/* A header more; both strings live as long as the request. */
 extern void prom_answer_header(PromRequest *r, const char *name, const char *value);
 
 /* Hand a complete answer to libmicrohttpd. */

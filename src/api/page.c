@@ -108,7 +108,6 @@ send_file(PromRequest *r, const PageFile *file, bool is_page)
 
 	prom_answer_header(r, "ETag", etag);
 	prom_answer_header(r, "Cache-Control", for_ever ? "public, max-age=31536000, immutable" : "no-cache");
-	prom_answer_header(r, "Vary", "Accept-Encoding");
 	prom_answer_header(r, "X-Content-Type-Options", "nosniff");
 	if (is_page)
 	{
@@ -121,7 +120,7 @@ send_file(PromRequest *r, const PageFile *file, bool is_page)
 		return;
 	}
 	if (compressed)
-		prom_answer_header(r, "Content-Encoding", "gzip");
+		r->content_encoding = "gzip";
 	prom_answer_static(r, file->content_type, compressed ? file->gzip : file->plain,
 					   compressed ? file->gzip_end - file->gzip : plain_len);
 }
