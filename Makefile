@@ -22,12 +22,14 @@ PG_CPPFLAGS = -Isrc -I$(shell $(PG_CONFIG) --includedir)
 PG_CFLAGS   = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 PG_CXXFLAGS = -std=c++17
 SHLIB_LINK  = -lmicrohttpd -lpq -lsnappy -lzstd -lre2 -lstdc++
-EXTRA_CLEAN = sql/promgres--*.sql src/promql/scan.c src/promql/gram.c src/promql/gram.h $(PAGE:=.gz)
+EXTRA_CLEAN = sql/promgres--*.sql src/promql/scan.c src/promql/gram.c src/promql/gram.h
+
+PG_CONFIG ?= pg_config
 
 # The page, as it is committed; "make web" makes it anew from web/src and needs node.
 PAGE = $(addprefix web/dist/,index.html app.js app.css icon.svg licences.txt)
+EXTRA_CLEAN += $(PAGE:=.gz)
 
-PG_CONFIG ?= pg_config
 # LLVM bitcode would need clang and gains nothing here: our functions are not inlined.
 override with_llvm := no
 PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))

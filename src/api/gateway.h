@@ -195,14 +195,14 @@ extern void prom_request_ask(PromRequest *r, PromPool *pool);
 
 /* ---- answer.c ---- */
 
+/* Answer 200 with bytes that stay where they are. */
+extern void prom_answer_static(PromRequest *r, const char *content_type, const char *bytes, size_t len);
+
 /* Fill in the answer (once), and resume the connection if it is suspended. */
 extern void prom_answer_text(PromRequest *r, int status, const char *fmt,...) pg_attribute_printf(3, 4);
 extern void prom_answer_error(PromRequest *r, int status, const char *type, const char *fmt,...) pg_attribute_printf(4, 5);
 extern void prom_answer_empty(PromRequest *r, int status);
 extern void prom_answer_ready(PromRequest *r, int status, const char *content_type);
-
-/* 200 with bytes that stay where they are. */
-extern void prom_answer_static(PromRequest *r, const char *content_type, const char *bytes, size_t len);
 
 /* A header more; both strings live as long as the request. */
 extern void prom_answer_header(PromRequest *r, const char *name, const char *value);
@@ -276,7 +276,7 @@ extern void prom_ready_run(PromRequest *r);
 extern void prom_page_run(PromRequest *r);
 extern void prom_page_file_run(PromRequest *r);
 extern void prom_explain_run(PromRequest *r);
-extern void prom_status_run(PromRequest *r);
+extern void prom_page_status_run(PromRequest *r);
 
 /* ---- params.c: values of parameters; on a bad one answer 400 and return false ---- */
 

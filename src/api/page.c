@@ -181,7 +181,7 @@ prom_explain_run(PromRequest *r)
 
 /* What the server does and holds; with rows=true also what each generation of each day does. */
 void
-prom_status_run(PromRequest *r)
+prom_page_status_run(PromRequest *r)
 {
 	r->job.sql = "SELECT prom._api_status($1)";
 	r->job.timeout_ms = prom_gateway_query_timeout_ms;

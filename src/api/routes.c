@@ -22,7 +22,7 @@ static const PromRoute routes[] = {
 	{"GET, POST", "/api/v1/series", NULL, prom_series_run},
 	{"GET", "/api/v1/status/buildinfo", NULL, prom_buildinfo_run},
 	{"GET, POST", "/api/v1/explain", NULL, prom_explain_run},
-	{"GET", "/api/v1/status/promgres", NULL, prom_status_run},
+	{"GET", "/api/v1/status/promgres", NULL, prom_page_status_run},
 	{"GET, HEAD", "/", NULL, prom_page_run},
 	{"GET, HEAD", "/graph", NULL, prom_page_run},
 	{"GET, HEAD", "/query", NULL, prom_page_run},
