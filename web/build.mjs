@@ -1,6 +1,8 @@
 // Bundles src/ into dist/: app.js, app.css, icon.svg, licences.txt and the page itself, which names the
 // others with a hash of their content.  "node build.mjs --out DIR" writes elsewhere.
 //
+// sources.sha256 lets the tests see without node whether dist/ is older than the sources.
+//
 // Nothing of the machine or the time gets into the files, so that the same sources give the same bytes.
 import { createHash } from 'node:crypto';
 import { cpSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
@@ -46,9 +48,12 @@ const licences = [...packages].sort().map((name) => {
 writeFileSync(join(out, 'licences.txt'),
   `The page of promgres contains these libraries.\n\n${licences.join(`\n${'='.repeat(80)}\n\n`)}`);
 
+const sha256 = (file) => createHash('sha256').update(readFileSync(file)).digest('hex');
+const sources = ['build.mjs', 'package.json', 'package-lock.json', ...readdirSync(src).map((file) => `src/${file}`)].sort();
+writeFileSync(join(out, 'sources.sha256'), sources.map((file) => `${sha256(join(top, file))}  ${file}\n`).join(''));
+
 cpSync(join(src, 'icon.svg'), join(out, 'icon.svg'));
 const page = readFileSync(join(src, 'index.html'), 'utf8').replace(/assets\/([\w.]+)/g, (path, name) => {
-  const hash = createHash('sha256').update(readFileSync(join(out, name))).digest('hex').slice(0, 16);
-  return `${path}?v=${hash}`;
+  return `${path}?v=${sha256(join(out, name)).slice(0, 16)}`;
 });
 writeFileSync(join(out, 'index.html'), page);

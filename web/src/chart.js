@@ -63,7 +63,7 @@ export function drawChart(parent, result, query, { stacked, onZoom }) {
   const tooltip = h('div', { class: 'tooltip', hidden: true });
   const legend = h('ul', { class: 'legend', 'aria-label': 'Series; choose one to hide or show it' });
   let plot = null;
-  let nearest = null;
+  let near = null;
 
   fill(parent,
     drawn.length === 0 && h('p', { class: 'note' }, 'No series to draw.'),
@@ -80,8 +80,19 @@ export function drawChart(parent, result, query, { stacked, onZoom }) {
       : column.map((v, k) => (sum[k] += v ?? 0)))];
   }
 
+  // Of stacked series the one whose area the mouse is in, otherwise the one whose line is near.
+  function pointed(u) {
+    if (!stacked) return near;
+    const { idx, left, top } = u.cursor;
+    if (idx === null || idx === undefined || left < 0) return null;
+    const value = u.posToVal(top, 'y');
+    const at = value < 0 ? -1 : values.findIndex((_, i) => !hidden.has(i) && u.data[i + 1][idx] >= value);
+    return at < 0 ? null : at;
+  }
+
   function moveTooltip(u) {
     const { idx, left, top } = u.cursor;
+    const nearest = pointed(u);
     if (nearest === null || idx === null || idx === undefined || left < 0 || values[nearest][idx] === null) {
       tooltip.hidden = true;
       return;
@@ -114,7 +125,7 @@ export function drawChart(parent, result, query, { stacked, onZoom }) {
       tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), 'Etc/UTC'),
       legend: { show: false },
       focus: { alpha: 0.35 },
-      cursor: { focus: { prox: 30 }, drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
+      cursor: { focus: { prox: stacked ? -1 : 30 }, drag: { x: true, y: false, setScale: false }, points: { size: 7 } },
       scales: {
         x: { range: () => [query.start, Math.max(query.end, query.start + 1)] },
         y: { range: (u, low, high) => (low === null ? [0, 1] : uPlot.rangeNum(stacked ? Math.min(low, 0) : low, high, 0.1, true)) },
@@ -140,7 +151,7 @@ export function drawChart(parent, result, query, { stacked, onZoom }) {
           onZoom(u.posToVal(u.select.left, 'x'), u.posToVal(u.select.left + u.select.width, 'x'));
         }],
         setSeries: [(u, i) => {
-          nearest = i === null || i === undefined || i === 0 ? null : i - 1;
+          near = i === null || i === undefined || i === 0 ? null : i - 1;
           moveTooltip(u);
         }],
         setCursor: [moveTooltip],

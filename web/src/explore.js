@@ -5,7 +5,7 @@
 import { call, get, getIfThere } from './api.js';
 import { append, fill, h, table } from './dom.js';
 import { makeEditor } from './editor.js';
-import { formatCount, formatLabels, matcher } from './format.js';
+import { formatCount, formatLabels, formatNumber, matcher } from './format.js';
 
 const maxMetrics = 500;
 const maxSeries = 20000;
@@ -52,7 +52,7 @@ async function showOverview(parent, metadata) {
   async function showValues(name) {
     const { data } = await get(`label/${encodeURIComponent(name)}/values`);
     const ofPair = new Map((figures?.seriesCountByLabelValuePair ?? []).map((pair) => [pair.name, pair.value]));
-    fill(values, h('h3', null, `${formatCount(data.length)} values of ${name}`),
+    fill(values, h('h3', null, `${formatNumber(data.length, 'value')} of ${name}`),
       h('ul', { class: 'chips' }, data.slice(0, 500).map((value) => h('li', null, exploreLink(`{${matcher(name, value)}}`, value || '""'),
         ofPair.has(`${name}=${value}`) && h('span', { class: 'muted' }, ` ${formatCount(ofPair.get(`${name}=${value}`))}`)))),
       data.length > 500 && h('p', { class: 'note' }, 'The first 500 are shown.'));
@@ -60,7 +60,7 @@ async function showOverview(parent, metadata) {
 
   fill(parent,
     figures && h('p', { class: 'told muted' }, `${formatCount(figures.headStats.numSeries)} series, ${formatCount(figures.headStats.numLabelPairs)} pairs of label and value`),
-    h('h2', null, `${labels.length} labels`),
+    h('h2', null, formatNumber(labels.length, 'label')),
     h('ul', { class: 'chips labels' }, labels.map((name) => h('li', null,
       h('button', { type: 'button', onclick: () => showValues(name) }, name, counts.has(name) && h('span', { class: 'muted' }, ` ${formatCount(counts.get(name))}`))))),
     values);
@@ -94,15 +94,16 @@ async function showSelector(parent, selector, metadata) {
   const metrics = [...(counts.get('__name__')?.keys() ?? [])];
   const told = metrics.length === 1 ? metadata[metrics[0]]?.[0] : null;
 
-  function valueRows(name) {
+  // Open: the few labels that tell the series apart.
+  function valueRows(name, at) {
     const values = [...counts.get(name)].sort(([a, m], [b, n]) => n - m || (a < b ? -1 : 1));
     const most = values[0][1];
-    return h('details', { open: name !== '__name__' && names.length <= 4 ? true : null, 'data-label': name },
-      h('summary', null, h('b', null, name), h('span', { class: 'muted' }, ` ${formatCount(values.length)} value${values.length === 1 ? '' : 's'}`)),
+    return h('details', { open: at < 2 && counts.get(name).size > 1, 'data-label': name },
+      h('summary', null, h('b', null, name), h('span', { class: 'muted' }, ` ${formatNumber(values.length, 'value')}`)),
       table(`Values of ${name}`, ['Value', { class: 'number', content: 'Series' }, ''],
         values.slice(0, shownValues).map(([value, n]) => [exploreLink(narrowed(selector, name, value), value || '""'),
           { class: 'number', content: formatCount(n) }, barCell(n, most)])),
-      values.length > shownValues && h('p', { class: 'note' }, `${formatCount(values.length - shownValues)} more values`));
+      values.length > shownValues && h('p', { class: 'note' }, formatNumber(values.length - shownValues, 'more value')));
   }
 
   fill(parent,
@@ -144,7 +145,7 @@ export function showExplorer(main, state, { go }) {
   function drawMetrics() {
     const wanted = filter.value.toLowerCase();
     const found = names.filter((name) => name.toLowerCase().includes(wanted) || metadata[name]?.[0]?.help?.toLowerCase().includes(wanted));
-    count.textContent = `${formatCount(found.length)} metrics${found.length > maxMetrics ? `, the first ${maxMetrics} are shown` : ''}`;
+    count.textContent = `${formatNumber(found.length, 'metric')}${found.length > maxMetrics ? `, the first ${maxMetrics} are shown` : ''}`;
     fill(list, found.slice(0, maxMetrics).map((name) => {
       const told = metadata[name]?.[0];
       return h('li', null, exploreLink(metricSelector(name), name, { 'aria-current': state.selector === metricSelector(name) ? 'true' : null }),

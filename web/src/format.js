@@ -74,6 +74,9 @@ export const parseValue = (text) => ({ '+Inf': Infinity, '-Inf': -Infinity, NaN:
 
 export const formatCount = (n) => (n === null || n === undefined ? '–' : Number(n).toLocaleString('en-US'));
 
+// "1 metric", "2,000 metrics"
+export const formatNumber = (n, one, many = `${one}s`) => `${formatCount(n)} ${n === 1 ? one : many}`;
+
 export function formatBytes(n) {
   if (n === null || n === undefined) return '–';
   let value = Number(n);
