@@ -360,6 +360,9 @@ $browser->open(graph_link($range{query}, 'g0.tab' => 'sql', 'g0.end_input' => $e
 ok($browser->wait_js($done), 'there is a tab for the SQL');
 is($browser->js('return document.querySelector("pre.sql").textContent'), $told->{sql}, 'with the SQL of the query');
 like($browser->js('return document.querySelector(".facts").textContent'), qr/Series: 5 matched/, 'and what it read');
+$browser->js('Object.defineProperty(navigator, "clipboard", { value: undefined })');
+$browser->click('.copy');
+is($browser->js('return getSelection().toString().trim()'), $told->{sql}, 'which is selected where there is no clipboard to copy it to');
 is($browser->js('return document.querySelector("pre.plan")'), undef, 'the plan is not there');
 $browser->click('.controls input[type=checkbox]');
 like($browser->wait_js('return document.querySelector("pre.plan")?.textContent'), qr/actual time/, 'until asked for');

@@ -1,6 +1,6 @@
 // The SQL behind a query, what running it read, and PostgreSQL's plan.
 import { fill, h, table } from './dom.js';
-import { formatCount } from './format.js';
+import { formatCount, formatNumber } from './format.js';
 
 const keywords = new Set(`SELECT FROM WHERE AND OR NOT AS ON JOIN LEFT RIGHT INNER FULL CROSS LATERAL GROUP ORDER BY UNION ALL IS
   NULL DISTINCT WITH CASE WHEN THEN ELSE END LIMIT USING HAVING ARRAY EXISTS IN VALUES OPERATOR COALESCE MATERIALIZED`.split(/\s+/));
@@ -12,14 +12,23 @@ function sqlTokens(sql) {
         : word && keywords.has(word) ? h('span', { class: 'keyword' }, text) : text);
 }
 
-const copy = (text) => h('button', {
-  type: 'button', class: 'copy',
-  onclick: async (event) => {
-    const button = event.currentTarget;
-    await navigator.clipboard.writeText(text);
-    button.textContent = 'Copied';
-  },
-}, 'Copy');
+// A block of text and its button.  Over plain HTTP from elsewhere there is no clipboard; then the text is selected.
+function block(title, name, text, content) {
+  const pre = h('pre', { class: name, tabindex: '0', 'aria-label': title }, content);
+  const copy = h('button', {
+    type: 'button', class: 'copy',
+    onclick: async () => {
+      try {
+        await navigator.clipboard.writeText(text);
+        copy.textContent = 'Copied';
+      } catch {
+        getSelection().selectAllChildren(pre);
+        copy.textContent = 'Selected';
+      }
+    },
+  }, 'Copy');
+  return [h('h3', null, `${title} `, copy), pre];
+}
 
 export function drawPlan(parent, told) {
   const longest = Math.max(...told.nodes.map((node) => node.own_ms ?? 0), 0.001);
@@ -37,12 +46,11 @@ export function drawPlan(parent, told) {
       })),
     h('ul', { class: 'facts' },
       [`Series: ${formatCount(told.series.matched)} matched`,
-        `Chunks: ${formatCount(told.chunks.read)} read, ${formatCount(told.chunks.unused)} of them in vain, in ${told.chunks.days} days (${told.chunks.days_pruned} pruned)`,
+        `Chunks: ${formatCount(told.chunks.read)} read, ${formatCount(told.chunks.unused)} of them in vain, in ${formatNumber(told.chunks.days, 'day')} (${told.chunks.days_pruned} pruned)`,
         `Fresh rows: ${formatCount(told.fresh.read)} opened, ${formatCount(told.fresh.pruned)} pruned`,
         `Samples decoded: ${formatCount(told.samples)}`,
         `Planning ${told.planning_ms} ms, execution ${told.execution_ms} ms`].map((fact) => h('li', null, fact))),
-    h('h3', null, 'SQL ', copy(told.sql)),
+    block('SQL', 'sql', told.sql, sqlTokens(told.sql)),
     h('p', { class: 'muted' }, 'Pasted in psql it gives the same rows.'),
-    h('pre', { class: 'sql', tabindex: '0', 'aria-label': 'SQL of the query' }, sqlTokens(told.sql)),
-    told.plan && [h('h3', null, 'Plan ', copy(told.plan)), h('pre', { class: 'plan', tabindex: '0', 'aria-label': 'Plan of PostgreSQL' }, told.plan)]);
+    told.plan && block('Plan of PostgreSQL', 'plan', told.plan, told.plan));
 }
