@@ -16,6 +16,7 @@ use PostgreSQL::Test::Utils;
 use Promgres;
 
 my $driver_port;
+my %open;    # by session; all that have not been closed
 
 # Can there be one here?
 sub missing
@@ -64,7 +65,9 @@ sub new
 		'goog:chromeOptions' => { args => \@arguments },
 	} } });
 	die 'no browser: ' . encode_json($answer) . "\n" unless $answer->{value}{sessionId};
-	return bless { session => "/session/$answer->{value}{sessionId}", profile => $profile }, $class;
+	my $self = bless { session => "/session/$answer->{value}{sessionId}", profile => $profile }, $class;
+	$open{ $self->{session} } = $self;
+	return $self;
 }
 
 sub ask
@@ -174,7 +177,17 @@ sub picture
 sub close
 {
 	my ($self) = @_;
+
+	delete $open{ $self->{session} };
 	return $self->ask('DELETE', '');
+}
+
+# A test that dies leaves no browser behind.  Runs ahead of the END of Promgres, which ends the driver.
+END
+{
+	my $status = $?;
+	eval { $_->close } foreach values %open;
+	$? = $status;
 }
 
 1;
