@@ -2,6 +2,7 @@
 #
 #   make demo     see it work (installs what is needed; DEMO_SECONDS=n ends it)
 #   make test     run every test
+#   make web      build the page of web/ anew; only who changes it needs this (and node)
 #   make          build; make install puts it into the server that pg_config names
 
 EXTENSION  = promgres
@@ -24,6 +25,11 @@ SHLIB_LINK  = -lmicrohttpd -lpq -lsnappy -lzstd -lz -lre2 -lstdc++
 EXTRA_CLEAN = sql/promgres--*.sql src/promql/scan.c src/promql/gram.c src/promql/gram.h
 
 PG_CONFIG ?= pg_config
+
+# The page, as it is committed; "make web" makes it anew from web/src and needs node.
+PAGE = $(addprefix web/dist/,index.html app.js app.css icon.svg licences.txt)
+EXTRA_CLEAN += $(PAGE:=.gz)
+
 # LLVM bitcode would need clang and gains nothing here: our functions are not inlined.
 override with_llvm := no
 PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
@@ -56,6 +62,14 @@ src/promql/gram.c: src/promql/gram.y
 	$(BISON) -Wno-deprecated -d -o $@ $<
 src/promql/scan.c: src/promql/scan.l
 	$(FLEX) -o $@ $<
+
+src/api/page.o: $(PAGE) $(PAGE:=.gz)
+web/dist/%.gz: web/dist/%
+	gzip -9nc $< > $@
+
+.PHONY: web
+web:
+	cd web && npm ci && npm run build
 
 $(SCRIPT): $(sort $(wildcard sql/install/*.sql)) promgres.control
 	{ printf '%s\n' '\echo Use "CREATE EXTENSION promgres" to load this file. \quit'; cat $(sort $(wildcard sql/install/*.sql)); } > $@

@@ -55,6 +55,15 @@ append_va(StringInfo out, const char *fmt, va_list args)
 }
 
 void
+prom_answer_static(PromRequest *r, const char *content_type, const char *bytes, size_t len)
+{
+	/* never appended to: it has no room */
+	r->answer.data = unconstify(char *, bytes);
+	r->answer.len = r->answer.maxlen = len;
+	prom_answer_ready(r, 200, content_type);
+}
+
+void
 prom_answer_text(PromRequest *r, int status, const char *fmt,...)
 {
 	va_list		args;

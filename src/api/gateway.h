@@ -196,6 +196,9 @@ extern void prom_request_ask(PromRequest *r, PromPool *pool);
 
 /* ---- answer.c ---- */
 
+/* Answer 200 with bytes that stay where they are. */
+extern void prom_answer_static(PromRequest *r, const char *content_type, const char *bytes, size_t len);
+
 /* Fill in the answer (once), and resume the connection if it is suspended. */
 extern void prom_answer_text(PromRequest *r, int status, const char *fmt,...) pg_attribute_printf(3, 4);
 extern void prom_answer_error(PromRequest *r, int status, const char *type, const char *fmt,...) pg_attribute_printf(4, 5);
@@ -287,6 +290,9 @@ extern struct MHD_Response *prom_encoding_response(const char *encoding, const c
 #define PROM_SQLSTATE_WARNING "01PRW"
 #define PROM_SQLSTATE_INFO "01PRI"
 
+/* The steps of a range query: start, end and step; on bad ones answers 400 and returns false. */
+extern bool prom_query_steps(PromRequest *r, int64 *start_ms, int64 *end_ms, int64 *step_ns);
+
 extern void prom_query_run(PromRequest *r);
 extern void prom_query_range_run(PromRequest *r);
 extern void prom_format_query_run(PromRequest *r);
@@ -334,6 +340,13 @@ extern void prom_snapshot_run(PromRequest *r);
 extern void prom_healthy_run(PromRequest *r);
 extern void prom_ready_run(PromRequest *r);
 extern void prom_lifecycle_run(PromRequest *r);
+
+/* ---- page.c ---- */
+
+extern void prom_page_run(PromRequest *r);
+extern void prom_page_file_run(PromRequest *r);
+extern void prom_explain_run(PromRequest *r);
+extern void prom_page_status_run(PromRequest *r);
 
 /* ---- params.c: values of parameters; on a bad one answer 400 and return false ---- */
 

@@ -62,9 +62,8 @@ prom_query_run(PromRequest *r)
 	ask(r, timeout_ms);
 }
 
-/* The steps of a range query; on bad ones answers. */
-static bool
-read_steps(PromRequest *r, int64 *start_ms, int64 *end_ms, int64 *step_ns)
+bool
+prom_query_steps(PromRequest *r, int64 *start_ms, int64 *end_ms, int64 *step_ns)
 {
 	int64		span_ms;
 
@@ -105,7 +104,7 @@ prom_query_range_run(PromRequest *r)
 	int64		lookback_ms;
 
 	if (!prom_param_limit(r, "limit", &limit) ||
-		!read_steps(r, &start_ms, &end_ms, &step_ns) ||
+		!prom_query_steps(r, &start_ms, &end_ms, &step_ns) ||
 		!read_options(r, &timeout_ms, &lookback_ms))
 		return;
 

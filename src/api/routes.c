@@ -61,6 +61,16 @@ static const PromRoute routes[] = {
 	{"GET", "/-/ready", NULL, prom_ready_run},
 	{"POST, PUT", "/-/reload", NULL, prom_lifecycle_run},
 	{"POST, PUT", "/-/quit", NULL, prom_lifecycle_run},
+
+	/* the page */
+	{"GET, POST", "/api/v1/explain", NULL, prom_explain_run},
+	{"GET", "/api/v1/status/promgres", NULL, prom_page_status_run},
+	{"GET", "/", NULL, prom_page_run},
+	{"GET", "/graph", NULL, prom_page_run},
+	{"GET", "/query", NULL, prom_page_run},
+	{"GET", "/explore", NULL, prom_page_run},
+	{"GET", "/status", NULL, prom_page_run},
+	{"GET", "/assets/*", NULL, prom_page_file_run},
 };
 
 /* What a failed statement means to who asked; the first row that fits counts. */

@@ -108,7 +108,7 @@ my @answers = talk($get . "\r\n" . "GET /api/v1/labels HTTP/1.1\r\nHost: a\r\n\r
 is("@answers", '200 200 200 200 200', 'pipelined requests are answered in order');
 
 # Paths and methods.
-foreach ([ GET => '/nothing', 404 ], [ GET => '/api/v1/nothing', 404 ], [ GET => '/', 404 ],
+foreach ([ GET => '/nothing', 404 ], [ GET => '/api/v1/nothing', 404 ], [ GET => '/', 200 ],
 	[ PUT => '/api/v1/query', 405, 'GET, HEAD, POST' ], [ GET => '/api/v1/write', 405, 'POST' ],
 	[ POST => '/api/v1/label/a/values', 405, 'GET, HEAD' ], [ HEAD => '/-/healthy', 200 ],
 	[ OPTIONS => '/api/v1/query', 204 ], [ GET => '/prometheus/api/v1/labels', 200 ],
