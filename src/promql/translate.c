@@ -80,6 +80,10 @@ promql_scalar_sql(PromqlContext *cx, PromqlNode *node)
 			x = promql_scalar_sql(cx, node->left);
 			return node->op == PROMQL_ADD ? x : psprintf("prom._negate(%s)", x);
 		case PROMQL_BINARY:
+			if (node->op == PROMQL_TRIM_UPPER || node->op == PROMQL_TRIM_LOWER)
+				ereport(ERROR,
+						(errcode(ERRCODE_DATATYPE_MISMATCH),
+						 errmsg("operator \"%s\" not allowed for scalar operations", promql_op_name(node->op))));
 			x = promql_scalar_sql(cx, node->left);
 			return operator_sql(node, x, promql_scalar_sql(cx, node->right), false);
 		case PROMQL_CALL:
@@ -100,7 +104,7 @@ scalar_operand_sql(PromqlContext *cx, PromqlNode *node)
 	char	   *vals = left_scalar ? operator_sql(node, scalar, "x.vals", true)
 		: operator_sql(node, "x.vals", scalar, false);
 
-	x = promql_map_sql(x, vals, promql_keeps_name(node));
+	x = promql_map_sql(x, promql_noted_operator_sql(cx, vals, promql_op_name(node->op), node), promql_keeps_name(node));
 	return promql_keeps_name(node) ? x : promql_check_names(x, true);
 }
 

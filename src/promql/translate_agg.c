@@ -53,6 +53,7 @@ one_per_group(PromqlContext *cx, PromqlNode *node)
 {
 	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
 	const char *phi = node->param ? promql_scalar_sql(cx, node->param) : NULL;
+	char	   *vals = psprintf("prom._agg_%s(g.vals%s)", promql_agg_name(node->agg), phi ? psprintf(", %s", phi) : "");
 	ListCell   *lc;
 
 	foreach(lc, node->labels)
@@ -61,9 +62,10 @@ one_per_group(PromqlContext *cx, PromqlNode *node)
 			x.names = PROMQL_NAMES_MANY;
 	}
 	x.sql = promql_vector_sql(cx, node->left).sql;
-	x = promql_group_names(x, psprintf("prom._agg_%s(g.vals%s)", promql_agg_name(node->agg),
-									   phi ? psprintf(", %s", phi) : ""),
-						   grouping_sql(node));
+	/* those that count take all there is */
+	if (node->agg != PROMQL_COUNT && node->agg != PROMQL_GROUP)
+		vals = promql_noted_aggregate_sql(cx, vals, node);
+	x = promql_group_names(x, vals, grouping_sql(node));
 	return phi ? promql_told_quantile_sql(cx, x, node->param, phi, true) : x;
 }
 
@@ -91,7 +93,9 @@ topk_sql(PromqlContext *cx, PromqlNode *node)
 					 promql_agg_name(node->agg), grouping_sql(node), plain ? k : "p.k",
 					 plain ? "" : psprintf("(\nSELECT prom._topk_limit(%s) AS k\nOFFSET 0) AS p\nLEFT JOIN ", k),
 					 x.sql, plain ? "" : " ON p.k IS NOT NULL", in_order ? "\nORDER BY g.sig" : "");
-	return x;
+	if (node->agg == PROMQL_LIMITK)
+		return x;
+	return promql_map_sql(x, promql_noted_operator_sql(cx, "x.vals", promql_agg_name(node->agg), node), true);
 }
 
 /* Groups do not matter.  As with topk, a parameter that may be wrong comes first. */

@@ -12,6 +12,7 @@
 #include "postgres.h"
 
 #include "promql/sqlgen.h"
+#include "promql/translate.h"
 
 #define MARK "__name_dropped__"
 
@@ -63,6 +64,83 @@ bool
 promql_is_name_label(const char *label)
 {
 	return strcmp(label, "__name__") == 0 || strcmp(label, "__type__") == 0 || strcmp(label, "__unit__") == 0;
+}
+
+/* Functions whose results are values of the metric they were given, under its name */
+static bool
+keeps_names(const PromqlFunction *function)
+{
+	switch ((PromqlFunctionKind) function->kind)
+	{
+		case PROMQL_FN_WINDOW_NAMED:
+		case PROMQL_FN_SORT:
+		case PROMQL_FN_SORT_DESC:
+		case PROMQL_FN_SORT_LABEL:
+		case PROMQL_FN_SORT_LABEL_DESC:
+		case PROMQL_FN_INFO:
+		case PROMQL_FN_LABEL_REPLACE:
+		case PROMQL_FN_LABEL_JOIN:
+			return true;
+		default:
+			return false;
+	}
+}
+
+/* Of what keeps the names of its argument, which; NULL: names are gone, or not known. */
+static PromqlNode *
+named_argument(PromqlNode *node)
+{
+	ListCell   *lc;
+
+	switch (node->tag)
+	{
+		case PROMQL_PAREN:
+		case PROMQL_SUBQUERY:
+			return node->left;
+		case PROMQL_UNARY:
+			return node->op == PROMQL_ADD || promql_delayed_names ? node->left : NULL;
+		case PROMQL_BINARY:
+			if (node->left->type == PROMQL_VECTOR && node->right->type == PROMQL_VECTOR)
+				return promql_keeps_name(node) || node->card == PROMQL_MANY_TO_MANY ? node->left : NULL;
+			if (!promql_keeps_name(node) && !promql_delayed_names)
+				return NULL;
+			return node->left->type == PROMQL_VECTOR ? node->left : node->right;
+		case PROMQL_AGGREGATE:
+			if (node->agg != PROMQL_TOPK && node->agg != PROMQL_BOTTOMK && node->agg != PROMQL_LIMITK &&
+				node->agg != PROMQL_LIMIT_RATIO && (node->without || !promql_is_listed("__name__", node->labels)))
+				return NULL;
+			return node->left;
+		case PROMQL_CALL:
+			if (!promql_delayed_names && !keeps_names(node->function))
+				return NULL;
+			foreach(lc, node->args)
+			{
+				PromqlNode *arg = lfirst(lc);
+
+				if (arg->type == PROMQL_VECTOR || arg->type == PROMQL_MATRIX)
+					return arg;
+			}
+			return NULL;
+		default:
+			return NULL;
+	}
+}
+
+const char *
+promql_metric_name(PromqlNode *node)
+{
+	while (node->tag != PROMQL_SELECTOR)
+	{
+		node = named_argument(node);
+		if (node == NULL)
+			return "";
+	}
+	for (int i = 0; i < node->nmatchers; i++)
+	{
+		if (node->matchers[i].type == PROM_MATCH_EQ && strcmp(node->matchers[i].name, "__name__") == 0)
+			return node->matchers[i].value;
+	}
+	return "";
 }
 
 PromqlVector
