@@ -79,6 +79,7 @@ prom_histogram_to_datum(const PromHistogram *h)
 	SET_VARSIZE(value, VALUE_HEAD + h->size);
 	memset(value + VARHDRSZ, 0, VALUE_HEAD - VARHDRSZ);
 	memcpy(value + VALUE_HEAD, h, h->size);
+	((PromHistogram *) (value + VALUE_HEAD))->read_hint = PROM_HINT_UNKNOWN;
 	return PointerGetDatum(value);
 }
 

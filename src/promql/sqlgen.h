@@ -37,6 +37,8 @@ typedef struct PromqlContext
 	const PromqlQuery *query;
 	PromSteps	steps;
 	int64		lookback_ms;
+	bool		wants_hints;	/* below what only counts histograms: hints are told, not unknown */
+	bool		keeps_hints;	/* below what needs the buckets: never */
 } PromqlContext;
 
 /* ---- translate.c ---- */
@@ -56,6 +58,12 @@ extern char *promql_text_array(List *names, const char *extra);
 extern PromqlVector promql_map_sql(PromqlVector x, const char *vals, bool keep_name);
 
 extern bool promql_op_is_comparison(PromqlOp op);
+
+/* The operators that cut histograms off */
+extern bool promql_is_trim(PromqlOp op);
+
+/* The context of operands whose buckets are looked at, wherever they are below this node */
+extern PromqlContext promql_with_buckets(const PromqlContext *cx);
 
 /* A comparison that filters leaves __name__ alone, and so does trimming; other operators drop it. */
 extern bool promql_keeps_name(const PromqlNode *node);

@@ -177,8 +177,9 @@ inner(const PromqlNode *node)
 }
 
 /*
- * Buckets of one classic histogram are the series that differ in nothing but le; a native one is a series.  histogram_quantiles gives a series
- * for each of its quantiles, and for each value that one takes.
+ * Buckets of one classic histogram are the series that differ in nothing but le; a native one is a series, and if it
+ * has that label keeps it.  (One that is a bucket at some steps and native at others counts as native.)
+ * histogram_quantiles gives a series for each of its quantiles, and for each value that one takes.
  */
 PromqlVector
 promql_histogram_sql(PromqlContext *cx, PromqlNode *node)
@@ -207,12 +208,12 @@ promql_histogram_sql(PromqlContext *cx, PromqlNode *node)
 	}
 	x.sql = psprintf("SELECT g.sig AS labels, prom._%s(g.labels, g.vals, %s, %s, " INT64_FORMAT ", " INT64_FORMAT ", %s%s%s) AS %s\n"
 					 "FROM (\n"
-					 "SELECT prom._labels_drop(%s, '{le}'::pg_catalog.text[]) AS sig, x.labels, x.vals\n"
+					 "SELECT CASE WHEN prom._has_histograms(x.vals) THEN %s ELSE prom._labels_drop(%s, '{le}'::pg_catalog.text[]) END AS sig, x.labels, x.vals\n"
 					 "FROM (\n%s) AS x) AS g\n"
 					 "GROUP BY g.sig",
 					 node->function->sql, promql_place_sql(cx, vector), promql_delayed_names ? "true" : "false",
 					 cx->steps.start_ms, cx->steps.step_ms, several ? "ARRAY[" : "", params.data, several ? "]" : "",
-					 several ? "found" : "vals", promql_keep_name_sql("x.labels"), x.sql);
+					 several ? "found" : "vals", promql_keep_name_sql("x.labels"), promql_keep_name_sql("x.labels"), x.sql);
 	if (several)
 	{
 		const char *label = inner(lsecond(node->args))->text;

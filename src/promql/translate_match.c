@@ -24,9 +24,15 @@ promql_match_sql(PromqlContext *cx, PromqlNode *node)
 {
 	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
 	const char *op = promql_op_name(node->op);
+	PromqlContext inner;
 	PromqlJoin	join;
 	const char *labels;
 
+	if (promql_is_trim(node->op))
+	{
+		inner = promql_with_buckets(cx);
+		cx = &inner;
+	}
 	if (node->card == PROMQL_MANY_TO_MANY)
 		return promql_set_sql(cx, node);
 	if (node->card != PROMQL_ONE_TO_ONE)
