@@ -66,23 +66,24 @@ promql_is_name_label(const char *label)
 	return strcmp(label, "__name__") == 0 || strcmp(label, "__type__") == 0 || strcmp(label, "__unit__") == 0;
 }
 
-/* Functions whose results are values of the metric they were given, under its name */
+/* Are results under the name of the metric that the function is given? */
 static bool
-keeps_names(const PromqlFunction *function)
+keeps_names(const PromqlNode *call)
 {
-	switch ((PromqlFunctionKind) function->kind)
+	switch ((PromqlFunctionKind) call->function->kind)
 	{
+		case PROMQL_FN_LABEL_REPLACE:
+		case PROMQL_FN_LABEL_JOIN:
+			return strcmp(promql_without_parens(lsecond(call->args))->text, "__name__") != 0;
 		case PROMQL_FN_WINDOW_NAMED:
 		case PROMQL_FN_SORT:
 		case PROMQL_FN_SORT_DESC:
 		case PROMQL_FN_SORT_LABEL:
 		case PROMQL_FN_SORT_LABEL_DESC:
 		case PROMQL_FN_INFO:
-		case PROMQL_FN_LABEL_REPLACE:
-		case PROMQL_FN_LABEL_JOIN:
 			return true;
 		default:
-			return false;
+			return promql_delayed_names;
 	}
 }
 
@@ -111,7 +112,7 @@ named_argument(PromqlNode *node)
 				return NULL;
 			return node->left;
 		case PROMQL_CALL:
-			if (!promql_delayed_names && !keeps_names(node->function))
+			if (!keeps_names(node))
 				return NULL;
 			foreach(lc, node->args)
 			{
