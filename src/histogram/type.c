@@ -426,6 +426,7 @@ prom_histogram_recv(PG_FUNCTION_ARGS)
 	memset(value + VARHDRSZ, 0, VALUE_HEAD - VARHDRSZ);
 	pq_copymsgbytes(buf, value + VALUE_HEAD, len);
 	check_foreign((PromHistogram *) (value + VALUE_HEAD), len, ERRCODE_INVALID_BINARY_REPRESENTATION);
+	((PromHistogram *) (value + VALUE_HEAD))->read_hint = PROM_HINT_UNKNOWN;
 	PG_RETURN_POINTER(value);
 }
 

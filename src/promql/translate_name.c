@@ -7,6 +7,9 @@
  * grouping and annotations still see the name.  At the end marked names go, and so does the mark, and that
  * is where label sets may coincide.  Whatever compares label sets has to leave the mark aside.
  *
+ * Annotations of aggregations name the metric that the text of their operand does, as long as its series
+ * keep that name.
+ *
  * A group by name is marked if any of its members is; whether it is at all steps is not told apart.
  */
 #include "postgres.h"

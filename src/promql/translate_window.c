@@ -43,6 +43,7 @@ promql_selector_sql(PromqlContext *cx, PromqlNode *node, const char *name)
 	if (node->smoothed && strcmp(name, "instant") == 0)
 		return extended_sql(cx, node, cx->lookback_ms, name);
 	x = leaf_sql(cx, node, cx->lookback_ms, name, NIL, true);
+	/* (functions over ranges compare where they have to) */
 	return cx->wants_hints ? promql_map_sql(x, "prom._read_hints(x.vals)", true) : x;
 }
 
