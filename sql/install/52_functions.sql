@@ -45,3 +45,11 @@ COMMENT ON FUNCTION prom._labels_order(prom.labels, text[]) IS 'sort key of the 
 CREATE FUNCTION prom._histogram_value(fn text, vals prom.vals) RETURNS prom.vals
 	AS 'MODULE_PATHNAME', 'prom_histogram_value' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 20;
 COMMENT ON FUNCTION prom._histogram_value(text, prom.vals) IS 'PromQL histogram_count, _sum, _avg, _stddev, _stdvar of native histograms, step by step';
+
+CREATE FUNCTION prom._has_histograms(vals prom.vals) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_has_histograms' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._has_histograms(prom.vals) IS 'does any step have a native histogram?';
+
+CREATE FUNCTION prom._read_hints(vals prom.vals) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_read_hints' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._read_hints(prom.vals) IS 'samples whose counter reset hints, where unknown, are what comparing with the sample read before said';

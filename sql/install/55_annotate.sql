@@ -13,7 +13,11 @@ COMMENT ON FUNCTION prom._note(prom.vals, prom.labels, text, bool) IS 'vals, or 
 
 CREATE FUNCTION prom._note(vals prom.vals, operator text, place text) RETURNS prom.vals
 	AS 'MODULE_PATHNAME', 'prom_note_operator' LANGUAGE C STABLE STRICT PARALLEL SAFE;
-COMMENT ON FUNCTION prom._note(prom.vals, text, text) IS 'likewise, of an operator or an aggregation';
+COMMENT ON FUNCTION prom._note(prom.vals, text, text) IS 'likewise, of an operator';
+
+CREATE FUNCTION prom._note_aggregate(vals prom.vals, aggregation text, metric text, place text) RETURNS prom.vals
+	AS 'MODULE_PATHNAME', 'prom_note_aggregate' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._note_aggregate(prom.vals, text, text, text) IS 'likewise, of an aggregation over series of that metric';
 
 CREATE FUNCTION prom._note_quantile(vals prom.vals, phi prom.vals, place text) RETURNS prom.vals
 	AS 'MODULE_PATHNAME', 'prom_note_quantile' LANGUAGE C STABLE STRICT PARALLEL SAFE;

@@ -8,6 +8,7 @@
  * of one kind (integers or floats), schema, zero threshold and custom bounds, none a gauge, nothing
  * between them (a float, a stale marker), and no count or bucket less than before.  Where a run ends
  * there may have been a reset: the next is unknown, and the query compares.
+ * What comparing would say is in read_hint, for queries that count and have to know.
  *
  * Differences to Prometheus: its chunks also end after so many samples or bytes, and the first of the
  * next one is unknown; here the first of a series that a scan reads is, however chunks are cut.
@@ -99,6 +100,16 @@ continues(const PromHistogram *before, const PromHistogram *h)
 		!side_fell(before, h, PROM_POSITIVE) && !side_fell(before, h, PROM_NEGATIVE);
 }
 
+/* What comparing with the histogram that was read before this one says, whatever lies between them. */
+static PromHint
+compare_read(const PromGather *g, int i)
+{
+	for (int before = i - 1; before >= 0; before--)
+		if (g->slots[before])
+			return prom_histogram_is_reset(palloc, g->slots[before], g->slots[i]) ? PROM_HINT_RESET : PROM_HINT_NOT_RESET;
+	return PROM_HINT_UNKNOWN;
+}
+
 void
 prom_gather_hints(PromGather *g)
 {
@@ -110,6 +121,8 @@ prom_gather_hints(PromGather *g)
 		if (h == NULL || h->hint == PROM_HINT_GAUGE)
 			continue;
 		h->hint = i > 0 && g->slots[i - 1] && continues(g->slots[i - 1], h) ? PROM_HINT_NOT_RESET : PROM_HINT_UNKNOWN;
+		if (h->hint == PROM_HINT_UNKNOWN)
+			h->read_hint = compare_read(g, i);
 	}
 }
 

@@ -30,7 +30,7 @@ check_sizes(const PromHistogram *h, size_t size)
 	if (prom_histogram_size(h->nbuckets[PROM_POSITIVE], h->nbuckets[PROM_NEGATIVE], h->ncustom,
 							h->nspans[PROM_POSITIVE], h->nspans[PROM_NEGATIVE]) != size)
 		return "histogram has a wrong size";
-	if (h->hint > PROM_HINT_GAUGE || h->is_int > 1 || h->unused != 0 || h->unused2 != 0)
+	if (h->hint > PROM_HINT_GAUGE || h->is_int > 1 || h->read_hint > PROM_HINT_NOT_RESET || h->unused2 != 0)
 		return "histogram has an unknown flag";
 	return NULL;
 }

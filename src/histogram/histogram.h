@@ -47,7 +47,7 @@ typedef struct PromHistogram
 	int8		schema;
 	uint8		hint;			/* PromHint */
 	uint8		is_int;			/* came as integers */
-	uint8		unused;			/* 0 */
+	uint8		read_hint;		/* of a sample that was read: what an unknown hint is, see chunk/hints.c; not in SQL */
 	uint32		nbuckets[2];	/* by PromHistogramSide */
 	uint32		nspans[2];
 	uint32		ncustom;

@@ -79,6 +79,7 @@ prom_histogram_to_datum(const PromHistogram *h)
 	SET_VARSIZE(value, VALUE_HEAD + h->size);
 	memset(value + VARHDRSZ, 0, VALUE_HEAD - VARHDRSZ);
 	memcpy(value + VALUE_HEAD, h, h->size);
+	((PromHistogram *) (value + VALUE_HEAD))->read_hint = PROM_HINT_UNKNOWN;
 	return PointerGetDatum(value);
 }
 
@@ -425,6 +426,7 @@ prom_histogram_recv(PG_FUNCTION_ARGS)
 	memset(value + VARHDRSZ, 0, VALUE_HEAD - VARHDRSZ);
 	pq_copymsgbytes(buf, value + VALUE_HEAD, len);
 	check_foreign((PromHistogram *) (value + VALUE_HEAD), len, ERRCODE_INVALID_BINARY_REPRESENTATION);
+	((PromHistogram *) (value + VALUE_HEAD))->read_hint = PROM_HINT_UNKNOWN;
 	PG_RETURN_POINTER(value);
 }
 

@@ -37,6 +37,8 @@ typedef struct PromqlContext
 	const PromqlQuery *query;
 	PromSteps	steps;
 	int64		lookback_ms;
+	bool		wants_hints;	/* below what only counts histograms: hints are told, not unknown */
+	bool		keeps_hints;	/* below what needs the buckets: never */
 } PromqlContext;
 
 /* ---- translate.c ---- */
@@ -57,6 +59,12 @@ extern PromqlVector promql_map_sql(PromqlVector x, const char *vals, bool keep_n
 
 extern bool promql_op_is_comparison(PromqlOp op);
 
+/* The operators that cut histograms off */
+extern bool promql_is_trim(PromqlOp op);
+
+/* The context of operands whose buckets are looked at, wherever they are below this node */
+extern PromqlContext promql_with_buckets(const PromqlContext *cx);
+
 /* A comparison that filters leaves __name__ alone, and so does trimming; other operators drop it. */
 extern bool promql_keeps_name(const PromqlNode *node);
 
@@ -73,6 +81,9 @@ extern char *promql_set_name_sql(const char *labels, const char *src, const char
 /* What "without" and "ignoring" leave aside: these labels and the name. */
 extern List *promql_without_name(List *labels);
 extern bool promql_is_name_label(const char *label);
+
+/* The name that the series of a vector or range have as far as the text tells, or "". */
+extern const char *promql_metric_name(PromqlNode *node);
 
 /* One row per group of x; x.names is about the groups. */
 extern PromqlVector promql_group_names(PromqlVector x, const char *value, const char *group);
@@ -98,6 +109,8 @@ extern char *promql_place_sql(PromqlContext *cx, const PromqlNode *node);
 extern char *promql_noted_sql(PromqlContext *cx, const char *vals, const char *labels, const PromqlNode *range);
 extern char *promql_noted_operator_sql(PromqlContext *cx, const char *vals, const char *operator_name,
 									   const PromqlNode *node);
+
+extern char *promql_noted_aggregate_sql(PromqlContext *cx, const char *vals, PromqlNode *node);
 
 /* x; "told", an SQL expression that is false, is computed even if x has no rows. */
 extern PromqlVector promql_told_sql(PromqlVector x, const char *told);
@@ -166,7 +179,7 @@ typedef struct PromqlJoin
 extern PromqlVector promql_match_sql(PromqlContext *cx, PromqlNode *node);
 extern PromqlJoin promql_join_sql(PromqlContext *cx, PromqlNode *node);
 extern char *promql_pairs_sql(const PromqlJoin *join, const char *labels, const char *vals);
-extern char *promql_pair_sql(const PromqlNode *node, const char *prefix);
+extern char *promql_pair_sql(PromqlContext *cx, const PromqlNode *node, const char *prefix);
 extern char *promql_signed_sql(const PromqlNode *node, const char *vector);
 extern bool promql_signature_is_unique(const PromqlNode *node, const PromqlNode *vector, PromqlNames names);
 extern bool promql_is_listed(const char *label, List *labels);

@@ -80,6 +80,10 @@ promql_scalar_sql(PromqlContext *cx, PromqlNode *node)
 			x = promql_scalar_sql(cx, node->left);
 			return node->op == PROMQL_ADD ? x : psprintf("prom._negate(%s)", x);
 		case PROMQL_BINARY:
+			if (promql_is_trim(node->op))
+				ereport(ERROR,
+						(errcode(ERRCODE_DATATYPE_MISMATCH),
+						 errmsg("operator \"%s\" not allowed for scalar operations", promql_op_name(node->op))));
 			x = promql_scalar_sql(cx, node->left);
 			return operator_sql(node, x, promql_scalar_sql(cx, node->right), false);
 		case PROMQL_CALL:
@@ -95,12 +99,13 @@ static PromqlVector
 scalar_operand_sql(PromqlContext *cx, PromqlNode *node)
 {
 	bool		left_scalar = node->left->type == PROMQL_SCALAR;
+	PromqlContext inner = promql_is_trim(node->op) ? promql_with_buckets(cx) : *cx;
 	char	   *scalar = promql_scalar_sql(cx, left_scalar ? node->left : node->right);
-	PromqlVector x = promql_vector_sql(cx, left_scalar ? node->right : node->left);
+	PromqlVector x = promql_vector_sql(&inner, left_scalar ? node->right : node->left);
 	char	   *vals = left_scalar ? operator_sql(node, scalar, "x.vals", true)
 		: operator_sql(node, "x.vals", scalar, false);
 
-	x = promql_map_sql(x, vals, promql_keeps_name(node));
+	x = promql_map_sql(x, promql_noted_operator_sql(cx, vals, promql_op_name(node->op), node), promql_keeps_name(node));
 	return promql_keeps_name(node) ? x : promql_check_names(x, true);
 }
 
@@ -155,9 +160,25 @@ promql_op_is_comparison(PromqlOp op)
 bool
 promql_keeps_name(const PromqlNode *node)
 {
-	if (node->op == PROMQL_TRIM_UPPER || node->op == PROMQL_TRIM_LOWER)
+	if (promql_is_trim(node->op))
 		return true;
 	return promql_op_is_comparison(node->op) && !node->returns_bool;
+}
+
+bool
+promql_is_trim(PromqlOp op)
+{
+	return op == PROMQL_TRIM_UPPER || op == PROMQL_TRIM_LOWER;
+}
+
+PromqlContext
+promql_with_buckets(const PromqlContext *cx)
+{
+	PromqlContext inner = *cx;
+
+	inner.wants_hints = false;
+	inner.keeps_hints = true;
+	return inner;
 }
 
 char *

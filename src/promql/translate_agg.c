@@ -53,6 +53,7 @@ one_per_group(PromqlContext *cx, PromqlNode *node)
 {
 	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
 	const char *phi = node->param ? promql_scalar_sql(cx, node->param) : NULL;
+	char	   *vals = psprintf("prom._agg_%s(g.vals%s)", promql_agg_name(node->agg), phi ? psprintf(", %s", phi) : "");
 	ListCell   *lc;
 
 	foreach(lc, node->labels)
@@ -61,9 +62,10 @@ one_per_group(PromqlContext *cx, PromqlNode *node)
 			x.names = PROMQL_NAMES_MANY;
 	}
 	x.sql = promql_vector_sql(cx, node->left).sql;
-	x = promql_group_names(x, psprintf("prom._agg_%s(g.vals%s)", promql_agg_name(node->agg),
-									   phi ? psprintf(", %s", phi) : ""),
-						   grouping_sql(node));
+	/* those that count take all there is */
+	if (node->agg != PROMQL_COUNT && node->agg != PROMQL_GROUP)
+		vals = promql_noted_aggregate_sql(cx, vals, node);
+	x = promql_group_names(x, vals, grouping_sql(node));
 	return phi ? promql_told_quantile_sql(cx, x, node->param, phi, true) : x;
 }
 
@@ -91,7 +93,9 @@ topk_sql(PromqlContext *cx, PromqlNode *node)
 					 promql_agg_name(node->agg), grouping_sql(node), plain ? k : "p.k",
 					 plain ? "" : psprintf("(\nSELECT prom._topk_limit(%s) AS k\nOFFSET 0) AS p\nLEFT JOIN ", k),
 					 x.sql, plain ? "" : " ON p.k IS NOT NULL", in_order ? "\nORDER BY g.sig" : "");
-	return x;
+	if (node->agg == PROMQL_LIMITK)
+		return x;
+	return promql_map_sql(x, promql_noted_operator_sql(cx, "x.vals", promql_agg_name(node->agg), node), true);
 }
 
 /* Groups do not matter.  As with topk, a parameter that may be wrong comes first. */
@@ -173,8 +177,9 @@ inner(const PromqlNode *node)
 }
 
 /*
- * Buckets of one classic histogram are the series that differ in nothing but le; a native one is a series.  histogram_quantiles gives a series
- * for each of its quantiles, and for each value that one takes.
+ * Buckets of one classic histogram are the series that differ in nothing but le; a native one is a series, and if it
+ * has that label keeps it.  (One that is a bucket at some steps and native at others counts as native.)
+ * histogram_quantiles gives a series for each of its quantiles, and for each value that one takes.
  */
 PromqlVector
 promql_histogram_sql(PromqlContext *cx, PromqlNode *node)
@@ -203,12 +208,12 @@ promql_histogram_sql(PromqlContext *cx, PromqlNode *node)
 	}
 	x.sql = psprintf("SELECT g.sig AS labels, prom._%s(g.labels, g.vals, %s, %s, " INT64_FORMAT ", " INT64_FORMAT ", %s%s%s) AS %s\n"
 					 "FROM (\n"
-					 "SELECT prom._labels_drop(%s, '{le}'::pg_catalog.text[]) AS sig, x.labels, x.vals\n"
+					 "SELECT CASE WHEN prom._has_histograms(x.vals) THEN %s ELSE prom._labels_drop(%s, '{le}'::pg_catalog.text[]) END AS sig, x.labels, x.vals\n"
 					 "FROM (\n%s) AS x) AS g\n"
 					 "GROUP BY g.sig",
 					 node->function->sql, promql_place_sql(cx, vector), promql_delayed_names ? "true" : "false",
 					 cx->steps.start_ms, cx->steps.step_ms, several ? "ARRAY[" : "", params.data, several ? "]" : "",
-					 several ? "found" : "vals", promql_keep_name_sql("x.labels"), x.sql);
+					 several ? "found" : "vals", promql_keep_name_sql("x.labels"), promql_keep_name_sql("x.labels"), x.sql);
 	if (several)
 	{
 		const char *label = inner(lsecond(node->args))->text;

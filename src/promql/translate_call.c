@@ -31,6 +31,7 @@ PromqlVector
 promql_call_sql(PromqlContext *cx, PromqlNode *node)
 {
 	PromqlVector x;
+	PromqlContext inner;
 	ListCell   *lc;
 
 	foreach(lc, node->args)
@@ -76,13 +77,18 @@ promql_call_sql(PromqlContext *cx, PromqlNode *node)
 			return unlabelled(psprintf("prom._vector(%s, %d)", promql_scalar_sql(cx, linitial(node->args)),
 									   cx->steps.n));
 		case PROMQL_FN_HISTOGRAM:
-			x = promql_vector_sql(cx, linitial(node->args));
+			inner = *cx;
+			inner.wants_hints = !cx->keeps_hints && (strcmp(node->function->name, "histogram_count") == 0 ||
+													 strcmp(node->function->name, "histogram_sum") == 0 ||
+													 strcmp(node->function->name, "histogram_avg") == 0);
+			x = promql_vector_sql(&inner, linitial(node->args));
 			x = promql_map_sql(x, psprintf("prom._histogram_value('%s', x.vals)", node->function->sql), false);
 			return promql_check_names(x, true);
 		case PROMQL_FN_HISTOGRAM_QUANTILE:
 		case PROMQL_FN_HISTOGRAM_QUANTILES:
 		case PROMQL_FN_HISTOGRAM_FRACTION:
-			return promql_histogram_sql(cx, node);
+			inner = promql_with_buckets(cx);
+			return promql_histogram_sql(&inner, node);
 		case PROMQL_FN_NONE:
 		case PROMQL_FN_TIME:
 		case PROMQL_FN_START:

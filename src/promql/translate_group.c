@@ -25,7 +25,7 @@ promql_group_sql(PromqlContext *cx, PromqlNode *node)
 		labels = psprintf("prom._labels_take(%s, %s, o.labels)", labels, promql_text_array(node->include, NULL));
 
 	if (node->include == NIL && !join.is_filled && (keeps_name || join.many_names == PROMQL_NAMES_SAME))
-		x.sql = promql_pairs_sql(&join, labels, promql_pair_sql(node, "prom._"));
+		x.sql = promql_pairs_sql(&join, labels, promql_pair_sql(cx, node, "prom._"));
 	else
 		x.sql = psprintf("SELECT g.labels, g.vals\n"
 						 "FROM (\n"
@@ -33,7 +33,7 @@ promql_group_sql(PromqlContext *cx, PromqlNode *node)
 						 "%s\n"
 						 "GROUP BY m.sig, 1) AS g\n"
 						 "WHERE g.vals IS NOT NULL",
-						 join.with, labels, promql_pair_sql(node, "prom._group_"), join.from);
+						 join.with, labels, promql_pair_sql(cx, node, "prom._group_"), join.from);
 
 	/* Results of different signatures are equal only if the name was in the signature and has gone. */
 	if (keeps_name)

@@ -24,9 +24,15 @@ promql_match_sql(PromqlContext *cx, PromqlNode *node)
 {
 	PromqlVector x = {NULL, PROMQL_NAMES_SAME};
 	const char *op = promql_op_name(node->op);
+	PromqlContext inner;
 	PromqlJoin	join;
 	const char *labels;
 
+	if (promql_is_trim(node->op))
+	{
+		inner = promql_with_buckets(cx);
+		cx = &inner;
+	}
 	if (node->card == PROMQL_MANY_TO_MANY)
 		return promql_set_sql(cx, node);
 	if (node->card != PROMQL_ONE_TO_ONE)
@@ -45,7 +51,7 @@ promql_match_sql(PromqlContext *cx, PromqlNode *node)
 		labels = promql_keeps_name(node) ? "m.sig" : promql_drop_name_now_sql("m.sig");
 
 	if (join.many_is_unique)
-		x.sql = promql_pairs_sql(&join, labels, promql_pair_sql(node, "prom._"));
+		x.sql = promql_pairs_sql(&join, labels, promql_pair_sql(cx, node, "prom._"));
 	else if (promql_keeps_name(node) && !node->on)
 	{
 		x.sql = psprintf("SELECT u.labels, u.vals\n"
@@ -55,6 +61,7 @@ promql_match_sql(PromqlContext *cx, PromqlNode *node)
 						 "GROUP BY m.sig) AS f\n"
 						 "CROSS JOIN LATERAL pg_catalog.unnest(f.found) AS u(labels, vals)",
 						 join.with, op, labels, join.from);
+		x = promql_map_sql(x, promql_noted_operator_sql(cx, "x.vals", op, node), true);
 		x.names = PROMQL_NAMES_MANY;
 	}
 	else
@@ -64,7 +71,7 @@ promql_match_sql(PromqlContext *cx, PromqlNode *node)
 						 "%s\n"
 						 "GROUP BY m.sig) AS f\n"
 						 "WHERE f.vals IS NOT NULL",
-						 join.with, labels, promql_pair_sql(node, "prom._match_"), join.from);
+						 join.with, labels, promql_pair_sql(cx, node, "prom._match_"), join.from);
 	if (node->on && promql_is_listed("__name__", node->labels))
 		x.names = PROMQL_NAMES_MANY;
 	return promql_keeps_name(node) ? x : promql_check_names(x, true);
@@ -85,16 +92,19 @@ promql_pairs_sql(const PromqlJoin *join, const char *labels, const char *vals)
 
 /* The operator on a pair: "prefix" and arith or compare are the function or aggregate. */
 char *
-promql_pair_sql(const PromqlNode *node, const char *prefix)
+promql_pair_sql(PromqlContext *cx, const PromqlNode *node, const char *prefix)
 {
 	bool		right_is_many = node->card == PROMQL_ONE_TO_MANY;
 	const char *operands = right_is_many ? "o.vals, m.vals" : "m.vals, o.vals";
 	const char *op = promql_op_name(node->op);
+	char	   *vals;
 
-	if (!promql_op_is_comparison(node->op))
-		return psprintf("%sarith('%s', %s)", prefix, op, operands);
-	return psprintf("%scompare('%s', %s, %s%s)", prefix, op, operands, node->returns_bool ? "true" : "false",
-					strcmp(prefix, "prom._") == 0 ? ", false" : "");
+	if (promql_op_is_comparison(node->op))
+		vals = psprintf("%scompare('%s', %s, %s%s)", prefix, op, operands, node->returns_bool ? "true" : "false",
+						strcmp(prefix, "prom._") == 0 ? ", false" : "");
+	else
+		vals = psprintf("%sarith('%s', %s)", prefix, op, operands);
+	return promql_noted_operator_sql(cx, vals, op, node);
 }
 
 /*

@@ -7,11 +7,15 @@
  * grouping and annotations still see the name.  At the end marked names go, and so does the mark, and that
  * is where label sets may coincide.  Whatever compares label sets has to leave the mark aside.
  *
+ * Annotations of aggregations name the metric that the text of their operand does, as long as its series
+ * keep that name.
+ *
  * A group by name is marked if any of its members is; whether it is at all steps is not told apart.
  */
 #include "postgres.h"
 
 #include "promql/sqlgen.h"
+#include "promql/translate.h"
 
 #define MARK "__name_dropped__"
 
@@ -63,6 +67,84 @@ bool
 promql_is_name_label(const char *label)
 {
 	return strcmp(label, "__name__") == 0 || strcmp(label, "__type__") == 0 || strcmp(label, "__unit__") == 0;
+}
+
+/* Are results under the name of the metric that the function is given? */
+static bool
+keeps_names(const PromqlNode *call)
+{
+	switch ((PromqlFunctionKind) call->function->kind)
+	{
+		case PROMQL_FN_LABEL_REPLACE:
+		case PROMQL_FN_LABEL_JOIN:
+			return strcmp(promql_without_parens(lsecond(call->args))->text, "__name__") != 0;
+		case PROMQL_FN_WINDOW_NAMED:
+		case PROMQL_FN_SORT:
+		case PROMQL_FN_SORT_DESC:
+		case PROMQL_FN_SORT_LABEL:
+		case PROMQL_FN_SORT_LABEL_DESC:
+		case PROMQL_FN_INFO:
+			return true;
+		default:
+			return promql_delayed_names;
+	}
+}
+
+/* Of what keeps the names of its argument, which; NULL: names are gone, or not known. */
+static PromqlNode *
+named_argument(PromqlNode *node)
+{
+	ListCell   *lc;
+
+	switch (node->tag)
+	{
+		case PROMQL_PAREN:
+		case PROMQL_SUBQUERY:
+			return node->left;
+		case PROMQL_UNARY:
+			return node->op == PROMQL_ADD || promql_delayed_names ? node->left : NULL;
+		case PROMQL_BINARY:
+			if (node->left->type == PROMQL_VECTOR && node->right->type == PROMQL_VECTOR)
+				return promql_keeps_name(node) || node->card == PROMQL_MANY_TO_MANY ? node->left : NULL;
+			if (!promql_keeps_name(node) && !promql_delayed_names)
+				return NULL;
+			return node->left->type == PROMQL_VECTOR ? node->left : node->right;
+		case PROMQL_AGGREGATE:
+			if (node->agg != PROMQL_TOPK && node->agg != PROMQL_BOTTOMK && node->agg != PROMQL_LIMITK &&
+				node->agg != PROMQL_LIMIT_RATIO && (node->without || !promql_is_listed("__name__", node->labels)))
+				return NULL;
+			return node->left;
+		case PROMQL_CALL:
+			if (!keeps_names(node))
+				return NULL;
+			foreach(lc, node->args)
+			{
+				PromqlNode *arg = lfirst(lc);
+
+				if (arg->type == PROMQL_VECTOR || arg->type == PROMQL_MATRIX)
+					return arg;
+			}
+			return NULL;
+		default:
+			return NULL;
+	}
+}
+
+const char *
+promql_metric_name(PromqlNode *node)
+{
+	while (node->tag != PROMQL_SELECTOR)
+	{
+		node = named_argument(node);
+		if (node == NULL)
+			return "";
+	}
+	for (int i = 0; i < node->nmatchers; i++)
+	{
+		if (node->matchers[i].type == PROM_MATCH_EQ && strcmp(node->matchers[i].name, "__name__") == 0)
+			return node->matchers[i].value;
+	}
+	return "";
 }
 
 PromqlVector

@@ -36,6 +36,16 @@ promql_noted_operator_sql(PromqlContext *cx, const char *vals, const char *opera
 	return psprintf("prom._note(%s, %s, %s)", vals, quote_literal_cstr(operator_name), promql_place_sql(cx, node));
 }
 
+/* Of an aggregation over x, all series of which are of one metric, or their names have gone. */
+char *
+promql_noted_aggregate_sql(PromqlContext *cx, const char *vals, PromqlNode *node)
+{
+	PromqlNode *operand = promql_without_parens(node->left);
+
+	return psprintf("prom._note_aggregate(%s, '%s', %s, %s)", vals, promql_agg_name(node->agg),
+					quote_literal_cstr(promql_metric_name(operand)), promql_place_sql(cx, operand));
+}
+
 PromqlVector
 promql_told_sql(PromqlVector x, const char *told)
 {

@@ -40,9 +40,13 @@ static int64 add_ms(int64 a, int64 b);
 PromqlVector
 promql_selector_sql(PromqlContext *cx, PromqlNode *node, const char *name)
 {
+	PromqlVector x;
+
 	if (node->smoothed && strcmp(name, "instant") == 0)
 		return extended_sql(cx, node, cx->lookback_ms, name);
-	return leaf_sql(cx, node, cx->lookback_ms, name, NIL, true);
+	x = leaf_sql(cx, node, cx->lookback_ms, name, NIL, true);
+	/* (functions over ranges compare where they have to) */
+	return cx->wants_hints ? promql_map_sql(x, "prom._read_hints(x.vals)", true) : x;
 }
 
 PromqlVector
@@ -269,6 +273,7 @@ subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps)
 		return promql_nothing();
 	}
 	inner.steps = *steps;
+	inner = promql_with_buckets(&inner);
 	return promql_vector_sql(&inner, node->left);
 }
 

@@ -112,11 +112,12 @@ add_histograms(const PromHistogram *l, const PromHistogram *r, double sign, uint
 	int			happened;
 	PromHistogram *sum = prom_histogram_plus(palloc, l, r, sign, &happened);
 
+	/* the gravest alone */
 	if (happened & PROM_HISTOGRAM_INCOMPATIBLE)
 		*notes |= PROM_NOTE_MIXED_SCHEMAS;
-	if (happened & PROM_HISTOGRAM_RESETS)
+	else if (happened & PROM_HISTOGRAM_RESETS)
 		*notes |= sign > 0 ? PROM_NOTE_RESETS_ADD : PROM_NOTE_RESETS_SUB;
-	if (happened & PROM_HISTOGRAM_REBOUNDED)
+	else if (happened & PROM_HISTOGRAM_REBOUNDED)
 		*notes |= sign > 0 ? PROM_NOTE_RECONCILED_ADD : PROM_NOTE_RECONCILED_SUB;
 	if (sum == NULL || (happened & PROM_HISTOGRAM_RESETS))
 		return NULL;

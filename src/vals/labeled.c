@@ -51,6 +51,7 @@ prom_labeled_add(PromLabeledList *list, const PromLabels *labels, const PromVals
 	prom_store_need_memory(VARSIZE_ANY(labels));
 	list->rows[list->n].labels = prom_labeled_labels(labels);
 	list->rows[list->n].vals = prom_vals_copy(vals);
+	list->rows[list->n].vals->notes = vals->notes;
 	list->n++;
 }
 

@@ -25,7 +25,7 @@ typedef struct PromLabeledList
 extern PromLabels *prom_labeled_labels(const PromLabels *l);
 
 /*
- * Adds a row of copies, allocated in the current context.  Rows count as samples of the query, for their
+ * Adds a row of copies, notes included, allocated in the current context.  Rows count as samples of the query, for their
  * number has no other limit.
  */
 extern void prom_labeled_add(PromLabeledList *list, const PromLabels *labels, const PromVals *vals);

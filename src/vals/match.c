@@ -28,7 +28,7 @@ typedef struct MatchState
 	int			nsteps;
 	uint64	   *matched;		/* steps at which a left row had its partner */
 	PromVals   *vals;			/* the result, unless rows keep their labels */
-	PromLabeledList kept;
+	PromLabeledList kept;		/* also rows with notes alone */
 } MatchState;
 
 static MatchState *
@@ -191,7 +191,7 @@ prom_match_filter_add(PG_FUNCTION_ARGS)
 		s = get_match(fcinfo, prom_binary_steps(l, r));
 		out = match_row(s, NULL, prom_binary_parse(PG_GETARG_TEXT_PP(1), true), l, r, false, one_to_one,
 						CurrentMemoryContext);
-		if (out->npresent > 0)
+		if (out->npresent > 0 || out->notes != 0)
 		{
 			MemoryContext old = MemoryContextSwitchTo(cxt);
 

@@ -1,6 +1,7 @@
 /*
  * native.c
- *	  Functions of native histograms, step by step: prom._histogram_value.  Numbers have no result.
+ *	  Functions of native histograms, step by step: prom._histogram_value, for which numbers have no result, and
+ *	  what else is asked of them.
  */
 #include "postgres.h"
 
@@ -54,6 +55,8 @@ static const NativeFunction functions[] = {
 };
 
 PG_FUNCTION_INFO_V1(prom_histogram_value);
+PG_FUNCTION_INFO_V1(prom_has_histograms);
+PG_FUNCTION_INFO_V1(prom_read_hints);
 
 static const NativeFunction *
 find_function(const text *name)
@@ -90,4 +93,30 @@ prom_histogram_value(PG_FUNCTION_ARGS)
 	if (out->npresent == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(out);
+}
+
+/* prom._has_histograms(vals) */
+Datum
+prom_has_histograms(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_BOOL(prom_vals_is_mixed(PG_GETARG_PROM_VALS_P(0)));
+}
+
+/* prom._read_hints(vals): of samples as they were read */
+Datum
+prom_read_hints(PG_FUNCTION_ARGS)
+{
+	PromVals   *x = PG_GETARG_PROM_VALS_P(0);
+
+	if (!prom_vals_is_mixed(x))
+		PG_RETURN_POINTER(x);
+	x = prom_vals_copy(x);
+	for (int i = 0; i < x->nsteps; i++)
+	{
+		PromHistogram *h = unconstify(PromHistogram *, prom_vals_histogram(x, i));
+
+		if (h && h->hint == PROM_HINT_UNKNOWN)
+			h->hint = h->read_hint;
+	}
+	PG_RETURN_POINTER(x);
 }

@@ -2,8 +2,9 @@
  * note.c
  *	  What prom._note says about values that carry notes, and about quantiles out of range.
  *
- * A row of the table is one note: what it says of a range function, where %s is the name of the metric,
- * and what it says of an operator or an aggregation, where it is that one's name.
+ * A row of the table is one note: what it says of a range function, where %s is the name of the metric, and
+ * what it says of an operator or an aggregation, where it is that one's name.  The mix of schemas is told of an
+ * aggregation as of a range function.
  */
 #include "postgres.h"
 
@@ -59,6 +60,7 @@ static const Note notes[] = {
 
 PG_FUNCTION_INFO_V1(prom_note_range);
 PG_FUNCTION_INFO_V1(prom_note_operator);
+PG_FUNCTION_INFO_V1(prom_note_aggregate);
 PG_FUNCTION_INFO_V1(prom_note_quantile);
 PG_FUNCTION_INFO_V1(prom_check_quantile);
 
@@ -153,6 +155,24 @@ prom_note_range(PG_FUNCTION_ARGS)
 		if (x->notes & PROM_NOTE_COUNTER)
 			check_counter(labels, name, place, PG_GETARG_BOOL(3));
 		say_notes(x->notes, true, name, place);
+	}
+	if (x->npresent == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(x);
+}
+
+/* prom._note_aggregate(vals, aggregation, metric, place) */
+Datum
+prom_note_aggregate(PG_FUNCTION_ARGS)
+{
+	PromVals   *x = PG_GETARG_PROM_VALS_P(0);
+
+	if (x->notes != 0)
+	{
+		text	   *place = PG_GETARG_TEXT_PP(3);
+
+		say_notes(x->notes & PROM_NOTE_MIXED_SCHEMAS, true, text_to_cstring(PG_GETARG_TEXT_PP(2)), place);
+		say_notes(x->notes & ~PROM_NOTE_MIXED_SCHEMAS, false, text_to_cstring(PG_GETARG_TEXT_PP(1)), place);
 	}
 	if (x->npresent == 0)
 		PG_RETURN_NULL();

@@ -148,6 +148,17 @@ compare_rows(const void *a, const void *b, void *arg)
 	return compare_at(arg, *(const int *) a, *(const int *) b);
 }
 
+/* Notes have a row of their own, as there may be no other. */
+static void
+add_notes(PromLabeledList *list, const PromRows *s)
+{
+	char	   *reason;
+	PromVals   *none = prom_vals_new(s->nsteps);
+
+	none->notes = s->notes;
+	prom_labeled_add(list, prom_labels_build(NULL, 0, &reason), none);
+}
+
 /* The chosen series as prom.labeled_vals[]; in order if there is but one step. */
 Datum
 prom_agg_topk_final(PG_FUNCTION_ARGS)
@@ -166,7 +177,12 @@ prom_agg_topk_final(PG_FUNCTION_ARGS)
 		qsort_arg(order, s->nrows, sizeof(int), compare_rows,
 				  &(TopkStep) {rows, 0, s->kind});
 	for (int i = 0; i < s->nrows; i++)
+	{
+		rows[order[i]].vals->notes = 0;
 		prom_labeled_add(&list, rows[order[i]].labels, rows[order[i]].vals);
+	}
+	if (s->notes != 0)
+		add_notes(&list, s);
 	return prom_labeled_array(fcinfo, &list);
 }
 

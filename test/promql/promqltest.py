@@ -512,10 +512,6 @@ class Mismatch(Exception):
     pass
 
 
-class Unsupported(Exception):
-    """The server said so, and --skip-unsupported allows it."""
-
-
 class Runner:
     def __init__(self, server, base, opts):
         self.server, self.base, self.opts = server, base, opts
@@ -587,7 +583,7 @@ class Runner:
         params = self.params(cmd)
         self.check(cmd, *self.server.query(**params))
         if (self.opts.also_range and not cmd.is_range and "fail" not in cmd.want and "ordered" not in cmd.want
-                and not cmd.range_vector and not cmd.string and not re.search(r"(start|end|range|step)\(\)", cmd.expr)):
+                and not cmd.range_vector and cmd.string is None and not re.search(r"(start|end|range|step)\(\)", cmd.expr)):
             status, res = self.server.query(query=params["query"], start=self.sec(cmd.at - 60000),
                                             end=self.sec(cmd.at + 60000), step=60)
             try:
@@ -598,9 +594,6 @@ class Runner:
     def check(self, cmd, status, res, only=None):
         """Compare an answer with the expectation; `only`: that one step of a range answer."""
         if res.get("status") != "success":
-            reason = re.search(r"not supported yet.*", str(res.get("error")))
-            if self.opts.skip_unsupported and reason:
-                raise Unsupported(reason[0])
             if "fail" not in cmd.want or res.get("status") != "error" or not 400 <= status < 500:
                 raise Mismatch(f"HTTP {status}: {res.get('error')}")
             for kind, want in cmd.want["fail"] if self.opts.annotations == "full" else ():
@@ -732,8 +725,6 @@ def run_file(path, runner, args):
             elif not args.list:
                 try:
                     runner.run(cmd)
-                except Unsupported as e:
-                    rec.update(status="skipped", why=str(e))
                 except Mismatch as e:
                     rec.update(status="failed", why=str(e))
                     if runner.load_errors:
@@ -757,8 +748,6 @@ def main():
     p.add_argument("--also-range", action="store_true", help="ask each instant query as a range query too, as promqltest does")
     p.add_argument("--sorted", action="store_true", help="range answers must be sorted by labels, as promqltest wants")
     p.add_argument("--skip-native", action="store_true", help="skip cases about native histograms")
-    p.add_argument("--skip-unsupported", action="store_true",
-                   help='skip what the server answers with "not supported yet"')
     p.add_argument("--method", choices=("GET", "POST"), default="GET")
     p.add_argument("--header", action="append", default=[], metavar="'NAME: VALUE'")
     p.add_argument("--list", action="store_true", help="only count the cases")

@@ -78,4 +78,14 @@ SELECT count(set_config(name, 'on', false)) FROM pg_settings WHERE name IN ('for
 EXPLAIN (COSTS off) SELECT prom._note_quantile('[1]', 'const(2)', '1:1');
 SELECT prom._note_quantile('[1]', 'const(2)', '1:1');
 SELECT count(set_config(name, 'off', false)) FROM pg_settings WHERE name IN ('force_parallel_mode', 'debug_parallel_query');
+
+-- notes of operators and aggregations: told, and nothing is left if there is no value
+SELECT prom._note(prom._arith('</', '[1]', '[2]'), '</', '1:1');
+SELECT prom._note(prom._arith('+', '[1 {{count:1 sum:1 buckets:[1]}}]', '[2 3]'), '+', '1:2');
+SELECT prom._note_aggregate(prom._agg_max(v), 'max', 'm', '1:3') FROM unnest('{"[1 {{count:1 sum:1 buckets:[1]}}]","[5 _]"}'::prom.vals[]) v;
+SELECT prom._note_aggregate(prom._agg_sum(v), 'sum', 'm', '1:4')
+	FROM unnest(ARRAY['[{{count:1 sum:1 buckets:[1]}}]', '[{{schema:-53 count:1 sum:1 custom_values:[1] buckets:[1 0]}}]']::prom.vals[]) v;
+EXPLAIN (COSTS off) SELECT * FROM (SELECT prom._note(prom._arith('</', '[1]', '[2]'), '</', '1:1') AS vals OFFSET 0) AS x WHERE vals IS NOT NULL;
+SELECT prom.to_sql('topk(1, m) + sum(m)', to_timestamp(60), to_timestamp(60), '1 min') ~ 'prom._note\(.*prom._note_aggregate\(' AS translated;
+
 SELECT * FROM prom.delete_series('{__name__=~"annotated.*"}');

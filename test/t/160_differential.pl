@@ -25,7 +25,8 @@ my $node = start_node(new_node('primary', 'promgres.promql_experimental' => 'on'
 append_to_file("$tmp/prometheus.yml", "global:\n  scrape_interval: 1h\n");
 my $prometheus = spawn('prometheus', 'prometheus', "--config.file=$tmp/prometheus.yml",
 	"--storage.tsdb.path=$tmp/tsdb", '--storage.tsdb.retention.time=100y',
-	"--web.listen-address=127.0.0.1:$port", '--web.enable-remote-write-receiver');
+	"--web.listen-address=127.0.0.1:$port", '--web.enable-remote-write-receiver',
+	'--enable-feature=native-histograms');
 ok(wait_for(sub { HTTP::Tiny->new->get("$url/-/ready")->{status} == 200 }, 'Prometheus is ready'),
 	'Prometheus is ready');
 
@@ -38,7 +39,7 @@ foreach my $run ([ 'as written', 0 ], [ 'merged', 1 ])
 	my $equal = IPC::Run::run(
 		[ 'python3', "$FindBin::Bin/../tools/differential.py", '--prometheus' => $url,
 			'--promgres' => gateway_url($node), '--seed' => $seed + $shift, '--shift' => $shift,
-			'--queries' => 600, $shift ? ('--between' => "psql -Xqc 'CALL prom.merge()'") : () ],
+			'--queries' => 600, '--native', $shift ? ('--between' => "psql -Xqc 'CALL prom.merge()'") : () ],
 		'>' => \$output, '2>&1',
 		init => sub { @ENV{qw(PGHOST PGPORT PGDATABASE)} = ($node->host, $node->port, 'postgres') });
 	($equal ? \&note : \&diag)->($output);

@@ -2,7 +2,7 @@
 """Ask random queries of promgres and of a real Prometheus, over the same random samples.
 
   differential.py --prometheus URL --promgres URL [--seed N] [--queries N] [--shift DAYS]
-                  [--between COMMAND] [--verbose]
+                  [--between COMMAND] [--native] [--verbose]
       Writes the same samples to both by remote write (Prometheus needs --web.enable-remote-write-receiver
       and an empty TSDB; promgres has promgres.promql_experimental on), then asks random expressions, made
       of nothing but what promgres offers, as instant and as range queries.  Both must give the same
@@ -19,9 +19,20 @@ follows; so the samples and queries keep away from what changed:
   rate near zero        counters that touch zero have no gaps; those with gaps are negative or far from it
   names                 unary minus is only asked of selectors with one name, atan2 only of scalars
 
-Two kinds of answers are counted as known, and not as differences: duplicates on the left of a filter between
-vectors, which Prometheus 3 looks for before it compares; and an error below scalar() where there is no series
-that the scalar is for.  Warnings are not compared: Prometheus 2 has none.
+With --native, a quarter of the queries is about native histograms (Prometheus needs
+--enable-feature=native-histograms), as far as Prometheus 2.42 knows them as Prometheus 3 does:
+
+  counters              start far above zero, and resets leave them there: a rate looks where that is now
+  histogram_quantile    is only asked at the edges of buckets, between which interpolation is another one now
+  functions             rate and increase, histogram_count and histogram_sum, +, sum, count, sets and the windows that
+                        count; the others passed over histograms, or lost them
+
+Three kinds of answers are counted as known, and not as differences: duplicates on the left of a filter between
+vectors, which Prometheus 3 looks for before it compares; histograms that + drops because one counter was reset
+and the other was not, which Prometheus 3 warns of; and an error below scalar() where there is no series that the
+scalar is for.  Warnings are not compared: Prometheus 2 has none.
+
+Beyond 1e308 a number is taken for infinity: Go's exp on amd64 is that from about 709.44 on, 0.3 too early.
 
 Values are multiples of 1/8, so that the order of additions does not matter.  Standard library only.  Ends
 with 0 if no answer differs.
@@ -50,9 +61,10 @@ TOLERANCE = 1e-9
 # ---------------------------------------------------------------- samples
 
 class Series:
-    def __init__(self, labels, samples):
+    def __init__(self, labels, samples, number=2):
         self.labels = labels
-        self.samples = samples  # (t_ms, 8 bytes)
+        self.samples = samples  # (t_ms, 8 bytes), or with the number of histograms (t_ms, message)
+        self.number = number
 
 
 def bits(value):
@@ -108,6 +120,51 @@ def mark_stale(rng, samples):
     for i, (t, value) in enumerate(samples):
         out.append((t, STALE if i and rng.random() < 0.03 else value))
     return out
+
+
+def zigzag(n):
+    return varint((n << 1) ^ (n >> 63))
+
+
+def encode_histogram(t, schema, total, zero, sides):
+    """One of integers, as remote write has it; sides: offset and counts, negative and positive."""
+    count = zero + sum(sum(counts) for _, counts in sides)
+    body = (b"\x08" + varint(count) + b"\x19" + bits(total) + b"\x20" + zigzag(schema) + b"\x29" + bits(2.0 ** -20)
+            + b"\x30" + varint(zero))
+    for number, (offset, counts) in zip((8, 11), sides):
+        if counts:
+            deltas = b"".join(zigzag(n - before) for n, before in zip(counts, [0] + counts))
+            body += field(number, b"\x08" + zigzag(offset) + b"\x10" + varint(len(counts))) + field(number + 1, deltas)
+    return body + b"\x78" + varint(t)
+
+
+def native_counter(rng, times):
+    """Grows from far above zero; now and then it falls by a tenth, or a bucket is added."""
+    schema, base, total = rng.choice((-1, 0, 2)), 1_000_000, 0.0
+    negative = [base] * rng.randrange(3)
+    positive = [base] * rng.randrange(1, 6)
+    offset, zero, samples = rng.randrange(-4, 4), base, []
+    for t in times:
+        for side in (negative, positive):
+            for i in range(len(side)):
+                side[i] += rng.randrange(5)
+        total += rng.randrange(80) / 8
+        if rng.random() < 0.02:
+            positive.append(rng.randrange(1, 9))
+        if rng.random() < 0.01:
+            negative, positive, zero = [n * 9 // 10 for n in negative], [n * 9 // 10 for n in positive], zero * 9 // 10
+        samples.append((t, encode_histogram(t, schema, total, zero, ((1, negative), (offset, positive)))))
+    return samples
+
+
+def make_native(rng, start):
+    found = []
+    for instance in ("a:1", "b:2", "c'd"):
+        for job in ("api", "web"):
+            interval = rng.choice((5, 15, 30, 60)) * 1000
+            times = make_times(rng, interval, start, start + LENGTH_MS, interval // 10, 0.02)
+            found.append(Series({"__name__": "dur", "instance": instance, "job": job}, native_counter(rng, times), 4))
+    return found
 
 
 def make_series(rng, start):
@@ -172,7 +229,7 @@ def write(server, series, start):
             body = b"".join(field(1, field(1, n.encode()) + field(2, v.encode()))
                             for n, v in sorted(one.labels.items()))
             for t, value in part:
-                body += field(2, b"\x09" + value + b"\x10" + varint(t))
+                body += field(one.number, b"\x09" + value + b"\x10" + varint(t) if one.number == 2 else value)
             request += field(1, body)
             sent += len(part)
         if request:
@@ -216,9 +273,10 @@ def quote(rng, text):
 class Maker:
     """Random expressions."""
 
-    def __init__(self, rng, start):
+    def __init__(self, rng, start, has_native):
         self.rng = rng
         self.start = start
+        self.has_native = has_native
         self.in_subquery = False
 
     def duration(self):
@@ -389,8 +447,46 @@ class Maker:
         phi = rng.choice(PHIS)
         return f"histogram_quantile({phi}, {buckets.format(d=self.duration(), s=self.selector())})"
 
+    def native_range(self):
+        return f"{self.native_selector()}[{self.duration()}]{self.offset()}"
+
+    def native_selector(self):
+        labels = [label for label in ("instance", "job") if self.rng.random() < 0.3]
+        return "dur" + ("{" + ",".join(map(self.matcher, labels)) + "}" if labels else "")
+
+    def native(self, depth):
+        """Vectors of native histograms."""
+        rng = self.rng
+        kind = rng.random()
+        if depth <= 0 or kind < 0.15:
+            return self.native_selector() + self.offset()
+        if kind < 0.45:
+            return f"{rng.choice(('rate', 'increase'))}({self.native_range()})"
+        if kind < 0.75:
+            return f"sum {rng.choice(('by', 'without'))} ({rng.choice(('', 'job', 'instance', 'job, nosuch'))}) ({self.native(depth - 1)})"
+        if kind < 0.85:
+            group = rng.choice(("job", "instance"))
+            return f"(sum by ({group}) ({self.native(depth - 1)}) + sum by ({group}) ({self.native(depth - 1)}))"
+        return f"({self.native(depth - 1)} {rng.choice(('and', 'or', 'unless'))}{self.matching()} {self.native(depth - 1)})"
+
+    def of_native(self):
+        """What is known of them."""
+        rng = self.rng
+        kind = rng.random()
+        if kind < 0.4:
+            return self.native(rng.randrange(0, 4))
+        if kind < 0.7:
+            return f"{rng.choice(('histogram_count', 'histogram_sum'))}({self.native(rng.randrange(0, 4))})"
+        if kind < 0.8:
+            return f"histogram_quantile({rng.choice(('0', '1', '-1', '2'))}, {self.native(rng.randrange(0, 4))})"
+        if kind < 0.9:
+            return f"count {rng.choice(('by', 'without'))} (job) ({self.native(rng.randrange(0, 3))})"
+        return f"{rng.choice(('count', 'present'))}_over_time({self.native_range()})"
+
     def query(self):
         rng = self.rng
+        if self.has_native and rng.random() < 0.25:
+            return self.of_native(), "both"
         kind = rng.random()
         if kind < 0.05:
             return self.scalar(3), "both"
@@ -429,14 +525,27 @@ class Server:
 
 
 def same_value(a, b):
+    if isinstance(a, dict) or isinstance(b, dict):
+        return isinstance(a, dict) and isinstance(b, dict) and same_histogram(a, b)
     a, b = float(a), float(b)
+    if max(abs(a), abs(b)) == math.inf and min(abs(a), abs(b)) > 1e308:
+        return (a > 0) == (b > 0)
     return a == b or math.isnan(a) and math.isnan(b) or math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
 
 
+def same_histogram(a, b):
+    ours, theirs = b.get("buckets", []), a.get("buckets", [])
+    return (len(ours) == len(theirs) and all(same_value(a[k], b[k]) for k in ("count", "sum")) and
+            all(x[0] == y[0] and all(map(same_value, x[1:], y[1:])) for x, y in zip(theirs, ours)))
+
+
 def points(data):
+    """By series, in the order of time; a value is a text, or a native histogram."""
     if data["resultType"] in ("scalar", "string"):
         return {"": [data["result"]]}
-    return {series_key(s["metric"]): s["values"] if "values" in s else [s["value"]] for s in data["result"]}
+    return {series_key(s["metric"]): sorted(s.get("values", []) + s.get("histograms", []) +
+                                            [s[k] for k in ("value", "histogram") if k in s], key=lambda p: p[0])
+            for s in data["result"]}
 
 
 def difference(want, got):
@@ -469,21 +578,23 @@ def difference(want, got):
 
 def is_known(expr, want, got):
     if want["status"] == "success":
-        return got["status"] == "error" and got["error"].startswith("multiple matches for labels: many-to-one")
+        if got["status"] == "error":
+            return got["error"].startswith("multiple matches for labels: many-to-one")
+        return any("conflicting counter resets during histogram addition" in text for text in got.get("warnings", ()))
     return ("scalar(" in expr and got["status"] == "success" and not got["data"]["result"] and
             want["errorType"] == "execution")
 
 
 def compare(args, rng, start):
     prometheus, promgres = Server("Prometheus", args.prometheus), Server("promgres", args.promgres)
-    series = make_series(rng, start)
+    series = make_series(rng, start) + (make_native(rng, start) if args.native else [])
     counts = {write(server, series, start) for server in (prometheus, promgres)}
     print(f"{len(series)} series, {counts.pop()} samples", flush=True)
 
     if args.between:
         subprocess.run(shlex.split(args.between), check=True)
 
-    maker = Maker(rng, start)
+    maker = Maker(rng, start, args.native)
     tally = {"differ": 0, "errors of both": 0, "empty": 0, "known": 0}
     for _ in range(args.queries):
         expr, kinds = maker.query()
@@ -521,6 +632,7 @@ def main():
     parser.add_argument("--queries", type=int, default=600, metavar="N")
     parser.add_argument("--shift", type=int, default=0, metavar="DAYS")
     parser.add_argument("--between", metavar="COMMAND", help="run this after the writes, ahead of the queries")
+    parser.add_argument("--native", action="store_true", help="also native histograms")
     parser.add_argument("--verbose", action="store_true", help="show all queries, not only those that differ")
     args = parser.parse_args()
     print(f"seed {args.seed}", flush=True)
