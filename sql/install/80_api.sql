@@ -21,3 +21,15 @@ COMMENT ON FUNCTION prom._api_label_values(text, text[], int8, int8, int4) IS 'S
 CREATE FUNCTION prom._api_series(match text[], start_ms int8, end_ms int8, lim int4) RETURNS SETOF text
 	AS 'MODULE_PATHNAME', 'prom_api_series' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION prom._api_series(text[], int8, int8, int4) IS 'Label sets, as JSON, of the series that any of the selectors in match satisfies.';
+
+-- The functions below return the pieces of an answer, bytes: first its content type and, after a line feed,
+-- its content encoding; then the body.
+
+CREATE FUNCTION prom._api_read(body bytea) RETURNS SETOF bytea
+	AS 'MODULE_PATHNAME', 'prom_api_read' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION prom._api_read(bytea) IS 'Answer to a snappy-compressed prometheus.ReadRequest: samples, or frames of XOR chunks.';
+
+CREATE FUNCTION prom._api_federate(match text[], at_ms int8, format text, escaping text) RETURNS SETOF bytea
+	AS 'MODULE_PATHNAME', 'prom_api_federate' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION prom._api_federate(text[], int8, text, text) IS
+'The newest sample of each series that any of the selectors in match satisfies, as text to be scraped. at_ms: the time, ms since 1970. format: 0.0.4, 1.0.0 or openmetrics. escaping of names: allow-utf-8, underscores, dots or values.';

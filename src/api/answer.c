@@ -123,7 +123,10 @@ prom_answer_send(PromRequest *r)
 	struct MHD_Response *response;
 	enum MHD_Result result;
 
-	response = MHD_create_response_from_buffer(r->answer.len, r->answer.data, MHD_RESPMEM_PERSISTENT);
+	if (prom_stream_begun(r))
+		response = prom_stream_response(r);
+	else
+		response = MHD_create_response_from_buffer(r->answer.len, r->answer.data, MHD_RESPMEM_PERSISTENT);
 	if (response == NULL)
 		return MHD_NO;
 	add_headers(r, response);

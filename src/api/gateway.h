@@ -31,6 +31,9 @@ typedef struct PromWatch
 extern bool prom_gateway_watch(int fd, uint32 events, PromWatch *watch);
 extern void prom_gateway_unwatch(int fd);
 
+/* The Prometheus release whose API this is; clients decide by it what they may ask. */
+#define PROM_META_VERSION "3.5.0"
+
 extern MemoryContext prom_gateway_context;	/* lives as long as the worker */
 
 extern int	prom_gateway_port;
@@ -84,6 +87,8 @@ typedef struct PromJob
 	int			timeout_ms;		/* statement_timeout, 0: none */
 	const char *parameter;		/* of the request, that errors in PromQL are about */
 	TimestampTz submitted;
+	bool		binary;			/* columns come in binary */
+	bool		full;			/* its owner cannot take more rows: none are read until prom_pool_resume */
 	bool		cancelled;
 	PromOutcome outcome;
 
@@ -100,9 +105,21 @@ extern PromPool *prom_pool_control; /* short things that must not wait behind qu
 extern void prom_pool_start(void);
 extern bool prom_pool_submit(PromPool *pool, PromJob *job); /* false: the queue is full */
 extern void prom_pool_cancel(PromJob *job);
+extern void prom_pool_resume(PromJob *job); /* there is room for rows again */
 extern void prom_pool_dispatch(PromPool *pool);
 extern void prom_pool_tick(void);
 extern void prom_pool_reload(void); /* settings have changed: connect anew where it matters */
+
+/* What a pool has and does. */
+typedef struct PromPoolLook
+{
+	int			queued;
+	int			open;			/* connections, connecting ones included */
+	int			busy;
+	int			size;
+} PromPoolLook;
+
+extern PromPoolLook prom_pool_look(const PromPool *pool);
 extern void prom_pool_stop(void);	/* all jobs end now, without success */
 extern void prom_job_param(PromJob *job, Oid type, const char *value);
 
@@ -118,6 +135,9 @@ typedef struct PromClient
 	PromWatch	watch;
 	struct PromRequest *request;
 } PromClient;
+
+/* An answer that is sent while it is made; stream.c's own. */
+typedef struct PromStream PromStream;
 
 typedef struct PromParam
 {
@@ -163,7 +183,9 @@ typedef struct PromRequest
 	List	   *warnings;		/* char * */
 	List	   *infos;
 
-	bool		has_extension;	/* /-/ready */
+	bool		has_extension;	/* /-/ready, /metrics */
+	PromStream *stream;			/* NULL: the answer is sent as a whole */
+	TimestampTz begun;
 
 	int			status;
 	const char *content_type;
@@ -177,6 +199,8 @@ typedef struct PromRequest
 
 extern struct MHD_Daemon *prom_request_daemon(void);
 extern int	prom_request_clients(void); /* how many there are */
+extern int	prom_request_working(void); /* requests that are being answered */
+extern void prom_request_memory(size_t *bodies, size_t *answers);
 extern void prom_request_tick(void);	/* ends the connections of slow clients */
 
 /* The value of a parameter, "" if it is absent. */
@@ -202,6 +226,21 @@ extern void prom_answer_ready(PromRequest *r, int status, const char *content_ty
 /* Hand a complete answer to libmicrohttpd. */
 extern enum MHD_Result prom_answer_send(PromRequest *r);
 
+/* ---- stream.c ---- */
+
+/*
+ * Hand r->job to a pool and suspend the request, as prom_request_ask does.  The rows are bytes: first the
+ * content type (and, after a line feed, the content encoding), then the body, which is sent as it comes.
+ */
+extern void prom_stream_ask(PromRequest *r, PromPool *pool);
+extern bool prom_stream_begun(const PromRequest *r);
+extern uint64 prom_stream_sent(const PromRequest *r);
+extern struct MHD_Response *prom_stream_response(PromRequest *r);
+extern void prom_stream_hung_up(PromRequest *r);	/* the client has closed its side */
+
+/* libmicrohttpd is done with the request.  True: its statement is not, and it will free itself. */
+extern bool prom_stream_abandon(PromRequest *r);
+
 /* ---- routes.c ---- */
 
 typedef struct PromRoute
@@ -212,12 +251,18 @@ typedef struct PromRoute
 	void		(*run) (PromRequest *r);
 } PromRoute;
 
+/* The routes by number, NULL behind the last. */
+extern const PromRoute *prom_route_number(int i);
+
 /* The route of a path and method; on 404 and 405 answers and returns NULL. */
 extern const PromRoute *prom_route(PromRequest *r, const char *method);
 extern bool prom_route_allows(const char *methods, const char *method);
 
 /* Answer what went wrong in a backend.  "parameter" is the one that holds PromQL. */
 extern void prom_answer_outcome(PromRequest *r, const PromOutcome *o, const char *parameter);
+
+/* The same as a line of text, for what does not answer in the envelope. */
+extern void prom_answer_outcome_text(PromRequest *r, const PromOutcome *o);
 
 /* Would the same thing work later?  Then a sender must keep its data. */
 extern bool prom_outcome_is_transient(const PromOutcome *o);
@@ -232,6 +277,7 @@ extern bool prom_write_check(PromRequest *r);
 extern void prom_write_run(PromRequest *r);
 extern PromJob *prom_write_group(void);	/* the next group of bodies, or NULL */
 extern bool prom_write_pending(void);
+extern int	prom_write_queue(size_t *bytes);	/* bodies that wait */
 
 /* ---- rate.c ---- */
 
@@ -251,12 +297,25 @@ extern void prom_parse_query_run(PromRequest *r);
 #define PROM_SQLSTATE_WARNING "01PRW"
 #define PROM_SQLSTATE_INFO "01PRI"
 
+/* ---- read.c, federate.c, metrics.c ---- */
+extern bool prom_read_is_sent(const PromRequest *r);	/* is its body a ReadRequest? */
+extern bool prom_read_check_headers(PromRequest *r);
+extern void prom_read_run(PromRequest *r);
+extern void prom_federate_run(PromRequest *r);
+extern void prom_metrics_run(PromRequest *r);
+extern void prom_metrics_count(const PromRequest *r);	/* it is over */
+
+/* ---- external.c ---- */
+extern void prom_external_init(void);
+
 extern void prom_query_run(PromRequest *r);
 extern void prom_query_range_run(PromRequest *r);
 extern void prom_labels_run(PromRequest *r);
 extern void prom_label_values_run(PromRequest *r);
 extern void prom_series_run(PromRequest *r);
 extern void prom_buildinfo_run(PromRequest *r);
+/* All values of match[], as an array literal. */
+extern char *prom_request_matches(PromRequest *r, int *n);
 extern void prom_healthy_run(PromRequest *r);
 extern void prom_ready_run(PromRequest *r);
 

@@ -29,15 +29,12 @@
 #include "promql/promql.h"
 #include "store/store.h"
 
-/* The Prometheus release whose API this is; clients decide by it what they may ask. */
-#define PROM_META_VERSION "3.5.0"
 #define PROM_META_FETCH 1000
 
 /* ---- in the gateway ---- */
 
-/* All values of match[], as an array literal. */
-static char *
-read_matches(PromRequest *r, int *n)
+char *
+prom_request_matches(PromRequest *r, int *n)
 {
 	StringInfoData out;
 
@@ -69,7 +66,7 @@ ask_series(PromRequest *r, const char *sql, bool match_required)
 	int			nmatches;
 	int64		start_ms;
 	int64		end_ms;
-	char	   *matches = read_matches(r, &nmatches);
+	char	   *matches = prom_request_matches(r, &nmatches);
 
 	if (!prom_param_limit(r, &limit))
 		return;

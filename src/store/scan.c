@@ -61,13 +61,11 @@ static int	read_column(Column *c, int column);
 static bool column_has(Column *c, int column, int64 from_ms, int64 to_ms);
 static int32 *sid_array(ArrayType *a, int *n);
 
-/*
- * One leaf.  "leaf" is an aggregate call over c.data, c.ord and s.sid.
- */
-void
-prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+/* All of a leaf but what "s" is and which of its rows count. */
+static void
+append_leaf(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
 {
-	appendStringInfo(out, "prom.series AS s\n"
+	appendStringInfo(out, " AS s\n"
 					 "LEFT JOIN (\n"
 					 "SELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
 					 "FROM (\n"
@@ -91,10 +89,32 @@ prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, 
 					 "AND w.t_min OPERATOR(pg_catalog.>=) " INT64_FORMAT " AND w.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT
 					 " AND w.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT "\n"
 					 "UNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l\n"
-					 "WHERE l.out IS NOT NULL AND ",
+					 "WHERE l.out IS NOT NULL",
 					 leaf, PROM_BLOCK_BITS, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms,
 					 range.from_ms, PROM_FRESH_ORDER);
+}
+
+/*
+ * One leaf.  "leaf" is an aggregate call over c.data, c.ord and s.sid.
+ */
+void
+prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+{
+	appendStringInfoString(out, "prom.series");
+	append_leaf(out, m, n, range, leaf);
+	appendStringInfoString(out, " AND ");
 	prom_matchers_sql(out, "s", m, n);
+}
+
+/* The series are sorted before anything is read of them: the planner would sort their samples, too. */
+void
+prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+{
+	appendStringInfoString(out, "(SELECT i.shard, i.sid, i.labels FROM prom.series AS i WHERE ");
+	prom_matchers_sql(out, "i", m, n);
+	appendStringInfoString(out, "\nORDER BY i.labels OFFSET 0)");
+	append_leaf(out, m, n, range, leaf);
+	appendStringInfoString(out, "\nORDER BY s.labels");
 }
 
 void
