@@ -10,7 +10,7 @@ CREATE FUNCTION prom._metrics() RETURNS TABLE (name text, type text, help text, 
 LANGUAGE sql VOLATILE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT m.name, m.type, m.help, m.labels, CASE WHEN m.counter = 'merge_us' THEN s.value / 1e6 ELSE s.value END
+	(SELECT m.name, m.type, m.help, m.labels, CASE WHEN m.counter = 'merge_us' THEN s.value / 1e6 ELSE s.value END
 	FROM prom._stats() s JOIN (VALUES
 		(1, 'ingest_samples', 'prometheus_tsdb_head_samples_appended_total', 'counter', 'Samples stored.', 'type="float"'),
 		(2, 'ingest_series', 'prometheus_tsdb_head_series_created_total', 'counter', 'Series made.', ''),
@@ -40,6 +40,7 @@ BEGIN ATOMIC
 		(26, 'maintenance_starts', 'promgres_worker_starts_total', 'counter', '', 'worker="maintenance"'),
 		(27, 'started', 'promgres_server_start_timestamp_seconds', 'gauge', 'When the server was started.', '')
 	) AS m(n, counter, name, type, help, labels) ON m.counter = s.counter
+	ORDER BY m.n)
 	UNION ALL
 	SELECT v.* FROM (SELECT count(*) AS n, min(f.added) AS oldest FROM (SELECT added FROM prom.fresh LIMIT 10000) f) f,
 		LATERAL (VALUES
@@ -88,7 +89,7 @@ BEGIN ATOMIC
 	UNION ALL
 	SELECT 'promgres_storage_bytes', 'gauge', '', 'stage="labels"', pg_total_relation_size('prom.label_value'::regclass)::float8
 	UNION ALL
-	SELECT 'promgres_warm_days', 'gauge', 'Days that have merged samples, a partition each.', '', d.n::float8 FROM days d
+	SELECT 'promgres_warm_partitions', 'gauge', 'Partitions of merged samples, one for each day that has some.', '', d.n::float8 FROM days d
 	UNION ALL
 	SELECT 'prometheus_tsdb_lowest_timestamp_seconds', 'gauge', 'Where the first of these days begins.', '', d.first / 1000.0 FROM days d WHERE d.n > 0
 	UNION ALL

@@ -113,7 +113,7 @@ prom_pool_start(void)
 {
 	prom_pool_ingest = make_pool("promgres ingest", 2, 0);
 	prom_pool_query = make_pool("promgres query", prom_gateway_query_connections, PROM_QUERY_QUEUE_MAX);
-	prom_pool_control = make_pool("promgres control", 1, PROM_CONTROL_QUEUE_MAX);
+	prom_pool_control = make_pool("promgres control", 2, PROM_CONTROL_QUEUE_MAX);
 }
 
 bool
