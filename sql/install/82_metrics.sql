@@ -68,6 +68,7 @@ COMMENT ON FUNCTION prom._metrics() IS 'Metrics of the database that cost nearly
 CREATE FUNCTION prom._metrics_sizes() RETURNS TABLE (name text, type text, help text, labels text, value float8)
 LANGUAGE sql VOLATILE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
+SET lock_timeout = '200ms'
 BEGIN ATOMIC
 	WITH series AS (
 		SELECT c.reltuples AS n, c.relpages AS pages, pg_relation_size(c.oid) / current_setting('block_size')::int8 AS pages_now

@@ -412,12 +412,13 @@ sizes_done(PromJob *job)
 {
 	Asked	   *asked = job->owner;
 
+	/* old ones stay if somebody has locked a table; that is not tried at each scrape */
+	sizes_at = GetCurrentTimestamp();
 	if (job->outcome.ok)
 	{
 		if (sizes != NULL)
 			pfree(sizes);
 		sizes = MemoryContextStrdup(prom_gateway_context, asked->text.data);
-		sizes_at = GetCurrentTimestamp();
 	}
 	ask(asked->request, "SELECT * FROM prom._metrics()", metrics_done);
 }
