@@ -490,10 +490,14 @@ collect_samples(Read *read)
 static bytea *
 next_piece(Read *read)
 {
+	/* the slot keeps what comes from a file until the next call, and frees it then */
+	MemoryContext old = MemoryContextSwitchTo(GetMemoryChunkContext(read));
+	bool		found = tuplestore_gettupleslot(read->pieces, true, false, read->slot);
 	bool		isnull;
 	bytea	   *piece;
 
-	if (!tuplestore_gettupleslot(read->pieces, true, false, read->slot))
+	MemoryContextSwitchTo(old);
+	if (!found)
 	{
 		ExecDropSingleTupleTableSlot(read->slot);
 		tuplestore_end(read->pieces);

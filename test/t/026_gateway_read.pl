@@ -74,6 +74,16 @@ foreach my $moment ('fresh', 'merged')
 	}
 	$node->safe_psql('postgres', 'CALL prom.merge()') if $moment eq 'fresh';
 }
+$node->append_conf('postgresql.conf', "work_mem = '64kB'\nlog_temp_files = 0");
+$node->reload;
+ok( wait_for(
+		sub {
+			canonical(ask('samples', 0, $last, '__name__=~.+')) eq canonical(stored('{__name__=~".+"}', 0, $last))
+			  && slurp_file($node->logfile) =~ /temporary file:.*\n.*_api_read/;
+		},
+		'samples go through files',
+		60),
+	'samples that work_mem does not hold: the same');
 is(ask('chunks', $last, $first, '__name__=~.+'), '', 'a time that ends before it begins: nothing');
 is(ask('samples', $last, $first, '__name__=~.+'), '', 'also as samples');
 is(ask('chunks', '-9223372036854775808', '9223372036854775807', '__name__=ends'), ask('chunks', 0, $last, '__name__=ends'), 'all times there are');
