@@ -17,7 +17,7 @@ PARSER  = src/promql/scan.c src/promql/gram.c
 OBJS    = $(sort $(patsubst %.cc,%.o,$(patsubst %.c,%.o,$(filter-out $(PARSER),$(SOURCES)))) \
             $(patsubst %.c,%.o,$(if $(wildcard src/promql/gram.y),$(PARSER))))
 
-PG_CPPFLAGS = -Isrc -I$(shell $(PG_CONFIG) --includedir)
+PG_CPPFLAGS = -Isrc -I$(shell $(PG_CONFIG) --includedir) -DPROM_VERSION='"$(EXTVERSION)"'
 # What the server's own headers do not pass under -Wextra stays off.
 PG_CFLAGS   = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 PG_CXXFLAGS = -std=c++17

@@ -11,7 +11,7 @@ BUILD="gcc g++ make bison flex pkg-config libmicrohttpd-dev libsnappy-dev libzst
 SERVER="postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR"
 DEMO="prometheus prometheus-node-exporter curl ca-certificates perl python3"
 BENCH="$DEMO gcc libsnappy-dev victoria-metrics"
-TEST="$DEMO binutils libipc-run-perl python3-yaml chromium chromium-driver"
+TEST="$DEMO binutils libipc-run-perl python3-yaml chromium chromium-driver victoria-metrics"
 
 packages=
 for part in "${@:-build}"

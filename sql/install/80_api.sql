@@ -200,3 +200,15 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION prom._api_delete_series(text[], int8, int8) IS 'prom.delete_series for each selector; no rows.';
+
+-- The functions below return the pieces of an answer, bytes: first its content type and, after a line feed,
+-- its content encoding; then the body.
+
+CREATE FUNCTION prom._api_read(body bytea) RETURNS SETOF bytea
+	AS 'MODULE_PATHNAME', 'prom_api_read' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION prom._api_read(bytea) IS 'Answer to a snappy-compressed prometheus.ReadRequest: samples, or frames of XOR chunks.';
+
+CREATE FUNCTION prom._api_federate(match text[], at_ms int8, format text, escaping text) RETURNS SETOF bytea
+	AS 'MODULE_PATHNAME', 'prom_api_federate' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION prom._api_federate(text[], int8, text, text) IS
+'The newest sample of each series that any of the selectors in match satisfies, as text to be scraped. at_ms: the time, ms since 1970. format: 0.0.4, 1.0.0 or openmetrics. escaping of names: allow-utf-8, underscores, dots or values.';

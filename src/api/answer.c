@@ -177,7 +177,9 @@ prom_answer_send(PromRequest *r)
 	struct MHD_Response *response;
 	enum MHD_Result result;
 
-	if (encoding != NULL)
+	if (prom_stream_begun(r))
+		response = prom_stream_response(r);
+	else if (encoding != NULL)
 		response = prom_encoding_response(encoding, r->answer.data, r->answer.len);
 	else
 		response = MHD_create_response_from_buffer(r->answer.len, r->answer.data, MHD_RESPMEM_PERSISTENT);

@@ -20,6 +20,7 @@
 #include "api/gateway.h"
 #include "common/compat.h"
 #include "common/worker.h"
+#include "store/store.h"
 
 #define PROM_GATEWAY_TICK_MS	200
 #define PROM_GATEWAY_BIND_MS	5000
@@ -57,9 +58,9 @@ prom_api_init(void)
 	prom_rate_init();
 	prom_prefix_init();
 	prom_cors_init();
-	prom_external_labels_init();
 	prom_status_init();
 	prom_admin_init();
+	prom_external_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	define_start_settings();
@@ -75,6 +76,7 @@ prom_gateway_main(Datum arg)
 	bool		reloaded;
 
 	prom_worker_begin("promgres gateway turn");
+	prom_stat_count_now(PROM_STAT_GATEWAY_STARTS, 1);
 	prom_gateway_context = AllocSetContextCreate(TopMemoryContext, "promgres gateway",
 												 ALLOCSET_DEFAULT_SIZES);
 	epoll_fd = epoll_create1(EPOLL_CLOEXEC);

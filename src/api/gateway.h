@@ -31,6 +31,9 @@ typedef struct PromWatch
 extern bool prom_gateway_watch(int fd, uint32 events, PromWatch *watch);
 extern void prom_gateway_unwatch(int fd);
 
+/* The Prometheus release whose API this is; clients decide by it what they may ask. */
+#define PROM_META_VERSION "3.5.0"
+
 extern MemoryContext prom_gateway_context;	/* lives as long as the worker */
 
 extern int	prom_gateway_port;
@@ -84,6 +87,8 @@ typedef struct PromJob
 	int			timeout_ms;		/* statement_timeout, 0: none */
 	const char *parameter;		/* of the request, that errors in PromQL are about */
 	TimestampTz submitted;
+	bool		binary;			/* columns come in binary */
+	bool		full;			/* its owner cannot take more rows: none are read until prom_pool_resume */
 	bool		cancelled;
 	PromOutcome outcome;
 
@@ -100,9 +105,21 @@ extern PromPool *prom_pool_control; /* short things that must not wait behind qu
 extern void prom_pool_start(void);
 extern bool prom_pool_submit(PromPool *pool, PromJob *job); /* false: the queue is full */
 extern void prom_pool_cancel(PromJob *job);
+extern void prom_pool_resume(PromJob *job); /* there is room for rows again */
 extern void prom_pool_dispatch(PromPool *pool);
 extern void prom_pool_tick(void);
 extern void prom_pool_reload(void); /* settings have changed: connect anew where it matters */
+
+/* What a pool has and does. */
+typedef struct PromPoolLook
+{
+	int			queued;
+	int			open;			/* connections, connecting ones included */
+	int			busy;
+	int			size;
+} PromPoolLook;
+
+extern PromPoolLook prom_pool_look(const PromPool *pool);
 extern void prom_pool_stop(void);	/* all jobs end now, without success */
 extern void prom_job_param(PromJob *job, Oid type, const char *value);
 
@@ -118,6 +135,9 @@ typedef struct PromClient
 	PromWatch	watch;
 	struct PromRequest *request;
 } PromClient;
+
+/* An answer that is sent while it is made; stream.c's own. */
+typedef struct PromStream PromStream;
 
 typedef struct PromParam
 {
@@ -163,7 +183,9 @@ typedef struct PromRequest
 	List	   *warnings;		/* char * */
 	List	   *infos;
 
-	bool		has_extension;	/* /-/ready */
+	bool		has_extension;	/* /-/ready, /metrics */
+	PromStream *stream;			/* NULL: the answer is sent as a whole */
+	TimestampTz begun;
 
 	int			status;
 	const char *content_type;
@@ -179,6 +201,8 @@ typedef struct PromRequest
 
 extern struct MHD_Daemon *prom_request_daemon(void);
 extern int	prom_request_clients(void); /* how many there are */
+extern int	prom_request_working(void); /* requests that are being answered */
+extern void prom_request_memory(size_t *bodies, size_t *answers);
 extern void prom_request_tick(void);	/* ends the connections of slow clients */
 
 /* The value of a parameter, "" if it is absent. */
@@ -212,6 +236,21 @@ extern void prom_answer_header(PromRequest *r, const char *name, const char *val
 /* Hand a complete answer to libmicrohttpd. */
 extern enum MHD_Result prom_answer_send(PromRequest *r);
 
+/* ---- stream.c ---- */
+
+/*
+ * Hand r->job to a pool and suspend the request, as prom_request_ask does.  The rows are bytes: first the
+ * content type (and, after a line feed, the content encoding), then the body, which is sent as it comes.
+ */
+extern void prom_stream_ask(PromRequest *r, PromPool *pool);
+extern bool prom_stream_begun(const PromRequest *r);
+extern uint64 prom_stream_sent(const PromRequest *r);
+extern struct MHD_Response *prom_stream_response(PromRequest *r);
+extern void prom_stream_hung_up(PromRequest *r);	/* the client has closed its side */
+
+/* libmicrohttpd is done with the request.  True: its statement is not, and it will free itself. */
+extern bool prom_stream_abandon(PromRequest *r);
+
 /* ---- routes.c ---- */
 
 typedef struct PromRoute
@@ -221,6 +260,9 @@ typedef struct PromRoute
 	bool		(*check) (PromRequest *r);	/* before the body; false: it is answered */
 	void		(*run) (PromRequest *r);
 } PromRoute;
+
+/* The routes by number, NULL behind the last. */
+extern const PromRoute *prom_route_number(int i);
 
 /* The route of a path and method; on 404 and 405 answers and returns NULL. */
 extern const PromRoute *prom_route(PromRequest *r, const char *method);
@@ -232,6 +274,9 @@ extern void prom_answer_outcome(PromRequest *r, const PromOutcome *o, const char
 extern char *prom_outcome_text(const PGresult *result);
 
 #define PROM_SQLSTATE_LIMIT "53400"		/* configuration_limit_exceeded */
+
+/* The same as a line of text, for what does not answer in the envelope. */
+extern void prom_answer_outcome_text(PromRequest *r, const PromOutcome *o);
 
 /* Would the same thing work later?  Then a sender must keep its data. */
 extern bool prom_outcome_is_transient(const PromOutcome *o);
@@ -246,6 +291,7 @@ extern bool prom_write_check(PromRequest *r);
 extern void prom_write_run(PromRequest *r);
 extern PromJob *prom_write_group(void);	/* the next group of bodies, or NULL */
 extern bool prom_write_pending(void);
+extern int	prom_write_queue(size_t *bytes);	/* bodies that wait */
 
 /* ---- rate.c ---- */
 
@@ -272,9 +318,6 @@ extern void prom_cors_init(void);
 /* Which origin, if any, a page from there may be told that it can read answers; NULL: none. */
 extern const char *prom_cors_allowed(const char *origin);
 
-/* ---- external_labels.c ---- */
-
-extern void prom_external_labels_init(void);
 
 /* ---- encoding.c ---- */
 
@@ -292,6 +335,17 @@ extern struct MHD_Response *prom_encoding_response(const char *encoding, const c
 
 /* The steps of a range query: start, end and step; on bad ones answers 400 and returns false. */
 extern bool prom_query_steps(PromRequest *r, int64 *start_ms, int64 *end_ms, int64 *step_ns);
+
+/* ---- read.c, federate.c, metrics.c ---- */
+extern bool prom_read_is_sent(const PromRequest *r);	/* is its body a ReadRequest? */
+extern bool prom_read_check_headers(PromRequest *r);
+extern void prom_read_run(PromRequest *r);
+extern void prom_federate_run(PromRequest *r);
+extern void prom_metrics_run(PromRequest *r);
+extern void prom_metrics_count(const PromRequest *r);	/* it is over */
+
+/* ---- external.c ---- */
+extern void prom_external_init(void);
 
 extern void prom_query_run(PromRequest *r);
 extern void prom_query_range_run(PromRequest *r);

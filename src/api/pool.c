@@ -113,7 +113,7 @@ prom_pool_start(void)
 {
 	prom_pool_ingest = make_pool("promgres ingest", 2, 0);
 	prom_pool_query = make_pool("promgres query", prom_gateway_query_connections, PROM_QUERY_QUEUE_MAX);
-	prom_pool_control = make_pool("promgres control", 1, PROM_CONTROL_QUEUE_MAX);
+	prom_pool_control = make_pool("promgres control", 2, PROM_CONTROL_QUEUE_MAX);
 }
 
 bool
@@ -144,8 +144,21 @@ prom_pool_cancel(PromJob *job)
 		fail_job(job, "57014", "canceled");
 	}
 	else if (job->pool != prom_pool_control)
+	{
 		send_cancel(job);
+		/* a backend that waits for us to read does not see that it is cancelled */
+		if (job->full)
+			prom_pool_resume(job);
+	}
 	/* what runs on a control connection is short, and there may be no other to cancel it from */
+}
+
+void
+prom_pool_resume(PromJob *job)
+{
+	job->full = false;
+	if (job->conn != NULL)
+		conn_read(job->conn);
 }
 
 /* Bring work and free connections together; connect if there are not enough. */
@@ -237,6 +250,19 @@ prom_pool_reload(void)
 	if (settings != NULL)
 		pfree(settings);
 	settings = MemoryContextStrdup(prom_gateway_context, now);
+}
+
+PromPoolLook
+prom_pool_look(const PromPool *pool)
+{
+	PromPoolLook look = {pool->queued, 0, 0, pool->size};
+
+	for (int i = 0; i < PROM_POOL_MAX_SIZE; i++)
+	{
+		look.open += pool->conns[i].state != CONN_CLOSED;
+		look.busy += pool->conns[i].job != NULL;
+	}
+	return look;
 }
 
 void
@@ -463,7 +489,7 @@ conn_send(PromConn *conn)
 
 	set_since(conn, CONN_BUSY);
 	if (!PQsendQueryParams(conn->pg, job->sql, job->nparams, job->types, job->values, job->lengths,
-						   job->formats, 0) ||
+						   job->formats, job->binary ? 1 : 0) ||
 		!PQsetSingleRowMode(conn->pg))
 		conn_lost(conn);
 	else
@@ -483,9 +509,15 @@ conn_read(PromConn *conn)
 	}
 	while (!PQisBusy(conn->pg))
 	{
-		PGresult   *result = PQgetResult(conn->pg);
 		PromJob    *job = conn->job;
+		PGresult   *result;
 
+		if (job->full && !job->cancelled)
+		{
+			prom_gateway_unwatch(PQsocket(conn->pg));
+			return;
+		}
+		result = PQgetResult(conn->pg);
 		if (result != NULL)
 		{
 			take_result(conn, result);

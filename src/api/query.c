@@ -49,6 +49,13 @@ prom_query_run(PromRequest *r)
 	int64		time_ms;
 	int64		lookback_ms;
 
+	/* some clients send their reads to the address of queries */
+	if (prom_read_is_sent(r))
+	{
+		if (prom_read_check_headers(r))
+			prom_read_run(r);
+		return;
+	}
 	if (!prom_param_limit(r, "limit", &limit) ||
 		!prom_param_time_or(r, "time", prom_clock_to_ms(GetCurrentTimestamp()), &time_ms) ||
 		!read_options(r, &timeout_ms, &lookback_ms))

@@ -75,6 +75,24 @@ prom_request_clients(void)
 	return nclients;
 }
 
+int
+prom_request_working(void)
+{
+	int			working = 0;
+	dlist_iter	iter;
+
+	dlist_foreach(iter, &clients)
+		working += dlist_container(PromClient, node, iter.cur)->working;
+	return working;
+}
+
+void
+prom_request_memory(size_t *bodies, size_t *answers)
+{
+	*bodies = bodies_size;
+	*answers = answers_size;
+}
+
 /*
  * A client has promgres.request_timeout to send a request, counted from its connection or from the
  * answer before, and as long to take the answer's next bytes (which libmicrohttpd watches).
@@ -158,6 +176,7 @@ on_completed(void *arg, struct MHD_Connection *connection, void **con_cls,
 	*con_cls = NULL;
 	if (r == NULL)
 		return;
+	prom_metrics_count(r);
 	bodies_size -= r->body_room;
 	answers_size -= r->answer_room;
 	if (r->client != NULL)
@@ -166,7 +185,8 @@ on_completed(void *arg, struct MHD_Connection *connection, void **con_cls,
 		r->client->working = false;
 		r->client->since = GetCurrentTimestamp();
 	}
-	MemoryContextDelete(r->context);
+	if (!prom_stream_abandon(r))
+		MemoryContextDelete(r->context);
 }
 
 static void
@@ -219,6 +239,7 @@ make_request(struct MHD_Connection *connection, const char *uri)
 	query = strchr(uri, '?');
 	path_len = query ? (size_t) (query - uri) : strlen(uri);
 	r->context = context;
+	r->begun = GetCurrentTimestamp();
 	r->connection = connection;
 	r->client = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT)->socket_context;
 	r->url_query = MemoryContextStrdup(context, query ? query + 1 : "");
@@ -506,8 +527,12 @@ client_ready(void *owner, uint32 events)
 	PromRequest *r = client->request;
 
 	prom_gateway_unwatch(client->fd);
-	if (r != NULL && r->state == PROM_REQUEST_SUSPENDED && r->job.pool != NULL)
+	if (r == NULL || r->job.pool == NULL)
+		return;
+	if (r->state == PROM_REQUEST_SUSPENDED)
 		prom_pool_cancel(&r->job);
+	else if (r->stream != NULL)
+		prom_stream_hung_up(r);
 }
 
 /* Clients that read slowly must not make all answers together take more than their share. */

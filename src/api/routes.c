@@ -30,6 +30,9 @@ static const PromRoute routes[] = {
 	{"GET, POST", "/api/v1/labels", NULL, prom_labels_run},
 	{"GET", "/api/v1/label/*/values", NULL, prom_label_values_run},
 	{"GET, POST", "/api/v1/series", NULL, prom_series_run},
+	{"POST", "/api/v1/read", prom_read_check_headers, prom_read_run},
+	{"GET", "/federate", NULL, prom_federate_run},
+	{"GET", "/metrics", NULL, prom_metrics_run},
 	{"GET", "/api/v1/metadata", NULL, prom_metadata_run},
 
 	/* what Prometheus scrapes and evaluates, and promgres does not */
@@ -104,6 +107,12 @@ static const char *allowed(const char *methods);
 static bool path_fits(const char *pattern, const char *path);
 static const PromStatus *find_status(const char *sqlstate);
 static bool has_place(const char *message);
+
+const PromRoute *
+prom_route_number(int i)
+{
+	return i < lengthof(routes) ? &routes[i] : NULL;
+}
 
 const PromRoute *
 prom_route(PromRequest *r, const char *method)
@@ -195,6 +204,25 @@ prom_outcome_text(const PGresult *result)
 	if (hint == NULL || sqlstate == NULL || strcmp(sqlstate, PROM_SQLSTATE_LIMIT) != 0)
 		return pstrdup(message);
 	return psprintf("%s (hint: %s)", message, hint);
+}
+
+void
+prom_answer_outcome_text(PromRequest *r, const PromOutcome *o)
+{
+	const PromStatus *s = find_status(o->sqlstate);
+
+	if (o->cancelled)
+		prom_answer_text(r, 499, "canceled\n");
+	else if (o->timed_out)
+		prom_answer_text(r, 503, "the query timed out\n");
+	else
+	{
+		int			status = prom_outcome_is_missing(o) ? 503 : s->status;
+
+		/* what a query asks for too much of, or wrongly, will not be better the next time */
+		r->retry_later = status == 503;
+		prom_answer_text(r, status == 422 ? 400 : status, "%s\n", o->message);
+	}
 }
 
 bool

@@ -34,6 +34,7 @@ typedef struct Group
 
 static dlist_head queue = DLIST_STATIC_INIT(queue);
 static int	queued = 0;
+static size_t queued_bytes = 0;
 
 static bool is_version_1(const char *content_type);
 static char *pack_bodies(Group *g, int *len);
@@ -69,6 +70,7 @@ prom_write_run(PromRequest *r)
 	}
 	dlist_push_tail(&queue, &r->node);
 	queued++;
+	queued_bytes += r->body_len;
 	prom_request_suspend(r);
 	prom_pool_dispatch(prom_pool_ingest);
 }
@@ -77,6 +79,13 @@ bool
 prom_write_pending(void)
 {
 	return !dlist_is_empty(&queue);
+}
+
+int
+prom_write_queue(size_t *bytes)
+{
+	*bytes = queued_bytes;
+	return queued;
 }
 
 /* All that waits, up to the limits of a group; a body that must be alone is. */
@@ -99,6 +108,7 @@ prom_write_group(void)
 			break;
 		dlist_pop_head_node(&queue);
 		queued--;
+		queued_bytes -= r->body_len;
 		size += r->body_len;
 		g->requests[g->n++] = r;
 	}
@@ -261,6 +271,7 @@ retry_alone(Group *g)
 		r->refusal = NULL;
 		dlist_push_head(&queue, &r->node);
 		queued++;
+		queued_bytes += r->body_len;
 	}
 	prom_pool_dispatch(prom_pool_ingest);
 }

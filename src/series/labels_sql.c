@@ -49,13 +49,19 @@ static bool is_listed(const PromLabel *label, const PromLabel *names, int n);
 static int	compare_args(FunctionCallInfo fcinfo);
 static bool equal_args(FunctionCallInfo fcinfo);
 
+PromLabels *
+prom_labels_from_text(const char *text)
+{
+	int			n;
+	PromLabel  *pairs = prom_labels_parse(text, &n);
+
+	return build_or_raise(pairs, n, ERRCODE_INVALID_TEXT_REPRESENTATION);
+}
+
 Datum
 prom_labels_in(PG_FUNCTION_ARGS)
 {
-	int			n;
-	PromLabel  *pairs = prom_labels_parse(PG_GETARG_CSTRING(0), &n);
-
-	PG_RETURN_POINTER(build_or_raise(pairs, n, ERRCODE_INVALID_TEXT_REPRESENTATION));
+	PG_RETURN_POINTER(prom_labels_from_text(PG_GETARG_CSTRING(0)));
 }
 
 Datum

@@ -39,6 +39,9 @@ typedef struct PromLabel
  */
 extern PromLabels *prom_labels_build(const PromLabel *pairs, int n, char **reason);
 
+/* {__name__="up", job="x"} and what else selects one series in PromQL; raises. */
+extern PromLabels *prom_labels_from_text(const char *text);
+
 /* The pairs, pointing into the set; returned array is palloc'd. */
 extern PromLabel *prom_labels_unpack(const PromLabels *l, int *n);
 

@@ -60,6 +60,7 @@ prom_maintain_main(Datum arg)
 	bool		reloaded = false;
 
 	prom_worker_begin("promgres maintenance");
+	prom_stat_count_now(PROM_STAT_MAINTENANCE_STARTS, 1);
 	while (!prom_worker_turn(&reloaded))
 	{
 		bool		drains = prom_worker_server_drains();

@@ -83,20 +83,14 @@ fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range)
 					 range.from_ms, range.to_ms);
 }
 
-void
-prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+/* The rows of a leaf over groups of series: shard, block, sids and labels of each. */
+static void
+groups_sql(StringInfo out, const char *groups, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
 {
-	appendStringInfo(out, "(\n"
-					 "SELECT pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
-					 "FROM (\n"
-					 "SELECT s.shard, s.sid OPERATOR(pg_catalog.>>) %d AS block,"
-					 " pg_catalog.array_agg(s.sid) AS sids, pg_catalog.array_agg(s.labels) AS labels\n"
-					 "FROM prom.series AS s\n"
-					 "WHERE ",
-					 PROM_BLOCK_BITS);
-	prom_matchers_sql(out, "s", m, n);
-	appendStringInfoString(out, "\nGROUP BY 1, 2) AS b\n"
-						   "LEFT JOIN (\n");
+	appendStringInfo(out, "pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
+					 "FROM (\n%s) AS b\n"
+					 "LEFT JOIN (\n",
+					 groups);
 	fresh_sql(out, m, n, range);
 	appendStringInfo(out, ") AS f ON f.shard OPERATOR(pg_catalog.=) b.shard\n"
 					 "CROSS JOIN LATERAL (\n"
@@ -111,6 +105,45 @@ prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, 
 					 "WHERE r.out IS NOT NULL",
 					 leaf, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms,
 					 range.from_ms, PROM_FRESH_ORDER);
+}
+
+void
+prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+{
+	StringInfoData groups;
+
+	initStringInfo(&groups);
+	appendStringInfo(&groups, "SELECT s.shard, s.sid OPERATOR(pg_catalog.>>) %d AS block,"
+					 " pg_catalog.array_agg(s.sid) AS sids, pg_catalog.array_agg(s.labels) AS labels\n"
+					 "FROM prom.series AS s\n"
+					 "WHERE ",
+					 PROM_BLOCK_BITS);
+	prom_matchers_sql(&groups, "s", m, n);
+	appendStringInfoString(&groups, "\nGROUP BY 1, 2");
+	appendStringInfoString(out, "(\nSELECT ");
+	groups_sql(out, groups.data, m, n, range, leaf);
+}
+
+/*
+ * Each series is a group of its own, and they are sorted before anything is read of them: the planner would sort
+ * their samples, too.
+ */
+void
+prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+{
+	StringInfoData groups;
+
+	initStringInfo(&groups);
+	appendStringInfo(&groups, "SELECT s.shard, s.sid OPERATOR(pg_catalog.>>) %d AS block, ARRAY[s.sid] AS sids, ARRAY[s.labels] AS labels,"
+					 " s.labels AS place\n"
+					 "FROM prom.series AS s\n"
+					 "WHERE ",
+					 PROM_BLOCK_BITS);
+	prom_matchers_sql(&groups, "s", m, n);
+	appendStringInfoString(&groups, "\nORDER BY s.labels OFFSET 0");
+	appendStringInfoString(out, "(\nSELECT b.place, ");
+	groups_sql(out, groups.data, m, n, range, leaf);
+	appendStringInfoString(out, "\nORDER BY r.place");
 }
 
 /* The half about fresh rows, and the closing parenthesis. */

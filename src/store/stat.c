@@ -15,6 +15,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "port/atomics.h"
@@ -63,6 +64,8 @@ static const char *const names[] = {
 	[PROM_STAT_MERGE_LAST_ERROR] = "merge_last_error",
 	[PROM_STAT_QUARANTINED_ROWS] = "quarantined_rows",
 	[PROM_STAT_COLLECTED_SERIES] = "collected_series",
+	[PROM_STAT_GATEWAY_STARTS] = "gateway_starts",
+	[PROM_STAT_MAINTENANCE_STARTS] = "maintenance_starts",
 };
 
 StaticAssertDecl(lengthof(names) == PROM_STAT_COUNTERS, "every counter has a name");
@@ -151,6 +154,13 @@ prom_stat_count(PromStatCounter c, uint64 n)
 }
 
 void
+prom_stat_count_now(PromStatCounter c, uint64 n)
+{
+	if (stat != NULL)
+		add_now(c, n);
+}
+
+void
 prom_stat_stamp(PromStatCounter c)
 {
 	prom_stat_count(c, prom_clock_to_ms(GetCurrentTimestamp()));
@@ -181,6 +191,7 @@ prom_stat_merge_failed(const char *message)
 }
 
 PG_FUNCTION_INFO_V1(prom_stat);
+PG_FUNCTION_INFO_V1(prom_stats);
 PG_FUNCTION_INFO_V1(prom_stat_time);
 PG_FUNCTION_INFO_V1(prom_stat_count_sql);
 PG_FUNCTION_INFO_V1(prom_stat_merge_error);
@@ -209,6 +220,24 @@ prom_stat(PG_FUNCTION_ARGS)
 	if (stat == NULL)
 		PG_RETURN_NULL();
 	PG_RETURN_INT64((int64) pg_atomic_read_u64(&stat->counter[c]));
+}
+
+/* _stats(): all of them; times in seconds since 1970 */
+Datum
+prom_stats(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+
+	InitMaterializedSRF(fcinfo, 0);
+	for (PromStatCounter c = 0; stat != NULL && c < PROM_STAT_COUNTERS; c++)
+	{
+		double		v = (double) pg_atomic_read_u64(&stat->counter[c]);
+		Datum		values[2] = {CStringGetTextDatum(names[c]), Float8GetDatum(is_time(c) ? v / 1000 : v)};
+		bool		nulls[2] = {false, false};
+
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+	return (Datum) 0;
 }
 
 /* _stat_time(name): NULL as long as it has not happened */

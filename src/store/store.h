@@ -39,6 +39,10 @@ typedef struct PromScanRange
 extern void prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
 						  const char *leaf);
 
+/* The same with rows in order of labels; needs no memory for samples if the planner may not hash or sort. */
+extern void prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
+								 const char *leaf);
+
 /*
  * Append a condition on the row "alias" of prom.series: the series has a sample with
  * from_ms < t <= to_ms, or shares a fresh row with samples of that time (a superset is allowed where
@@ -111,11 +115,16 @@ typedef enum PromStatCounter
 	PROM_STAT_MERGE_LAST_ERROR, /* time */
 	PROM_STAT_QUARANTINED_ROWS,
 	PROM_STAT_COLLECTED_SERIES,
+	PROM_STAT_GATEWAY_STARTS,
+	PROM_STAT_MAINTENANCE_STARTS,
 	PROM_STAT_COUNTERS
 } PromStatCounter;
 
 /* Add to a counter when the transaction commits; for a time, ms since 1970. */
 extern void prom_stat_count(PromStatCounter c, uint64 n);
+
+/* Add to a counter at once, outside of any transaction. */
+extern void prom_stat_count_now(PromStatCounter c, uint64 n);
 
 /* Set a time to now, when the transaction commits. */
 extern void prom_stat_stamp(PromStatCounter c);

@@ -1,6 +1,6 @@
 /*
  * wire.h
- *	  Bytes from strangers: snappy, the remote_write protobuf, forms.
+ *	  Bytes from strangers: snappy, the protobufs of remote write and remote read, forms.
  *
  * Plain C: no server header but c.h, no global state, never raises.  Functions return false and fill
  * a PromWireError; offsets count from the start of the (uncompressed) input.
@@ -23,6 +23,17 @@ typedef struct PromWireError
 /* The size that a snappy block claims, false if it is malformed or over "cap". */
 extern bool prom_snappy_size(const void *in, size_t len, size_t cap, size_t *out_len, PromWireError *err);
 extern bool prom_snappy_decode(const void *in, size_t len, void *out, size_t out_len, PromWireError *err);
+
+/*
+ * A block may be made piece by piece: the length of all, as prom_snappy_head writes it, and then each
+ * piece of at most PROM_SNAPPY_PIECE bytes compressed by itself.  Both return the bytes they wrote.
+ */
+#define PROM_SNAPPY_PIECE	65536
+#define PROM_SNAPPY_ROOM	(32 + PROM_SNAPPY_PIECE + PROM_SNAPPY_PIECE / 6)
+#define PROM_SNAPPY_MAX		UINT64CONST(0xFFFFFFFF)		/* what a block can hold */
+
+extern size_t prom_snappy_head(uint8 out[10], uint64 len);
+extern size_t prom_snappy_piece(const void *in, size_t len, uint8 *out);
 
 /* ---- remote_write.c: prometheus.WriteRequest, version 1 ---- */
 
@@ -112,6 +123,60 @@ extern bool prom_write_exemplar(const PromWriteSeries *s, size_t *pos, PromWrite
  * floats of one of integers.
  */
 extern const char *prom_write_histogram_read(const PromWriteHistogram *w, PromHistogram *h);
+
+/* ---- remote_read.c: prometheus.ReadRequest, and what answers are made of ---- */
+
+/* Values of the enum ResponseType. */
+#define PROM_READ_SAMPLES		0
+#define PROM_READ_CHUNKS		1
+
+typedef struct PromReadQuery
+{
+	int64		start_ms;		/* both inclusive */
+	int64		end_ms;
+	const uint8 *message;		/* the Query message */
+	size_t		message_len;
+	uint32		nmatchers;
+} PromReadQuery;
+
+typedef struct PromReadMatcher
+{
+	uint32		type;			/* 0..3: = != =~ !~ */
+	const char *name;
+	size_t		name_len;
+	const char *value;
+	size_t		value_len;
+} PromReadMatcher;
+
+/*
+ * What the request as a whole says.  All of it is checked, so the iterators cannot fail.  *response is
+ * the first response type that the sender accepts and we have, PROM_READ_SAMPLES if it names none.
+ */
+extern bool prom_read_check(const void *message, size_t len, uint32 *nqueries, uint32 *response,
+							PromWireError *err);
+
+/* Iterators: start with *pos = 0; false at the end. */
+extern bool prom_read_query(const void *message, size_t len, size_t *pos, PromReadQuery *q);
+extern bool prom_read_matcher(const PromReadQuery *q, size_t *pos, PromReadMatcher *m);
+
+/* Bytes that a field of some kind takes, and the writing of it; "out" has the room. */
+extern size_t prom_wire_bytes_size(size_t len);		/* of a field number below 16 */
+extern uint8 *prom_wire_put_bytes(uint8 *out, uint32 number, const void *bytes, size_t len);
+extern uint8 *prom_wire_put_head(uint8 *out, uint32 number, size_t len);	/* the bytes follow */
+extern uint8 *prom_wire_put_number(uint8 *out, uint32 number, uint64 v);
+extern uint8 *prom_wire_put_double(uint8 *out, uint32 number, double v);
+
+/* ---- xor.c: Prometheus' chunk of samples ---- */
+
+#define PROM_XOR_SAMPLES	120 /* what a chunk ideally holds */
+/* that many samples fit, whatever they are */
+#define PROM_XOR_ROOM		(2 + 10 + 8 + PROM_XOR_SAMPLES * 19)
+
+/*
+ * Write 1 <= n <= PROM_XOR_SAMPLES samples, their times strictly ascending, into out, which has
+ * PROM_XOR_ROOM bytes; returns how many it took.
+ */
+extern size_t prom_xor_encode(uint8 *out, int n, const int64 *t_ms, const double *values);
 
 /* ---- form.c ---- */
 

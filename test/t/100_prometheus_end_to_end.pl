@@ -31,7 +31,7 @@ my $node = start_node(new_node('primary'));
 my $config = slurp_file("$top/contrib/prometheus/prometheus.yml");
 $config =~ s/prometheus:9090/127.0.0.1:$prometheus_port/;
 $config =~ s/node-exporter:9100/127.0.0.1:$exporter_port/;
-$config =~ s/promgres:9201/127.0.0.1:$node->{gateway_port}/;
+$config =~ s/promgres:9201/127.0.0.1:$node->{gateway_port}/g;
 append_to_file("$tmp/prometheus.yml", $config);
 
 # Values and label values that are easily spoilt on the way.
