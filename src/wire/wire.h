@@ -37,6 +37,12 @@ typedef struct PromWireBuffer
 extern bool prom_snappy_size(const void *in, size_t len, size_t cap, size_t *out_len, PromWireError *err);
 extern bool prom_snappy_decode(const void *in, size_t len, void *out, size_t out_len, PromWireError *err);
 
+/* ---- inflate.c ---- */
+
+/* Appends to "out"; false if malformed, if it comes to more than "cap" bytes, or if "out" cannot grow. */
+extern bool prom_gzip_decode(const void *in, size_t len, size_t cap, PromWireBuffer *out, PromWireError *err);
+extern bool prom_zstd_decode(const void *in, size_t len, size_t cap, PromWireBuffer *out, PromWireError *err);
+
 /* ---- remote_write.c: prometheus.WriteRequest, version 1 ---- */
 
 /*
