@@ -83,6 +83,23 @@ prom_answer_error(PromRequest *r, int status, const char *type, const char *fmt,
 }
 
 void
+prom_answer_bytes(PromRequest *r, int status, const char *content_type, const char *bytes, int len)
+{
+	begin_answer(r);
+	appendBinaryStringInfo(&r->answer, bytes, len);
+	prom_answer_ready(r, status, content_type);
+}
+
+void
+prom_answer_header(PromRequest *r, const char *name, const char *value)
+{
+	MemoryContext old = MemoryContextSwitchTo(r->context);
+
+	r->headers = lappend(lappend(r->headers, unconstify(char *, name)), unconstify(char *, value));
+	MemoryContextSwitchTo(old);
+}
+
+void
 prom_answer_empty(PromRequest *r, int status)
 {
 	begin_answer(r);
@@ -96,6 +113,8 @@ add_headers(PromRequest *r, struct MHD_Response *response)
 		MHD_add_response_header(response, "Content-Type", r->content_type);
 	if (r->allow != NULL)
 		MHD_add_response_header(response, "Allow", r->allow);
+	for (int i = 0; i < list_length(r->headers); i += 2)
+		MHD_add_response_header(response, list_nth(r->headers, i), list_nth(r->headers, i + 1));
 	if (r->retry_later)
 	{
 		char		seconds[12];

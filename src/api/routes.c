@@ -13,6 +13,10 @@
 static const PromRoute routes[] = {
 	{"POST", "/api/v1/write", prom_write_check, prom_write_run},
 	{"POST", "/api/v1/push", prom_write_check, prom_write_run},
+	{"POST", "/api/v1/otlp/v1/metrics", prom_write_check_otlp, prom_write_run},
+	{"POST", "/v1/metrics", prom_write_check_otlp, prom_write_run},
+	{"POST", "/opentelemetry/v1/metrics", prom_write_check_otlp, prom_write_run},
+	{"POST", "/opentelemetry/api/v1/push", prom_write_check_otlp, prom_write_run},
 	{"GET, POST", "/api/v1/query", NULL, prom_query_run},
 	{"GET, POST", "/api/v1/query_range", NULL, prom_query_range_run},
 	{"GET, POST", "/api/v1/format_query", NULL, prom_format_query_run},

@@ -222,9 +222,9 @@ read_scope(Otlp *o, PromBytes b)
 		*(f.number == FIELD_SCOPE_NAME ? &name : &version) = f;
 	}
 	prom_otlp_level_finish(level);
-	prom_otlp_add(level, "otel_scope_name", (const char *) name.bytes, name.len, true);
-	prom_otlp_add(level, "otel_scope_version", (const char *) version.bytes, version.len, true);
-	prom_otlp_add(level, "otel_scope_schema_url", (const char *) url.bytes, url.len, true);
+	prom_otlp_set(level, "otel_scope_name", (const char *) name.bytes, name.len);
+	prom_otlp_set(level, "otel_scope_version", (const char *) version.bytes, version.len);
+	prom_otlp_set(level, "otel_scope_schema_url", (const char *) url.bytes, url.len);
 	return true;
 }
 

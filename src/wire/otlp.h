@@ -115,7 +115,13 @@ extern bool prom_otlp_attributes(Otlp *o, PromBytes message, uint32 number, cons
 extern void prom_otlp_level_finish(OtlpLevel *level);
 
 /* Adds a label in its place; what has its name already stays, or is replaced.  Texts are not copied. */
-extern void prom_otlp_add(OtlpLevel *level, const char *name, const char *value, size_t value_len, bool replace);
+extern void prom_otlp_add(OtlpLevel *level, const char *name, size_t name_len, const char *value, size_t value_len,
+						  bool replace);
+
+/* The same of a constant name, in place of what has it. */
+#define prom_otlp_set(level, name, value, value_len) \
+	prom_otlp_add((level), (name), strlen(name), (value), (value_len), true)
+
 extern void prom_otlp_add_level(OtlpLevel *level, const OtlpLevel *more);
 extern bool prom_otlp_identity(Otlp *o, PromBytes resource);
 

@@ -237,9 +237,9 @@ prom_otlp_level_finish(OtlpLevel *level)
 }
 
 void
-prom_otlp_add(OtlpLevel *level, const char *name, const char *value, size_t value_len, bool replace)
+prom_otlp_add(OtlpLevel *level, const char *name, size_t name_len, const char *value, size_t value_len, bool replace)
 {
-	OtlpLabel	l = {.name = name, .name_len = strlen(name), .value = value, .value_len = value_len};
+	OtlpLabel	l = {.name = name, .name_len = name_len, .value = value, .value_len = value_len};
 	int			i = level->n;
 
 	while (i > 0 && compare_labels(&level->labels[i - 1], &l) > 0)
@@ -265,7 +265,11 @@ prom_otlp_add_level(OtlpLevel *level, const OtlpLevel *more)
 {
 	level->too_many |= more->too_many;
 	for (int i = 0; i < more->n; i++)
-		prom_otlp_add(level, more->labels[i].name, more->labels[i].value, more->labels[i].value_len, false);
+	{
+		const OtlpLabel *l = &more->labels[i];
+
+		prom_otlp_add(level, l->name, l->name_len, l->value, l->value_len, false);
+	}
 }
 
 /* job and instance, as text in o->identity. */

@@ -245,15 +245,15 @@ read_labels(Otlp *o, const Point *p)
 	prom_otlp_add_level(level, &o->scope);
 	prom_otlp_add_level(level, &o->promoted);
 	if (o->job)
-		prom_otlp_add(level, "job", o->job, o->job_len, true);
+		prom_otlp_set(level, "job", o->job, o->job_len);
 	if (o->instance)
-		prom_otlp_add(level, "instance", o->instance, o->instance_len, true);
+		prom_otlp_set(level, "instance", o->instance, o->instance_len);
 	if (o->options->type_and_unit)
 	{
 		const char *type = prom_write_type_name(o->metric.type);
 
-		prom_otlp_add(level, "__type__", type, strlen(type), true);
-		prom_otlp_add(level, "__unit__", (const char *) o->names->data + o->metric.unit_at, o->metric.unit_words_len, true);
+		prom_otlp_set(level, "__type__", type, strlen(type));
+		prom_otlp_set(level, "__unit__", (const char *) o->names->data + o->metric.unit_at, o->metric.unit_words_len);
 	}
 	return true;
 }
@@ -680,9 +680,9 @@ put_exemplar(Otlp *o, const Exemplar *e)
 	if (characters > EXEMPLAR_CHARACTERS || level->too_many)
 		prom_otlp_level_reset(level);
 	if (span_len > 0)
-		prom_otlp_add(level, "span_id", span, span_len, true);
+		prom_otlp_set(level, "span_id", span, span_len);
 	if (trace_len > 0)
-		prom_otlp_add(level, "trace_id", trace, trace_len, true);
+		prom_otlp_set(level, "trace_id", trace, trace_len);
 
 	start = put_open(o->out, V1_EXEMPLAR);
 	put_labels(o->out, level);
@@ -723,13 +723,13 @@ begin_series(Otlp *o, const char *suffix, const char *label, const char *value, 
 	o->out->len = 0;
 	if (names->full)
 		return;
-	prom_otlp_add(level, "__name__", (const char *) names->data + m->family_at, names->len - m->family_at, true);
+	prom_otlp_set(level, "__name__", (const char *) names->data + m->family_at, names->len - m->family_at);
 	if (label)
-		prom_otlp_add(level, label, value, value_len, true);
+		prom_otlp_set(level, label, value, value_len);
 	put_labels(o->out, level);
 	/* the next series has another, or none; an empty value is an absent label */
 	if (label)
-		prom_otlp_add(level, label, "", 0, true);
+		prom_otlp_set(level, label, "", 0);
 }
 
 static void
@@ -769,10 +769,10 @@ prom_otlp_target_info(Otlp *o)
 	if ((uint64) o->latest_ms - (uint64) o->earliest_ms > (uint64) step_ms * TARGET_INFO_SAMPLES)
 		step_ms = PG_INT64_MAX / 2;
 	if (o->job)
-		prom_otlp_add(level, "job", o->job, o->job_len, true);
+		prom_otlp_set(level, "job", o->job, o->job_len);
 	if (o->instance)
-		prom_otlp_add(level, "instance", o->instance, o->instance_len, true);
-	prom_otlp_add(level, "__name__", "target_info", strlen("target_info"), true);
+		prom_otlp_set(level, "instance", o->instance, o->instance_len);
+	prom_otlp_set(level, "__name__", "target_info", strlen("target_info"));
 	if (level->too_many)
 	{
 		o->sink->refuse(o->sink->arg, 0, "too many attributes", "target_info", strlen("target_info"));

@@ -64,12 +64,12 @@ is(join(' ', @status), join(' ', map { $_ == 20 ? 400 : 204 } 0 .. 39), 'one bad
 is(count_samples(), 40, 'all the others are stored');
 
 # What will pass is a reason to come again, not to give up.
-$node->safe_psql('postgres', 'ALTER FUNCTION prom.ingest(bytea[]) RENAME TO away');
+$node->safe_psql('postgres', 'ALTER FUNCTION prom.ingest(bytea[], text[]) RENAME TO away');
 $answer = write_bytes($good);
 is($answer->{status}, 503, 'without the extension: 503');
 like($answer->{content}, qr/extension promgres is missing/, 'and why');
 is($answer->{headers}{'retry-after'}, 1, 'and when to come again');
-$node->safe_psql('postgres', 'ALTER FUNCTION prom.away(bytea[]) RENAME TO ingest');
+$node->safe_psql('postgres', 'ALTER FUNCTION prom.away(bytea[], text[]) RENAME TO ingest');
 is(write_bytes($good)->{status}, 204, 'with it, it works again');
 
 $node->append_conf('postgresql.conf', 'default_transaction_read_only = on');
