@@ -35,10 +35,9 @@ is(write_bytes($good, 'Content-Type' => $_)->{status}, 204, "content type $_")
   foreach ('application/x-protobuf;proto=prometheus.WriteRequest',
 	'application/x-protobuf; proto=prometheus.WriteRequest', 'application/x-protobuf;a=b');
 is(write_bytes($good, 'Content-Type' => $_)->{status}, 415, "content type $_")
-  foreach ('application/json', 'application/x-protobuf;proto=io.prometheus.write.v2.Request',
-	'application/x-protobuf;proto=Other', 'application/x-protobuf;proto', 'application/x-protobufs');
+  foreach ('application/json', 'application/x-protobuf;proto=Other', 'application/x-protobuf;proto', 'application/x-protobufs');
 is(write_bytes($good, 'Content-Encoding' => 'snappy')->{status}, 204, 'encoding snappy');
-is(write_bytes($good, 'Content-Encoding' => $_)->{status}, 415, "encoding $_") foreach ('gzip', 'zstd', 'identity');
+is(write_bytes($good, 'Content-Encoding' => $_)->{status}, 415, "encoding $_") foreach ('gzip', 'identity');
 is(http_post($node, '/api/v1/push', $good, 'Content-Type' => 'application/x-protobuf')->{status}, 204, '/api/v1/push is the same');
 is(count_samples(), 1, 'a sample written again counts once');
 
