@@ -14,6 +14,7 @@
 #include "wire/put.h"
 
 #define PIECE	(64 * 1024)
+#define TOO_LONG "more bytes than allowed"
 
 /* Room for a piece, none beyond the cap; false with a reason. */
 static bool
@@ -21,7 +22,7 @@ make_room(PromWireBuffer *out, size_t cap, size_t *room, PromWireError *err)
 {
 	*room = Min(PIECE, cap + 1 - out->len);
 	if (out->len > cap)
-		err->reason = "more bytes than allowed";
+		err->reason = TOO_LONG;
 	else if (!put_room(out, *room))
 		err->reason = "out of memory";
 	else
@@ -62,6 +63,8 @@ prom_gzip_decode(const void *in, size_t len, size_t cap, PromWireBuffer *out, Pr
 	}
 	if (err->reason == NULL && len == 0)
 		err->reason = "truncated";
+	if (err->reason == NULL && out->len > cap)
+		err->reason = TOO_LONG;
 	err->offset = len - z.avail_in;
 	(void) inflateEnd(&z);
 	return err->reason == NULL;
@@ -94,6 +97,8 @@ prom_zstd_decode(const void *in, size_t len, size_t cap, PromWireBuffer *out, Pr
 	}
 	if (err->reason == NULL && rc != 0)
 		err->reason = "truncated";
+	if (err->reason == NULL && out->len > cap)
+		err->reason = TOO_LONG;
 	err->offset = input.pos;
 	ZSTD_freeDCtx(z);
 	return err->reason == NULL;
