@@ -89,8 +89,8 @@ extern PromBodyKind prom_body_kind(const char *text);
 /* The bytes of a body, decompressed; NULL with a reason.  In the current context, or the body itself. */
 extern const void *prom_body_unpack(PromBodyKind kind, const bytea *body, size_t *len, char **reason);
 
-/* A buffer for the plain C of wire/, in the current context. */
-extern PromWireBuffer prom_body_buffer(void);
+/* A buffer for the plain C of wire/, which grows in this context. */
+extern PromWireBuffer prom_body_buffer(MemoryContext cxt);
 
 /* ---- decode.c ---- */
 

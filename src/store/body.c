@@ -15,6 +15,8 @@
 #define WRITE_CAP	(32 * 1024 * 1024)
 #define OTLP_CAP	(64 * 1024 * 1024)
 
+#define FIRST_BYTES	512			/* of a buffer that will grow */
+
 static const char *const formats[] = {
 	[PROM_BODY_WRITE_1] = "remote_write_1",
 	[PROM_BODY_WRITE_2] = "remote_write_2",
@@ -58,30 +60,27 @@ prom_body_kind(const char *text)
 static bool
 grow(PromWireBuffer *b, size_t more)
 {
-	size_t		size = Max(b->size * 2, 1024);
+	size_t		size = b->size * 2;
 	uint8	   *data;
 
 	while (size - b->len < more)
 		size *= 2;
 	if (size > MaxAllocHugeSize / 4)
 		return false;
-	data = MemoryContextAllocExtended(CurrentMemoryContext, size, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
+	data = MemoryContextAllocExtended(GetMemoryChunkContext(b->data), size, MCXT_ALLOC_HUGE | MCXT_ALLOC_NO_OOM);
 	if (data == NULL)
 		return false;
-	if (b->data)
-	{
-		memcpy(data, b->data, b->len);
-		pfree(b->data);
-	}
+	memcpy(data, b->data, b->len);
+	pfree(b->data);
 	b->data = data;
 	b->size = size;
 	return true;
 }
 
 PromWireBuffer
-prom_body_buffer(void)
+prom_body_buffer(MemoryContext cxt)
 {
-	PromWireBuffer b = {.grow = grow};
+	PromWireBuffer b = {.data = MemoryContextAlloc(cxt, FIRST_BYTES), .size = FIRST_BYTES, .grow = grow};
 
 	return b;
 }
@@ -92,7 +91,7 @@ prom_body_unpack(PromBodyKind kind, const bytea *body, size_t *len, char **reaso
 	const void *in = VARDATA_ANY(body);
 	size_t		in_len = VARSIZE_ANY_EXHDR(body);
 	size_t		cap = kind.format >= PROM_BODY_OTLP ? OTLP_CAP : WRITE_CAP;
-	PromWireBuffer out = prom_body_buffer();
+	PromWireBuffer out;
 	PromWireError err = {NULL, 0};
 	void	   *message;
 
@@ -113,11 +112,12 @@ prom_body_unpack(PromBodyKind kind, const bytea *body, size_t *len, char **reaso
 			break;
 		case PROM_BODY_GZIP:
 		case PROM_BODY_ZSTD:
+			out = prom_body_buffer(CurrentMemoryContext);
 			if (kind.encoding == PROM_BODY_GZIP ? prom_gzip_decode(in, in_len, cap, &out, &err) :
 				prom_zstd_decode(in, in_len, cap, &out, &err))
 			{
 				*len = out.len;
-				return out.data ? out.data : (uint8 *) palloc0(1);
+				return out.data;
 			}
 			break;
 	}

@@ -89,9 +89,12 @@ decode_write(PromBatch *batch, bool is_2, const void *message, size_t len, size_
 	int			metadata_before = batch->nmetadata;
 
 	r->is_2 = is_2;
-	r->symbols = prom_body_buffer();
-	for (int i = 0; i < READ_AHEAD; i++)
-		r->slots[i] = prom_body_buffer();
+	if (is_2)
+	{
+		r->symbols = prom_body_buffer(batch->body_cxt);
+		for (int i = 0; i < READ_AHEAD; i++)
+			r->slots[i] = prom_body_buffer(batch->body_cxt);
+	}
 	if (!is_2)
 		prom_write_begin(&r->walk, message, len);
 	else if (!prom_write2_begin(&r->walk2, message, len, prom_batch_type_and_unit, &r->symbols, err))

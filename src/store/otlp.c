@@ -83,13 +83,8 @@ prom_otlp_decode(PromBatch *batch, const void *message, size_t len, size_t *nsam
 	bool		ok;
 
 	for (int i = 0; i < PROM_OTLP_BUFFERS; i++)
-		lent[i] = prom_body_buffer();
+		lent[i] = prom_body_buffer(batch->body_cxt);
 	ok = prom_otlp_walk(message, len, &options, &functions, lent, err);
-	for (int i = 0; i < PROM_OTLP_BUFFERS; i++)
-	{
-		if (lent[i].data)
-			pfree(lent[i].data);
-	}
 	*nsamples = sink.nsamples;
 	return ok;
 }
