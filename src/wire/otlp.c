@@ -261,7 +261,6 @@ walk_metric(Otlp *o, PromBytes message)
 	Field		f;
 
 	memset(m, 0, sizeof(*m));
-	m->message = message;
 	m->name = m->help = m->unit = "";
 	while (b.at < b.end)
 	{

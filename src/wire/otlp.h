@@ -37,7 +37,6 @@ typedef struct OtlpLevel
 
 typedef struct OtlpMetric
 {
-	PromBytes	message;
 	const char *name;			/* as it was sent */
 	size_t		name_len;
 	const char *help;
@@ -104,7 +103,7 @@ extern void prom_otlp_put_double(PromWireBuffer *text, double v, bool plain);
 
 /* ---- otlp_labels.c ---- */
 
-/* Empties a level, or all of it but the first so many labels. */
+/* Empties a level. */
 extern void prom_otlp_level_reset(OtlpLevel *level);
 
 /* The attributes (field "number") of a message, names translated and prefixed. */

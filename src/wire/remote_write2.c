@@ -185,7 +185,6 @@ write_series(PromWrite2Walk *w, const Field *message, PromWireBuffer *out, PromW
 	out->len = 0;
 	if (!write_labels(w, prom_bytes(message->bytes, message->len), out, s, at, reason))
 		return false;
-	s->labels_len = out->len;
 	b = prom_bytes(message->bytes, message->len);
 	while (b.at < b.end && next_field(&b, at, reason))
 	{

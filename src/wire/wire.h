@@ -158,7 +158,6 @@ typedef struct PromWrite2Walk
 typedef struct PromWrite2Series
 {
 	PromWriteSeries series;
-	size_t		labels_len;
 	const char *refused;		/* NULL, or why it cannot be taken */
 	uint32		bad_exemplars;	/* left out */
 	bool		has_metadata;
