@@ -88,6 +88,38 @@ extern bool prom_otlp_bad(Otlp *o, const uint8 *at, const char *reason);
 extern bool prom_otlp_next(Otlp *o, PromBytes *b, Field *f);
 extern bool prom_otlp_expect(Otlp *o, const Field *f, WireType type);
 
+/* TimeSeries of remote write 1.0 */
+#define V1_LABEL			1
+#define V1_SAMPLE			2
+#define V1_EXEMPLAR			3
+#define V1_HISTOGRAM		4
+
+static inline double
+otlp_double(const Field *f)
+{
+	uint64		bits = prom_get_u64le(f->bytes);
+	double		v;
+
+	memcpy(&v, &bits, sizeof(v));
+	return v;
+}
+
+static inline int64
+otlp_ms(const Field *f)
+{
+	return (int64) (prom_get_u64le(f->bytes) / 1000000);
+}
+
+/* Is the field of this number, and of the right type?  *bad: it is of a wrong one. */
+static inline bool
+otlp_is_field(Otlp *o, const Field *f, uint8 number, WireType type, bool *bad)
+{
+	if (number == 0 || f->number != number)
+		return false;
+	*bad |= !prom_otlp_expect(o, f, type);
+	return !*bad;
+}
+
 /* ---- otlp_value.c ---- */
 
 typedef struct OtlpValue
@@ -123,6 +155,22 @@ extern void prom_otlp_add(OtlpLevel *level, const char *name, size_t name_len, c
 
 extern void prom_otlp_add_level(OtlpLevel *level, const OtlpLevel *more);
 extern bool prom_otlp_identity(Otlp *o, PromBytes resource);
+
+extern void prom_otlp_put_labels(PromWireBuffer *out, const OtlpLevel *level);
+
+/* ---- otlp_exemplar.c ---- */
+
+typedef struct OtlpExemplar
+{
+	double		value;
+	PromBytes	message;
+} OtlpExemplar;
+
+/* Checks all of an exemplar but its attributes. */
+extern bool prom_otlp_exemplar(Otlp *o, const Field *message, OtlpExemplar *e);
+
+/* Writes one in the form of remote write.  Its attributes are left out if with them it is too long. */
+extern bool prom_otlp_put_exemplar(Otlp *o, const OtlpExemplar *e);
 
 /* ---- otlp_name.c ---- */
 

@@ -272,6 +272,19 @@ prom_otlp_add_level(OtlpLevel *level, const OtlpLevel *more)
 	}
 }
 
+/* An empty value is an absent label. */
+void
+prom_otlp_put_labels(PromWireBuffer *out, const OtlpLevel *level)
+{
+	for (int i = 0; i < level->n; i++)
+	{
+		const OtlpLabel *l = &level->labels[i];
+
+		if (l->value_len > 0)
+			put_label(out, V1_LABEL, l->name, l->name_len, l->value, l->value_len);
+	}
+}
+
 /* job and instance, as text in o->identity. */
 bool
 prom_otlp_identity(Otlp *o, PromBytes b)

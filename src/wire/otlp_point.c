@@ -20,8 +20,6 @@
 #define MAX_SCALE			52	/* finer ones cannot be told apart by a double */
 #define CUSTOM_BUCKETS		(-53)
 #define LONGEST_GAP			2	/* of empty buckets, within a span */
-#define EXEMPLAR_CHARACTERS 128 /* of all its labels, by OpenMetrics */
-#define ID_BYTES			16
 #define TARGET_INFO_SAMPLES 300 /* of one resource in one message, at most */
 
 /* Numbers of the fields of a data point, by kind; 0: it has none such. */
@@ -54,20 +52,6 @@ static const PointFields point_fields[] = {
 	[OTLP_SUMMARY] = {.attributes = 7, .time = 3, .flags = 8, .count = 4, .sum = 5, .quantiles = 6}
 };
 
-/* TimeSeries of remote write 1.0 */
-#define V1_LABEL			1
-#define V1_SAMPLE			2
-#define V1_EXEMPLAR			3
-#define V1_HISTOGRAM		4
-
-/* Exemplar */
-#define FIELD_EXEMPLAR_TIME	2
-#define FIELD_EXEMPLAR_DOUBLE 3
-#define FIELD_SPAN_ID		4
-#define FIELD_TRACE_ID		5
-#define FIELD_EXEMPLAR_INT	6
-#define FIELD_FILTERED_ATTRIBUTES 7
-
 /* Buckets of an exponential histogram */
 #define FIELD_OFFSET		1
 #define FIELD_BUCKET_COUNTS	2
@@ -75,12 +59,6 @@ static const PointFields point_fields[] = {
 /* A value at a quantile */
 #define FIELD_QUANTILE		1
 #define FIELD_VALUE			2
-
-typedef struct Exemplar
-{
-	double		value;
-	PromBytes	message;
-} Exemplar;
 
 /* A data point as it was read; what it does not have is 0. */
 typedef struct Point
@@ -98,12 +76,11 @@ typedef struct Point
 	double		zero_threshold;
 	PromBytes	sides[2];		/* positive, negative */
 	int			nexemplars;
-	Exemplar	exemplars[OTLP_MAX_EXEMPLARS];
+	OtlpExemplar exemplars[OTLP_MAX_EXEMPLARS];
 } Point;
 
 static bool read_point(Otlp *o, const Field *message, OtlpKind kind, Point *p);
 static bool read_labels(Otlp *o, const Point *p);
-static bool read_exemplar(Otlp *o, const Field *message, Point *p);
 static bool number_point(Otlp *o, const Point *p);
 static bool histogram_point(Otlp *o, const Point *p);
 static bool custom_histogram(Otlp *o, const Point *p, size_t nbounds);
@@ -121,22 +98,6 @@ static bool
 stay(PromWireBuffer *b, size_t more)
 {
 	return false;
-}
-
-static double
-double_of(const Field *f)
-{
-	uint64		bits = prom_get_u64le(f->bytes);
-	double		v;
-
-	memcpy(&v, &bits, sizeof(v));
-	return v;
-}
-
-static int64
-ms_of(const Field *f)
-{
-	return (int64) (prom_get_u64le(f->bytes) / 1000000);
 }
 
 static void
@@ -176,16 +137,6 @@ prom_otlp_point(Otlp *o, const Field *message, OtlpKind kind)
 	return true;
 }
 
-/* Is the field of this number, and of the right type?  *bad: it is of a wrong one. */
-static bool
-is_field(Otlp *o, const Field *f, uint8 number, WireType type, bool *bad)
-{
-	if (number == 0 || f->number != number)
-		return false;
-	*bad |= !prom_otlp_expect(o, f, type);
-	return !*bad;
-}
-
 static bool
 read_point(Otlp *o, const Field *message, OtlpKind kind, Point *p)
 {
@@ -201,33 +152,40 @@ read_point(Otlp *o, const Field *message, OtlpKind kind, Point *p)
 	{
 		if (!prom_otlp_next(o, &b, &f))
 			return false;
-		if (is_field(o, &f, n->time, WIRE_64BIT, &bad))
-			p->t_ms = ms_of(&f);
-		else if (is_field(o, &f, n->flags, WIRE_VARINT, &bad))
+		if (otlp_is_field(o, &f, n->time, WIRE_64BIT, &bad))
+			p->t_ms = otlp_ms(&f);
+		else if (otlp_is_field(o, &f, n->flags, WIRE_VARINT, &bad))
 			p->stale = (f.varint & NO_RECORDED_VALUE) != 0;
-		else if (is_field(o, &f, n->as_double, WIRE_64BIT, &bad))
-			p->value = double_of(&f);
-		else if (is_field(o, &f, n->as_int, WIRE_64BIT, &bad))
+		else if (otlp_is_field(o, &f, n->as_double, WIRE_64BIT, &bad))
+			p->value = otlp_double(&f);
+		else if (otlp_is_field(o, &f, n->as_int, WIRE_64BIT, &bad))
 			p->value = (double) (int64) prom_get_u64le(f.bytes);
-		else if (is_field(o, &f, n->count, WIRE_64BIT, &bad))
+		else if (otlp_is_field(o, &f, n->count, WIRE_64BIT, &bad))
 			p->count = prom_get_u64le(f.bytes);
-		else if (is_field(o, &f, n->sum, WIRE_64BIT, &bad))
+		else if (otlp_is_field(o, &f, n->sum, WIRE_64BIT, &bad))
 		{
-			p->sum = double_of(&f);
+			p->sum = otlp_double(&f);
 			p->has_sum = true;
 		}
-		else if (is_field(o, &f, n->scale, WIRE_VARINT, &bad))
+		else if (otlp_is_field(o, &f, n->scale, WIRE_VARINT, &bad))
 			p->scale = prom_zigzag_decode(f.varint);
-		else if (is_field(o, &f, n->zero_count, WIRE_64BIT, &bad))
+		else if (otlp_is_field(o, &f, n->zero_count, WIRE_64BIT, &bad))
 			p->zero_count = prom_get_u64le(f.bytes);
-		else if (is_field(o, &f, n->zero_threshold, WIRE_64BIT, &bad))
-			p->zero_threshold = double_of(&f);
-		else if (is_field(o, &f, n->positive, WIRE_BYTES, &bad))
+		else if (otlp_is_field(o, &f, n->zero_threshold, WIRE_64BIT, &bad))
+			p->zero_threshold = otlp_double(&f);
+		else if (otlp_is_field(o, &f, n->positive, WIRE_BYTES, &bad))
 			p->sides[0] = prom_bytes(f.bytes, f.len);
-		else if (is_field(o, &f, n->negative, WIRE_BYTES, &bad))
+		else if (otlp_is_field(o, &f, n->negative, WIRE_BYTES, &bad))
 			p->sides[1] = prom_bytes(f.bytes, f.len);
-		else if (is_field(o, &f, n->exemplars, WIRE_BYTES, &bad) && !read_exemplar(o, &f, p))
-			return false;
+		else if (otlp_is_field(o, &f, n->exemplars, WIRE_BYTES, &bad))
+		{
+			OtlpExemplar e;
+
+			if (!prom_otlp_exemplar(o, &f, &e))
+				return false;
+			if (p->nexemplars < OTLP_MAX_EXEMPLARS)
+				p->exemplars[p->nexemplars++] = e;
+		}
 	}
 	return !bad;
 }
@@ -256,32 +214,6 @@ read_labels(Otlp *o, const Point *p)
 		prom_otlp_set(level, "__unit__", (const char *) o->names->data + o->metric.unit_at, o->metric.unit_words_len);
 	}
 	return true;
-}
-
-static bool
-read_exemplar(Otlp *o, const Field *message, Point *p)
-{
-	PromBytes	b = prom_bytes(message->bytes, message->len);
-	Exemplar	e = {.value = 0, .message = b};
-	bool		bad = false;
-	Field		f;
-
-	while (b.at < b.end && !bad)
-	{
-		if (!prom_otlp_next(o, &b, &f))
-			return false;
-		if (is_field(o, &f, FIELD_EXEMPLAR_DOUBLE, WIRE_64BIT, &bad))
-			e.value = double_of(&f);
-		else if (is_field(o, &f, FIELD_EXEMPLAR_INT, WIRE_64BIT, &bad))
-			e.value = (double) (int64) prom_get_u64le(f.bytes);
-		else if (!is_field(o, &f, FIELD_EXEMPLAR_TIME, WIRE_64BIT, &bad) &&
-				 !is_field(o, &f, FIELD_SPAN_ID, WIRE_BYTES, &bad) &&
-				 !is_field(o, &f, FIELD_TRACE_ID, WIRE_BYTES, &bad))
-			(void) is_field(o, &f, FIELD_FILTERED_ATTRIBUTES, WIRE_BYTES, &bad);
-	}
-	if (p->nexemplars < OTLP_MAX_EXEMPLARS)
-		p->exemplars[p->nexemplars++] = e;
-	return !bad;
 }
 
 static bool
@@ -586,10 +518,10 @@ summary_point(Otlp *o, const Point *p)
 		{
 			if (!prom_otlp_next(o, &item, &f))
 				return false;
-			if (is_field(o, &f, FIELD_QUANTILE, WIRE_64BIT, &bad))
-				quantile = double_of(&f);
-			else if (is_field(o, &f, FIELD_VALUE, WIRE_64BIT, &bad))
-				value = double_of(&f);
+			if (otlp_is_field(o, &f, FIELD_QUANTILE, WIRE_64BIT, &bad))
+				quantile = otlp_double(&f);
+			else if (otlp_is_field(o, &f, FIELD_VALUE, WIRE_64BIT, &bad))
+				value = otlp_double(&f);
 		}
 		if (bad)
 			return false;
@@ -607,91 +539,6 @@ summary_point(Otlp *o, const Point *p)
 	return true;
 }
 
-static size_t
-hex(char *text, const Field *id)
-{
-	if (id->len > ID_BYTES)
-		return 0;
-	for (size_t i = 0; i < id->len; i++)
-	{
-		text[2 * i] = "0123456789abcdef"[id->bytes[i] >> 4];
-		text[2 * i + 1] = "0123456789abcdef"[id->bytes[i] & 15];
-	}
-	return 2 * id->len;
-}
-
-/* An empty value is an absent label. */
-static void
-put_labels(PromWireBuffer *out, const OtlpLevel *level)
-{
-	for (int i = 0; i < level->n; i++)
-	{
-		const OtlpLabel *l = &level->labels[i];
-
-		if (l->value_len > 0)
-			put_label(out, V1_LABEL, l->name, l->name_len, l->value, l->value_len);
-	}
-}
-
-static int
-count_characters(const char *s, size_t len)
-{
-	int			n = 0;
-
-	for (size_t i = 0; i < len; i++)
-		n += ((uint8) s[i] & 0xC0) != 0x80;
-	return n;
-}
-
-/* One exemplar in the form of remote write.  Its attributes are left out if with them it is too long. */
-static bool
-put_exemplar(Otlp *o, const Exemplar *e)
-{
-	OtlpLevel  *level = &o->exemplar;
-	PromBytes	b = e->message;
-	char		trace[2 * ID_BYTES];
-	char		span[2 * ID_BYTES];
-	size_t		trace_len = 0;
-	size_t		span_len = 0;
-	int64		t_ms = 0;
-	int			characters = 0;
-	size_t		start;
-	Field		f;
-
-	while (b.at < b.end)
-	{
-		if (!prom_otlp_next(o, &b, &f))
-			return false;
-		if (f.number == FIELD_EXEMPLAR_TIME)
-			t_ms = ms_of(&f);
-		else if (f.number == FIELD_SPAN_ID)
-			span_len = hex(span, &f);
-		else if (f.number == FIELD_TRACE_ID)
-			trace_len = hex(trace, &f);
-	}
-	prom_otlp_level_reset(level);
-	if (!prom_otlp_attributes(o, e->message, FIELD_FILTERED_ATTRIBUTES, "", OTLP_ALL, level))
-		return false;
-	prom_otlp_level_finish(level);
-	for (int i = 0; i < level->n; i++)
-		characters += count_characters(level->labels[i].name, level->labels[i].name_len) +
-			count_characters(level->labels[i].value, level->labels[i].value_len);
-	characters += span_len + (span_len ? strlen("span_id") : 0) + trace_len + (trace_len ? strlen("trace_id") : 0);
-	if (characters > EXEMPLAR_CHARACTERS || level->too_many)
-		prom_otlp_level_reset(level);
-	if (span_len > 0)
-		prom_otlp_set(level, "span_id", span, span_len);
-	if (trace_len > 0)
-		prom_otlp_set(level, "trace_id", trace, trace_len);
-
-	start = put_open(o->out, V1_EXEMPLAR);
-	put_labels(o->out, level);
-	put_double(o->out, 2, e->value);
-	put_number(o->out, 3, (uint64) t_ms);
-	put_close(o->out, start);
-	return true;
-}
-
 /* Those of a bucket: above < value <= up_to.  What is no number goes to the last. */
 static bool
 put_exemplars(Otlp *o, const Point *p, double above, double up_to)
@@ -702,7 +549,7 @@ put_exemplars(Otlp *o, const Point *p, double above, double up_to)
 
 		if (((v > above || isinf(above)) && v <= up_to) || (isnan(v) && isinf(up_to)))
 		{
-			if (!put_exemplar(o, &p->exemplars[i]))
+			if (!prom_otlp_put_exemplar(o, &p->exemplars[i]))
 				return false;
 		}
 	}
@@ -726,7 +573,7 @@ begin_series(Otlp *o, const char *suffix, const char *label, const char *value, 
 	prom_otlp_set(level, "__name__", (const char *) names->data + m->family_at, names->len - m->family_at);
 	if (label)
 		prom_otlp_set(level, label, value, value_len);
-	put_labels(o->out, level);
+	prom_otlp_put_labels(o->out, level);
 	/* the next series has another, or none; an empty value is an absent label */
 	if (label)
 		prom_otlp_set(level, label, "", 0);
@@ -779,7 +626,7 @@ prom_otlp_target_info(Otlp *o)
 		return;
 	}
 	o->out->len = 0;
-	put_labels(o->out, level);
+	prom_otlp_put_labels(o->out, level);
 	for (int64 t_ms = o->earliest_ms; t_ms < o->latest_ms - step_ms / 2; t_ms += step_ms)
 		put_sample(o, t_ms, 1, false);
 	put_sample(o, o->latest_ms, 1, false);

@@ -107,3 +107,4 @@ SELECT points_refused > 0 AS told FROM prom.stat_ingest;
 
 -- Nothing is left for the scripts that follow.
 SELECT prom.delete_series('{__name__=~".+"}') > 0 AS deleted;
+DELETE FROM prom.metadata;

@@ -90,3 +90,4 @@ SELECT samples, error FROM prom.ingest(ARRAY[pg_temp.zstd(pg_temp.series('{__nam
 
 -- Nothing is left for the scripts that follow.
 SELECT prom.delete_series('{__name__=~".+"}') > 0 AS deleted;
+DELETE FROM prom.metadata;
