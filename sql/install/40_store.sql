@@ -73,13 +73,13 @@ SELECT pg_catalog.pg_extension_config_dump('prom.metadata', '');
 
 -- Ingest
 
-CREATE FUNCTION prom.ingest(bodies bytea[])
-RETURNS TABLE (body int4, samples int8, histograms int8, exemplars int8, error text)
+CREATE FUNCTION prom.ingest(bodies bytea[], formats text[] DEFAULT '{}')
+RETURNS TABLE (body int4, samples int8, histograms int8, exemplars int8, refused int8, error text)
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'prom_ingest';
-COMMENT ON FUNCTION prom.ingest(bytea[]) IS
-'Stores remote_write 1.0 bodies (snappy-compressed prometheus.WriteRequest). One row per body: its position from 1, the samples, native histograms and exemplars taken, and NULL or what was refused and why. A body whose bytes are malformed is refused whole; of a well-formed body only the bad series or samples are.';
+COMMENT ON FUNCTION prom.ingest(bytea[], text[]) IS
+'Stores bodies of remote write and OTLP, all or none; a row per body with the samples, native histograms and exemplars that were stored, how many parts were refused (null: the whole body) and why the first of them. A format is "remote_write_1", "remote_write_2", "otlp" or "otlp_json", with "+snappy", "+gzip" or "+zstd" if compressed; "remote_write_1+snappy" if it is not given.';
 
 CREATE FUNCTION prom._drop_exemplars() RETURNS int8
 LANGUAGE sql VOLATILE PARALLEL UNSAFE

@@ -29,6 +29,7 @@ SELECT prom._stat_time('started') AS since,
 	prom._stat('refused_labels') AS series_refused,
 	prom._stat('refused_time') AS samples_out_of_bounds,
 	prom._stat('refused_histograms') AS histograms_refused,
+	prom._stat('refused_points') AS points_refused,
 	prom._stat('refused_metadata') AS metadata_refused,
 	prom._stat_time('ingest_last') AS last_ingest;
 COMMENT ON VIEW prom.stat_ingest IS 'What prom.ingest has stored and refused since the start of the server, in all databases; what was rolled back is not counted. NULL if promgres is not preloaded.';
@@ -44,6 +45,7 @@ COMMENT ON COLUMN prom.stat_ingest.bodies_refused IS 'bodies refused because the
 COMMENT ON COLUMN prom.stat_ingest.series_refused IS 'series refused because of their labels or a limit';
 COMMENT ON COLUMN prom.stat_ingest.samples_out_of_bounds IS 'samples refused because of their time: before 1970, promgres.ingest_max_age, promgres.ingest_max_ahead';
 COMMENT ON COLUMN prom.stat_ingest.histograms_refused IS 'native histogram samples that are not valid';
+COMMENT ON COLUMN prom.stat_ingest.points_refused IS 'data points of OTLP refused for what they are, such as deltas';
 COMMENT ON COLUMN prom.stat_ingest.metadata_refused IS 'metadata entries beyond what a body may have';
 COMMENT ON COLUMN prom.stat_ingest.last_ingest IS 'when a call was committed last';
 

@@ -102,6 +102,14 @@ prom_answer_data(PromRequest *r, const char *json)
 }
 
 void
+prom_answer_bytes(PromRequest *r, int status, const char *content_type, const char *bytes, int len)
+{
+	begin_answer(r);
+	appendBinaryStringInfo(&r->answer, bytes, len);
+	prom_answer_ready(r, status, content_type);
+}
+
+void
 prom_answer_header(PromRequest *r, const char *name, const char *value)
 {
 	MemoryContext old = MemoryContextSwitchTo(r->context);

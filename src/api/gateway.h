@@ -154,6 +154,18 @@ typedef enum PromRequestState
 	PROM_REQUEST_ANSWERED		/* answer is complete; may be resumed */
 } PromRequestState;
 
+/* Who sends a body, and is to understand the answer. */
+typedef enum PromProtocol
+{
+	PROM_PROTOCOL_WRITE_1, PROM_PROTOCOL_WRITE_2, PROM_PROTOCOL_OTLP, PROM_PROTOCOL_OTLP_JSON
+} PromProtocol;
+
+/* What of a body was stored. */
+enum
+{
+	PROM_WRITTEN_SAMPLES, PROM_WRITTEN_HISTOGRAMS, PROM_WRITTEN_EXEMPLARS, PROM_WRITTEN
+};
+
 typedef struct PromRequest
 {
 	MemoryContext context;		/* everything of the request, the answer included */
@@ -178,6 +190,10 @@ typedef struct PromRequest
 	/* write.c */
 	dlist_node	node;			/* in the queue of bodies */
 	bool		alone;			/* not in one call with others */
+	const char *body_format;	/* as prom.ingest() knows it */
+	PromProtocol protocol;
+	int64		written[PROM_WRITTEN];
+	int64		refused;		/* parts of the body, -1: all of it */
 	char	   *refusal;		/* what prom.ingest() did not take */
 
 	List	   *warnings;		/* char * */
@@ -228,10 +244,12 @@ extern void prom_answer_text(PromRequest *r, int status, const char *fmt,...) pg
 extern void prom_answer_error(PromRequest *r, int status, const char *type, const char *fmt,...) pg_attribute_printf(4, 5);
 extern void prom_answer_data(PromRequest *r, const char *json); /* status 200, in the envelope */
 extern void prom_answer_empty(PromRequest *r, int status);
-extern void prom_answer_ready(PromRequest *r, int status, const char *content_type);
+extern void prom_answer_bytes(PromRequest *r, int status, const char *content_type, const char *bytes, int len);
 
 /* A header more; both strings live as long as the request. */
 extern void prom_answer_header(PromRequest *r, const char *name, const char *value);
+
+extern void prom_answer_ready(PromRequest *r, int status, const char *content_type);
 
 /* Hand a complete answer to libmicrohttpd. */
 extern enum MHD_Result prom_answer_send(PromRequest *r);
@@ -287,8 +305,11 @@ extern bool prom_outcome_is_missing(const PromOutcome *o);	/* the extension is n
 
 /* ---- write.c ---- */
 
-extern bool prom_write_check(PromRequest *r);
+extern bool prom_write_check(PromRequest *r);	/* remote write */
+extern bool prom_write_check_otlp(PromRequest *r);
 extern void prom_write_run(PromRequest *r);
+extern void prom_write_answer(PromRequest *r);	/* what became of the body; protocol.c */
+extern void prom_write_answer_failed(PromRequest *r, int status, const char *message);
 extern PromJob *prom_write_group(void);	/* the next group of bodies, or NULL */
 extern bool prom_write_pending(void);
 extern int	prom_write_queue(size_t *bytes);	/* bodies that wait */

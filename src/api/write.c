@@ -1,9 +1,9 @@
 /*
  * write.c
- *	  Remote write: bodies wait in a queue, and a group of them becomes one call of prom.ingest().
+ *	  Bodies of samples wait in a queue, and a group of them becomes one call of prom.ingest().
  *
  * A group has one commit, so the more senders there are the less each body costs.  A sender is
- * answered when the commit is done: 204, or 400 with what was refused for good.  When a call fails
+ * answered when the commit is done, with what was refused for good (protocol.c).  When a call fails
  * for a reason that will pass, all its senders get 503 and keep their data.  When it fails for
  * another reason, its bodies are tried again one by one, so that one body cannot harm the others.
  */
@@ -36,28 +36,13 @@ static dlist_head queue = DLIST_STATIC_INIT(queue);
 static int	queued = 0;
 static size_t queued_bytes = 0;
 
-static bool is_version_1(const char *content_type);
-static char *pack_bodies(Group *g, int *len);
+static void pack_array(Group *g, int param, Oid type, void (*element) (const PromRequest *r, const char **data, size_t *len));
+static void get_body(const PromRequest *r, const char **data, size_t *len);
+static void get_format(const PromRequest *r, const char **data, size_t *len);
 static void group_rows(PromJob *job, PGresult *rows);
 static void group_done(PromJob *job);
 static void retry_alone(Group *g);
 static void log_failure(const PromOutcome *o, int bodies);
-
-bool
-prom_write_check(PromRequest *r)
-{
-	const char *encoding = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Content-Encoding");
-	const char *type = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Content-Type");
-
-	if (encoding != NULL && encoding[0] != '\0' && pg_strcasecmp(encoding, "snappy") != 0)
-		prom_answer_text(r, 415, "%s encoding is not supported, only snappy is\n", prom_param_quote(encoding));
-	else if (!is_version_1(type))
-		prom_answer_text(r, 415, "content type %s is not supported, only remote write 1.0 is: "
-						 "application/x-protobuf;proto=prometheus.WriteRequest\n", prom_param_quote(type));
-	else
-		return prom_rate_check(r);
-	return false;
-}
 
 void
 prom_write_run(PromRequest *r)
@@ -65,7 +50,7 @@ prom_write_run(PromRequest *r)
 	if (queued >= PROM_WRITE_QUEUE_MAX)
 	{
 		r->retry_later = true;
-		prom_answer_text(r, 503, "too many bodies are waiting\n");
+		prom_write_answer_failed(r, 503, "too many bodies are waiting");
 		return;
 	}
 	dlist_push_tail(&queue, &r->node);
@@ -96,7 +81,6 @@ prom_write_group(void)
 												  ALLOCSET_DEFAULT_SIZES);
 	Group	   *g = MemoryContextAllocZero(context, sizeof(Group));
 	size_t		size = 0;
-	int			len;
 
 	g->context = context;
 	while (!dlist_is_empty(&queue) && g->n < PROM_WRITE_GROUP_BODIES)
@@ -113,57 +97,16 @@ prom_write_group(void)
 		g->requests[g->n++] = r;
 	}
 
-	g->job.sql = "SELECT body, samples, error FROM prom.ingest($1)";
-	g->job.nparams = 1;
+	g->job.sql = "SELECT body, samples, histograms, exemplars, coalesce(refused, -1), error FROM prom.ingest($1, $2)";
+	g->job.nparams = 2;
 	g->job.types[0] = BYTEAARRAYOID;
-	g->job.values[0] = pack_bodies(g, &len);
-	g->job.lengths[0] = len;
-	g->job.formats[0] = 1;
+	g->job.types[1] = TEXTARRAYOID;
+	pack_array(g, 0, BYTEAOID, get_body);
+	pack_array(g, 1, TEXTOID, get_format);
 	g->job.rows = group_rows;
 	g->job.done = group_done;
 	g->job.owner = g;
 	return &g->job;
-}
-
-/* Content types that mean prometheus.WriteRequest. */
-static bool
-is_version_1(const char *type)
-{
-	static const char protobuf[] = "application/x-protobuf";
-	const char *p;
-
-	if (type == NULL || type[0] == '\0')
-		return true;
-	if (strncmp(type, protobuf, strlen(protobuf)) != 0)
-		return false;
-	p = type + strlen(protobuf);
-	while (*p != '\0')
-	{
-		const char *name;
-		const char *value;
-		int			name_len;
-		int			value_len;
-
-		p += strspn(p, " \t");
-		if (*p == '\0')
-			break;
-		if (*p++ != ';')
-			return false;
-		p += strspn(p, " \t");
-		name = p;
-		name_len = strcspn(p, "=; \t");
-		p += name_len;
-		if (*p++ != '=')
-			return false;
-		value = p;
-		value_len = strcspn(p, "; \t");
-		p += value_len;
-		if (name_len == 5 && strncmp(name, "proto", 5) == 0 &&
-			(value_len != strlen("prometheus.WriteRequest") ||
-			 strncmp(value, "prometheus.WriteRequest", value_len) != 0))
-			return false;
-	}
-	return true;
 }
 
 static char *
@@ -175,33 +118,52 @@ put_int32(char *p, int32 v)
 	return p + sizeof(big);
 }
 
-/* The binary form of a bytea[]: dimensions, nulls, element type, length, lower bound; elements. */
-static char *
-pack_bodies(Group *g, int *len)
+static void
+get_body(const PromRequest *r, const char **data, size_t *len)
+{
+	*data = r->body;
+	*len = r->body_len;
+}
+
+static void
+get_format(const PromRequest *r, const char **data, size_t *len)
+{
+	*data = r->body_format;
+	*len = strlen(r->body_format);
+}
+
+/* A parameter in the binary form of an array: dimensions, nulls, element type, length, lower bound; elements. */
+static void
+pack_array(Group *g, int param, Oid type, void (*element) (const PromRequest *r, const char **data, size_t *len))
 {
 	size_t		size = 5 * sizeof(int32);
+	const char *data;
+	size_t		len;
 	char	   *array;
 	char	   *p;
 
 	for (int i = 0; i < g->n; i++)
-		size += sizeof(int32) + g->requests[i]->body_len;
+	{
+		element(g->requests[i], &data, &len);
+		size += sizeof(int32) + len;
+	}
 	array = MemoryContextAllocHuge(g->context, size);
 	p = put_int32(array, 1);
 	p = put_int32(p, 0);
-	p = put_int32(p, BYTEAOID);
+	p = put_int32(p, (int32) type);
 	p = put_int32(p, g->n);
 	p = put_int32(p, 1);
 	for (int i = 0; i < g->n; i++)
 	{
-		PromRequest *r = g->requests[i];
-
-		p = put_int32(p, (int32) r->body_len);
-		if (r->body_len > 0)
-			memcpy(p, r->body, r->body_len);
-		p += r->body_len;
+		element(g->requests[i], &data, &len);
+		p = put_int32(p, (int32) len);
+		if (len > 0)
+			memcpy(p, data, len);
+		p += len;
 	}
-	*len = (int) size;
-	return array;
+	g->job.values[param] = array;
+	g->job.lengths[param] = (int) size;
+	g->job.formats[param] = 1;
 }
 
 /* What was refused is kept until the commit. */
@@ -210,13 +172,18 @@ group_rows(PromJob *job, PGresult *rows)
 {
 	Group	   *g = job->owner;
 	int			i = atoi(PQgetvalue(rows, 0, 0)) - 1;
+	PromRequest *r;
 
 	if (i < 0 || i >= g->n)
 		return;
+	r = g->requests[i];
 	g->answered[i] = true;
-	g->samples += strtoll(PQgetvalue(rows, 0, 1), NULL, 10);
-	if (!PQgetisnull(rows, 0, 2))
-		g->requests[i]->refusal = MemoryContextStrdup(g->requests[i]->context, PQgetvalue(rows, 0, 2));
+	for (int k = 0; k < PROM_WRITTEN; k++)
+		r->written[k] = strtoll(PQgetvalue(rows, 0, 1 + k), NULL, 10);
+	g->samples += r->written[PROM_WRITTEN_SAMPLES] + r->written[PROM_WRITTEN_HISTOGRAMS];
+	r->refused = strtoll(PQgetvalue(rows, 0, 1 + PROM_WRITTEN), NULL, 10);
+	if (!PQgetisnull(rows, 0, 2 + PROM_WRITTEN))
+		r->refusal = MemoryContextStrdup(r->context, PQgetvalue(rows, 0, 2 + PROM_WRITTEN));
 }
 
 static void
@@ -232,12 +199,10 @@ group_done(PromJob *job)
 		{
 			PromRequest *r = g->requests[i];
 
-			if (!g->answered[i])
-				prom_answer_text(r, 500, "prom.ingest said nothing of this body\n");
-			else if (r->refusal != NULL)
-				prom_answer_text(r, 400, "%s\n", r->refusal);
+			if (g->answered[i])
+				prom_write_answer(r);
 			else
-				prom_answer_empty(r, 204);
+				prom_write_answer_failed(r, 500, "prom.ingest said nothing of this body");
 		}
 	}
 	else if (prom_outcome_is_transient(o))
@@ -246,7 +211,7 @@ group_done(PromJob *job)
 		for (int i = 0; i < g->n; i++)
 		{
 			g->requests[i]->retry_later = true;
-			prom_answer_text(g->requests[i], 503, "%s\n", o->message);
+			prom_write_answer_failed(g->requests[i], 503, o->message);
 		}
 	}
 	else if (g->n > 1)
@@ -254,7 +219,7 @@ group_done(PromJob *job)
 	else
 	{
 		log_failure(o, 1);
-		prom_answer_text(g->requests[0], strncmp(o->sqlstate, "22", 2) == 0 ? 400 : 500, "%s\n", o->message);
+		prom_write_answer_failed(g->requests[0], strncmp(o->sqlstate, "22", 2) == 0 ? 400 : 500, o->message);
 	}
 	MemoryContextDelete(g->context);
 }

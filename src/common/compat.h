@@ -26,4 +26,19 @@
 #define PromCreateWaitEventSet(n) CreateWaitEventSet(TopMemoryContext, (n))
 #endif
 
+/* Actions of the JSON parser may end it since 16. */
+#if PG_VERSION_NUM >= 160000
+#define PROM_JSON_ACTION JsonParseErrorType
+#define PROM_JSON_GO_ON return JSON_SUCCESS
+#else
+#define PROM_JSON_ACTION void
+#define PROM_JSON_GO_ON return
+#endif
+
+#if PG_VERSION_NUM >= 170000
+#define PromJsonLexer(json, len) makeJsonLexContextCstringLen(NULL, (json), (len), PG_UTF8, true)
+#else
+#define PromJsonLexer(json, len) makeJsonLexContextCstringLen((json), (len), PG_UTF8, true)
+#endif
+
 #endif							/* PROM_COMPAT_H */

@@ -19,7 +19,6 @@
 
 static char *pair_fault(const PromLabel *p);
 static int	compare_names(const void *a, const void *b);
-static char *shown(const char *name, int len);
 
 PromLabels *
 prom_labels_build(const PromLabel *pairs, int n, char **reason)
@@ -55,7 +54,7 @@ prom_labels_build(const PromLabel *pairs, int n, char **reason)
 		if (i > 0 && !in_order && compare_names(&sorted[i - 1], &sorted[i]) == 0)
 		{
 			*reason = psprintf("duplicate label name \"%s\"",
-							   shown(sorted[i].name, sorted[i].name_len));
+							   prom_label_shown(sorted[i].name, sorted[i].name_len));
 			return NULL;
 		}
 	}
@@ -177,14 +176,14 @@ pair_fault(const PromLabel *p)
 		return pstrdup("label name is empty");
 	if (len > PROM_LABEL_NAME_MAX)
 		return psprintf("label name \"%s...\" is longer than %d bytes",
-						shown(name, len), PROM_LABEL_NAME_MAX);
+						prom_label_shown(name, len), PROM_LABEL_NAME_MAX);
 	if (!pg_verify_mbstr(PG_UTF8, name, len, true))
 		return pstrdup("label name is not valid UTF-8");
 	if (p->value_len > PROM_LABEL_VALUE_MAX)
 		return psprintf("value of label \"%s\" is longer than %d bytes",
-						shown(name, len), PROM_LABEL_VALUE_MAX);
+						prom_label_shown(name, len), PROM_LABEL_VALUE_MAX);
 	if (!pg_verify_mbstr(PG_UTF8, p->value, p->value_len, true))
-		return psprintf("value of label \"%s\" is not valid UTF-8", shown(name, len));
+		return psprintf("value of label \"%s\" is not valid UTF-8", prom_label_shown(name, len));
 	return NULL;
 }
 
@@ -198,8 +197,8 @@ compare_names(const void *a, const void *b)
 }
 
 /* A name for a message: valid UTF-8, and short. */
-static char *
-shown(const char *name, int len)
+char *
+prom_label_shown(const char *name, int len)
 {
 	int			valid = pg_encoding_verifymbstr(PG_UTF8, name, Min(len, 100));
 

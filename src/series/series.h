@@ -42,6 +42,9 @@ extern PromLabels *prom_labels_build(const PromLabel *pairs, int n, char **reaso
 /* {__name__="up", job="x"} and what else selects one series in PromQL; raises. */
 extern PromLabels *prom_labels_from_text(const char *text);
 
+/* A name from a stranger, for a message: valid UTF-8, and short; palloc'd. */
+extern char *prom_label_shown(const char *name, int len);
+
 /* The pairs, pointing into the set; returned array is palloc'd. */
 extern PromLabel *prom_labels_unpack(const PromLabels *l, int *n);
 

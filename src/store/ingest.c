@@ -1,6 +1,6 @@
 /*
  * ingest.c
- *	  prom.ingest: remote_write bodies become fresh rows, all in one transaction.
+ *	  prom.ingest: bodies become fresh rows, all in one transaction.
  *
  * The samples of all bodies of a call are collected, sorted by series and time, and written as rows
  * of prom.fresh that stay below a page, so that they are not toasted.  Rows are cut at fixed stripes of
@@ -9,9 +9,8 @@
  * Native histograms are samples of their series like floats are; their memory belongs to the batch.
  * Exemplars are collected beside and go into a table of their own.
  *
- * A body with malformed bytes leaves nothing behind.  In a well-formed body the bad series and samples,
- * and new series above a limit, are refused one by one and the rest is kept.  Of two samples with one
- * timestamp in a call the later in the order of bodies counts.
+ * Bodies are decoded one after the other (decode.c).  Of two samples with one timestamp in a call the
+ * later in the order of bodies counts.
  */
 #include "postgres.h"
 
@@ -39,101 +38,24 @@
 #include "chunk/chunk.h"
 #include "common/clock.h"
 #include "common/compat.h"
-#include "store/private.h"
-#include "wire/wire.h"
+#include "store/batch.h"
 
-#define BODY_CAP		(32 * 1024 * 1024)	/* bytes, after snappy */
-#define METADATA_MAX	50000	/* of one body: each takes much more memory than its bytes */
 #define STRIPE_BITS		12
 #define ROW_BYTES		7400	/* a row is cut at this size: with its header it stays in the page */
 #define ROW_MAX_BYTES	7800	/* and before this, should the next series take the most it can */
 #define RUN_SAMPLES		256		/* of one series in one row */
 #define RUN_BYTES		(ROW_BYTES / 2) /* with histograms fewer than that, if they may take more than this */
-#define HISTOGRAM_BYTES	(256 * 1024 * 1024) /* of one body, unpacked; an empty message is two bytes on the wire */
-#define EXEMPLAR_CHARACTERS 128 /* of all labels of an exemplar: what OpenMetrics allows */
 #define SEQ_ROWS		500		/* that share a number: the merge takes all rows of a number at once */
 
-static int	max_samples;		/* promgres.max_samples_per_request */
-
-/* So many series of a body are read ahead, so that memory is fetched while others are worked on. */
-#define READ_AHEAD		16
-
-typedef struct Sample
-{
-	int64		t_ms;
-	double		value;
-	int32		sid;			/* or, while pending, ~index of the wanted series */
-	uint32		number;			/* position in the call: later ones win */
-} Sample;
-
-typedef struct Exemplar
-{
-	int64		t_ms;
-	double		value;
-	int32		sid;			/* as in a sample */
-	PromLabels *labels;
-} Exemplar;
-
-/* All bodies of one call. */
-typedef struct Batch
-{
-	Sample	   *samples;
-	size_t		n;
-	size_t		size;
-	const PromHistogram **histograms;	/* by number of the sample; NULL while there is none */
-	Exemplar   *exemplars;
-	int			nexemplars;
-	int			exemplars_size;
-	PromSeriesWant *wants;		/* series this backend does not know yet */
-	int			nwants;
-	int			wants_size;
-	StringInfoData metadata;	/* PromWriteMetadata structs; their texts are copies */
-	int			nmetadata;
-	int64		t_earliest;		/* samples before this are out of bounds, */
-	int64		t_latest;		/* and those after this */
-	int64		t_exemplars;	/* exemplars before this are not kept */
-	MemoryContext body_cxt;		/* reset per body */
-} Batch;
-
-/* What one body came to. */
-typedef struct Outcome
-{
-	int64		samples;
-	int64		exemplars;
-	int64		histograms;
-	size_t		histogram_bytes;
-	int64		refused;		/* series, samples and metadata; or the body */
-	int64		out_of_bounds;	/* samples among them, */
-	int64		bad_labels;		/* series, */
-	int64		bad_histograms;
-	int64		too_much_metadata;
-	char	   *error;			/* the first reason */
-	size_t		end;			/* of its samples in the batch */
-	int			wants_end;		/* of its series */
-	int			exemplars_end;
-} Outcome;
-
-static void decode_body(Batch *batch, const bytea *body, Outcome *out);
-static void add_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, Outcome *out);
-static void add_histograms(Batch *batch, const PromWriteSeries *s, int32 sid, Outcome *out);
-static void add_exemplars(Batch *batch, const PromWriteSeries *s, int32 sid, Outcome *out);
-static Sample *add_sample(Batch *batch, int32 sid, int64 t_ms, Outcome *out);
-static bool find_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, int32 *sid, Outcome *out);
-static PromLabels *read_labels(const PromWriteSeries *s, char **reason);
-static PromLabels *series_labels(const PromWriteSeries *s, char **reason);
-static void add_metadata(Batch *batch, const PromWriteMetadata *m, int before, Outcome *out);
-static void resolve_series(Batch *batch, Outcome *outcomes, int nbodies);
-static void forget_body(Batch *batch, const Batch *before, Outcome *out);
-static size_t sort_samples(Batch *batch);
-static void write_fresh(Relation rel, const Batch *batch, size_t n);
-static int	take_run(const Batch *batch, size_t first, size_t n, size_t *most_bytes);
+static void resolve_series(PromBatch *batch, PromIngested *outcomes, int nbodies);
+static size_t sort_samples(PromBatch *batch);
+static void write_fresh(Relation rel, const PromBatch *batch, size_t n);
+static int	take_run(const PromBatch *batch, size_t first, size_t n, size_t *most_bytes);
 static void insert_row(Relation rel, PromChunkBuilder *b, const PromFreshRow *row);
-static void write_metadata(Batch *batch);
-static void write_exemplars(Batch *batch);
+static void write_exemplars(PromBatch *batch);
 static void execute_insert(const char *sql, int nargs, Oid *types, Datum *args);
-static void refuse(Outcome *out, char *reason);
-static char *outcome_text(const Outcome *out);
-static void count_outcome(const Outcome *out, size_t bytes);
+static char *outcome_text(const PromIngested *out);
+static void count_outcome(const PromIngested *out, size_t bytes);
 
 PG_FUNCTION_INFO_V1(prom_ingest);
 
@@ -143,19 +65,45 @@ prom_store_ingest_init(void)
 	DefineCustomIntVariable("promgres.max_samples_per_request",
 							"Sets how many samples one remote write body may have.",
 							"A larger body is refused whole. 0 is no limit but that of the size.",
-							&max_samples, 0, 0, PG_INT32_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+							&prom_batch_max_samples, 0, 0, PG_INT32_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
+	DefineCustomBoolVariable("promgres.ingest_type_and_unit_labels",
+							 "Makes labels __type__ and __unit__ of the metadata that comes with a series.",
+							 "Remote write 2.0 and OTLP send it so.",
+							 &prom_batch_type_and_unit, false, PGC_USERSET, 0, NULL, NULL, NULL);
+	prom_otlp_init();
+}
+
+/* What each body is; none said: remote write 1.0 as it comes from Prometheus. */
+static PromBodyKind *
+read_kinds(ArrayType *formats, int nbodies)
+{
+	PromBodyKind *kinds = palloc(sizeof(PromBodyKind) * Max(nbodies, 1));
+	Datum	   *elems;
+	bool	   *nulls;
+	int			n;
+
+	deconstruct_array(formats, TEXTOID, -1, false, TYPALIGN_INT, &elems, &nulls, &n);
+	if (n != 0 && n != nbodies)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("there are %d formats for %d bodies", n, nbodies)));
+	for (int i = 0; i < nbodies; i++)
+		kinds[i] = prom_body_kind(i < n && !nulls[i] ? TextDatumGetCString(elems[i]) : "remote_write_1+snappy");
+	return kinds;
 }
 
 Datum
 prom_ingest(PG_FUNCTION_ARGS)
 {
 	ArrayType  *bodies = PG_GETARG_ARRAYTYPE_P(0);
+	ArrayType  *formats = PG_GETARG_ARRAYTYPE_P(1);
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	Datum	   *elems;
 	bool	   *nulls;
 	int			nbodies;
-	Batch		batch = {0};
-	Outcome    *outcomes;
+	PromBodyKind *kinds;
+	PromBatch		batch = {0};
+	PromIngested    *outcomes;
 	Relation	fresh;
 	size_t		kept;
 
@@ -165,7 +113,8 @@ prom_ingest(PG_FUNCTION_ARGS)
 	InitMaterializedSRF(fcinfo, 0);
 
 	deconstruct_array(bodies, BYTEAOID, -1, false, TYPALIGN_INT, &elems, &nulls, &nbodies);
-	outcomes = palloc0(sizeof(Outcome) * Max(nbodies, 1));
+	kinds = read_kinds(formats, nbodies);
+	outcomes = palloc0(sizeof(PromIngested) * Max(nbodies, 1));
 
 	/* The right to insert comes before any lock that others would feel. */
 	fresh = prom_store_open_for_insert("fresh");
@@ -182,9 +131,12 @@ prom_ingest(PG_FUNCTION_ARGS)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (nulls[i])
-			refuse(&outcomes[i], pstrdup("body is NULL"));
+		{
+			outcomes[i].malformed = true;
+			outcomes[i].error = pstrdup("body is NULL");
+		}
 		else
-			decode_body(&batch, DatumGetByteaPP(elems[i]), &outcomes[i]);
+			prom_batch_decode(&batch, kinds[i], DatumGetByteaPP(elems[i]), &outcomes[i]);
 		outcomes[i].end = batch.n;
 		outcomes[i].wants_end = batch.nwants;
 		outcomes[i].exemplars_end = batch.nexemplars;
@@ -197,19 +149,20 @@ prom_ingest(PG_FUNCTION_ARGS)
 		write_fresh(fresh, &batch, kept);
 	table_close(fresh, NoLock);
 	if (batch.nmetadata > 0)
-		write_metadata(&batch);
+		prom_batch_write_metadata(&batch);
 	if (batch.nexemplars > 0)
 		write_exemplars(&batch);
 
 	for (int i = 0; i < nbodies; i++)
 	{
 		char	   *error = outcome_text(&outcomes[i]);
-		Datum		values[5] = {Int32GetDatum(i + 1), Int64GetDatum(outcomes[i].samples),
-			Int64GetDatum(outcomes[i].histograms), Int64GetDatum(outcomes[i].exemplars)};
-		bool		isnull[5] = {false, false, false, false, error == NULL};
+		Datum		values[6] = {Int32GetDatum(i + 1), Int64GetDatum(outcomes[i].samples),
+			Int64GetDatum(outcomes[i].histograms), Int64GetDatum(outcomes[i].exemplars),
+		Int64GetDatum(outcomes[i].refused)};
+		bool		isnull[6] = {false, false, false, false, outcomes[i].malformed, error == NULL};
 
 		if (error)
-			values[4] = CStringGetTextDatum(error);
+			values[5] = CStringGetTextDatum(error);
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, isnull);
 		count_outcome(&outcomes[i], nulls[i] ? 0 : toast_raw_datum_size(elems[i]) - VARHDRSZ);
 	}
@@ -218,354 +171,9 @@ prom_ingest(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* Unpack one body into the batch; if its bytes are malformed the batch is as it was before. */
-static void
-decode_body(Batch *batch, const bytea *body, Outcome *out)
-{
-	const void *in = VARDATA_ANY(body);
-	size_t		in_len = VARSIZE_ANY_EXHDR(body);
-	size_t		len;
-	void	   *message;
-	PromWireError err;
-	PromWriteWalk walk;
-	PromWriteItem item;
-	PromWriteSeries series[READ_AHEAD];
-	PromSeriesHash raw[READ_AHEAD];
-	PromWriteMetadata metadata;
-	size_t		nsamples = 0;
-	int			nseries = 0;
-	const Batch before = *batch;
-
-	if (!prom_snappy_size(in, in_len, BODY_CAP, &len, &err))
-	{
-		refuse(out, psprintf("snappy: %s at byte %zu", err.reason, err.offset));
-		return;
-	}
-	message = MemoryContextAlloc(batch->body_cxt, len + 1);
-	if (!prom_snappy_decode(in, in_len, message, len, &err))
-	{
-		refuse(out, psprintf("snappy: %s at byte %zu", err.reason, err.offset));
-		return;
-	}
-
-	prom_write_begin(&walk, message, len);
-	do
-	{
-		CHECK_FOR_INTERRUPTS();
-		item = prom_write_next(&walk, &series[nseries], &metadata, &err);
-		if (item == PROM_WRITE_SERIES)
-		{
-			raw[nseries] = prom_series_raw_hash(series[nseries].labels, series[nseries].labels_len);
-			prom_series_expect(raw[nseries]);
-			nsamples += series[nseries].nsamples + series[nseries].nhistograms;
-			nseries++;
-		}
-		else if (item == PROM_WRITE_METADATA)
-			add_metadata(batch, &metadata, before.nmetadata, out);
-		else if (item != PROM_WRITE_END)
-		{
-			forget_body(batch, &before, out);
-			refuse(out, psprintf("protobuf: %s at byte %zu of the uncompressed body", err.reason,
-								 err.offset));
-			return;
-		}
-		if (max_samples > 0 && nsamples > (size_t) max_samples)
-		{
-			forget_body(batch, &before, out);
-			refuse(out, psprintf("the body has more samples than promgres.max_samples_per_request = %d allows",
-								 max_samples));
-			return;
-		}
-		if (nseries == READ_AHEAD || item == PROM_WRITE_END)
-		{
-			for (int i = 0; i < nseries; i++)
-				add_series(batch, &series[i], raw[i], out);
-			nseries = 0;
-		}
-	} while (item != PROM_WRITE_END);
-}
-
-/* Everything of it; only the room it made stays. */
-static void
-forget_body(Batch *batch, const Batch *before, Outcome *out)
-{
-	batch->n = before->n;
-	batch->nwants = before->nwants;
-	batch->nexemplars = before->nexemplars;
-	batch->nmetadata = before->nmetadata;
-	batch->metadata.len = before->nmetadata * sizeof(PromWriteMetadata);
-	memset(out, 0, sizeof(*out));
-}
-
-static void
-add_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, Outcome *out)
-{
-	size_t		pos = 0;
-	size_t		more = (size_t) s->nsamples + s->nhistograms;
-	int64		t_ms;
-	double		value;
-	int32		sid;
-
-	if (more == 0 && (s->nexemplars == 0 || batch->t_exemplars == PG_INT64_MAX))
-		return;
-	if (!find_series(batch, s, raw, &sid, out))
-		return;
-
-	if (batch->n + more > batch->size)
-	{
-		batch->size = Max(batch->size * 2, Max(batch->n + more, 4096));
-		batch->samples = batch->samples
-			? repalloc_huge(batch->samples, batch->size * sizeof(Sample))
-			: MemoryContextAllocHuge(CurrentMemoryContext, batch->size * sizeof(Sample));
-		if (batch->histograms)
-			batch->histograms = repalloc_huge(batch->histograms, batch->size * sizeof(*batch->histograms));
-	}
-	while (prom_write_sample(s, &pos, &t_ms, &value))
-	{
-		Sample	   *sample = add_sample(batch, sid, t_ms, out);
-
-		if (sample == NULL)
-			continue;
-		sample->value = value;
-		out->samples++;
-	}
-	if (s->nhistograms > 0)
-		add_histograms(batch, s, sid, out);
-	if (s->nexemplars > 0)
-		add_exemplars(batch, s, sid, out);
-}
-
-/* One more sample, for which there is room; NULL, and refused, if its time is out of bounds. */
-static Sample *
-add_sample(Batch *batch, int32 sid, int64 t_ms, Outcome *out)
-{
-	Sample	   *sample = &batch->samples[batch->n];
-
-	if (t_ms < batch->t_earliest || t_ms > batch->t_latest)
-	{
-		out->out_of_bounds++;
-		refuse(out, psprintf("out of bounds: timestamp " INT64_FORMAT " ms is %s", t_ms,
-							 t_ms < 0 ? "before 1970" :
-							 t_ms < batch->t_earliest ? "older than promgres.ingest_max_age" :
-							 "too far in the future"));
-		return NULL;
-	}
-	if (batch->histograms)
-		batch->histograms[batch->n] = NULL;
-	sample->t_ms = t_ms;
-	sample->sid = sid;
-	sample->number = (uint32) batch->n++;
-	return sample;
-}
-
-/* With the series, if it is the first: its labels are only found by a walk over all of it. */
-static void
-refuse_histogram(Outcome *out, const PromWriteSeries *s, const char *reason)
-{
-	StringInfoData text;
-	char	   *no_name;
-
-	initStringInfo(&text);
-	if (out->refused == 0)
-	{
-		appendStringInfo(&text, "%s for series ", reason);
-		prom_labels_print(&text, series_labels(s, &no_name));
-	}
-	out->bad_histograms++;
-	refuse(out, text.data);
-}
-
-static void
-add_histograms(Batch *batch, const PromWriteSeries *s, int32 sid, Outcome *out)
-{
-	PromWriteHistogram w;
-	size_t		pos = 0;
-
-	if (batch->histograms == NULL)
-		batch->histograms = MemoryContextAllocExtended(CurrentMemoryContext, batch->size * sizeof(*batch->histograms),
-													   MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
-	while (prom_write_histogram(s, &pos, &w))
-	{
-		PromHistogram *h = NULL;
-		const char *reason = w.reason;
-		Sample	   *sample;
-
-		CHECK_FOR_INTERRUPTS();
-		if (reason == NULL && out->histogram_bytes > HISTOGRAM_BYTES)
-			reason = "too many histograms in one body";
-		if (reason == NULL)
-		{
-			h = palloc(w.size);
-			reason = prom_write_histogram_read(&w, h);
-		}
-		if (reason)
-			refuse_histogram(out, s, reason);
-		sample = reason ? NULL : add_sample(batch, sid, w.t_ms, out);
-		if (sample == NULL)
-		{
-			if (h)
-				pfree(h);
-			continue;
-		}
-		out->histogram_bytes += w.size + sizeof(void *);
-		sample->value = 0;
-		batch->histograms[sample->number] = h;
-		out->histograms++;
-	}
-}
-
-/* Of UTF-8 that was not looked at yet. */
-static int
-count_characters(const char *s, size_t len)
-{
-	int			n = 0;
-
-	for (size_t i = 0; i < len; i++)
-		n += ((uint8) s[i] & 0xC0) != 0x80;
-	return n;
-}
-
-/* Exemplars that are too old, too long or otherwise bad are passed over, as Prometheus does. */
-static void
-add_exemplars(Batch *batch, const PromWriteSeries *s, int32 sid, Outcome *out)
-{
-	PromWriteSeries found;
-	Exemplar	e = {.sid = sid};
-	size_t		pos = 0;
-
-	while (prom_write_exemplar(s, &pos, &found, &e.t_ms, &e.value))
-	{
-		size_t		at = 0;
-		int			characters = 0;
-		PromWriteLabel l;
-		char	   *reason;
-
-		if (e.t_ms < batch->t_exemplars || e.t_ms < 0 || e.t_ms > batch->t_latest)
-			continue;
-		while (prom_write_label(&found, &at, &l))
-			characters += count_characters(l.name, l.name_len) + count_characters(l.value, l.value_len);
-		if (characters > EXEMPLAR_CHARACTERS)
-			continue;
-		e.labels = read_labels(&found, &reason);
-		if (e.labels == NULL)
-			continue;
-		if (batch->nexemplars == batch->exemplars_size)
-		{
-			batch->exemplars_size = Max(batch->exemplars_size * 2, 256);
-			batch->exemplars = batch->exemplars
-				? repalloc_huge(batch->exemplars, sizeof(Exemplar) * batch->exemplars_size)
-				: palloc(sizeof(Exemplar) * batch->exemplars_size);
-		}
-		batch->exemplars[batch->nexemplars++] = e;
-		out->exemplars++;
-	}
-}
-
-/* The series' id, or ~index into wants; false (and refused) if its labels are bad. */
-static bool
-find_series(Batch *batch, const PromWriteSeries *s, PromSeriesHash raw, int32 *sid, Outcome *out)
-{
-	PromSeriesId id;
-	PromSeriesWant *want;
-	PromLabels *labels;
-	char	   *reason;
-
-	/* Scattered labels have no bytes to be known by. */
-	if (s->labels_len > 0 && prom_series_cached(raw, &id))
-	{
-		*sid = id.sid;
-		return true;
-	}
-	labels = series_labels(s, &reason);
-	if (labels == NULL)
-	{
-		out->bad_labels++;
-		refuse(out, reason);
-		return false;
-	}
-	if (batch->nwants == batch->wants_size)
-	{
-		batch->wants_size = Max(batch->wants_size * 2, 256);
-		batch->wants = batch->wants
-			? repalloc_huge(batch->wants, sizeof(PromSeriesWant) * batch->wants_size)
-			: palloc(sizeof(PromSeriesWant) * batch->wants_size);
-	}
-	want = &batch->wants[batch->nwants];
-	want->labels = labels;
-	want->raw = raw;
-	*sid = ~batch->nwants++;
-	return true;
-}
-
-/* The label set of a series or exemplar; NULL with a reason. */
-static PromLabels *
-read_labels(const PromWriteSeries *s, char **reason)
-{
-	PromLabel  *pairs = palloc(sizeof(PromLabel) * Max(s->nlabels, 1));
-	PromWriteLabel l;
-	PromLabels *labels;
-	size_t		pos = 0;
-	int			n = 0;
-
-	while (prom_write_label(s, &pos, &l))
-	{
-		pairs[n].name = l.name;
-		pairs[n].name_len = (int) l.name_len;
-		pairs[n].value = l.value;
-		pairs[n].value_len = (int) l.value_len;
-		n++;
-	}
-	labels = prom_labels_build(pairs, n, reason);
-	pfree(pairs);
-	return labels;
-}
-
-static PromLabels *
-series_labels(const PromWriteSeries *s, char **reason)
-{
-	PromLabels *labels = read_labels(s, reason);
-	const char *name;
-	int			name_len;
-
-	if (labels && !prom_labels_get(labels, "__name__", 8, &name, &name_len))
-	{
-		StringInfoData text;
-
-		initStringInfo(&text);
-		appendStringInfoString(&text, "label set has no metric name: ");
-		prom_labels_print(&text, labels);
-		*reason = text.data;
-		return NULL;
-	}
-	return labels;
-}
-
-/* "before": how many there were before this body. */
-static void
-add_metadata(Batch *batch, const PromWriteMetadata *m, int before, Outcome *out)
-{
-	PromWriteMetadata copy = *m;
-
-	if (batch->nmetadata - before >= METADATA_MAX)
-	{
-		out->too_much_metadata++;
-		refuse(out, psprintf("more than %d metadata entries in one body", METADATA_MAX));
-		return;
-	}
-	if (m->family_len == 0 || !pg_verify_mbstr(PG_UTF8, m->family, m->family_len, true) ||
-		!pg_verify_mbstr(PG_UTF8, m->help, m->help_len, true) ||
-		!pg_verify_mbstr(PG_UTF8, m->unit, m->unit_len, true))
-		return;
-	copy.family = pnstrdup(m->family, m->family_len);
-	copy.help = pnstrdup(m->help, m->help_len);
-	copy.unit = pnstrdup(m->unit, m->unit_len);
-	appendBinaryStringInfo(&batch->metadata, (char *) &copy, sizeof(copy));
-	batch->nmetadata++;
-}
-
 /* Give every pending series its id; those that are refused lose their samples, and their body hears why. */
 static void
-resolve_series(Batch *batch, Outcome *outcomes, int nbodies)
+resolve_series(PromBatch *batch, PromIngested *outcomes, int nbodies)
 {
 	size_t		kept = 0;
 	size_t		i = 0;
@@ -578,19 +186,19 @@ resolve_series(Batch *batch, Outcome *outcomes, int nbodies)
 	prom_stat_count(PROM_STAT_INGEST_SERIES, prom_series_resolve(batch->wants, batch->nwants));
 	for (int body = 0; body < nbodies; body++)
 	{
-		Outcome    *out = &outcomes[body];
+		PromIngested    *out = &outcomes[body];
 
 		for (; w < out->wants_end; w++)
 		{
 			if (batch->wants[w].refused)
 			{
 				out->bad_labels++;
-				refuse(out, batch->wants[w].refused);
+				prom_batch_refuse(out, batch->wants[w].refused);
 			}
 		}
 		for (; i < out->end; i++)
 		{
-			Sample	   *s = &batch->samples[i];
+			PromSample	   *s = &batch->samples[i];
 
 			if (s->sid < 0)
 			{
@@ -610,7 +218,7 @@ resolve_series(Batch *batch, Outcome *outcomes, int nbodies)
 		}
 		for (; e < out->exemplars_end; e++)
 		{
-			Exemplar   *x = &batch->exemplars[e];
+			PromExemplar   *x = &batch->exemplars[e];
 
 			if (x->sid < 0)
 				x->sid = batch->wants[~x->sid].id.sid;
@@ -627,8 +235,8 @@ resolve_series(Batch *batch, Outcome *outcomes, int nbodies)
 static int
 compare_samples(const void *a, const void *b)
 {
-	const Sample *x = a;
-	const Sample *y = b;
+	const PromSample *x = a;
+	const PromSample *y = b;
 
 	if (x->sid != y->sid)
 		return x->sid < y->sid ? -1 : 1;
@@ -639,9 +247,9 @@ compare_samples(const void *a, const void *b)
 
 /* By series and time, the last one of each pair kept; returns how many are left. */
 static size_t
-sort_samples(Batch *batch)
+sort_samples(PromBatch *batch)
 {
-	Sample	   *s = batch->samples;
+	PromSample	   *s = batch->samples;
 	bool		sorted = true;
 	size_t		kept = 0;
 
@@ -649,7 +257,7 @@ sort_samples(Batch *batch)
 		sorted = s[i - 1].sid < s[i].sid || (s[i - 1].sid == s[i].sid && s[i - 1].t_ms < s[i].t_ms);
 	if (sorted)
 		return batch->n;
-	qsort(s, batch->n, sizeof(Sample), compare_samples);
+	qsort(s, batch->n, sizeof(PromSample), compare_samples);
 	for (size_t i = 0; i < batch->n; i++)
 	{
 		if (kept > 0 && s[kept - 1].sid == s[i].sid && s[kept - 1].t_ms == s[i].t_ms)
@@ -661,9 +269,9 @@ sort_samples(Batch *batch)
 
 /* How many samples from "first" on are of one series and fit into a row, and the most they can take. */
 static int
-take_run(const Batch *batch, size_t first, size_t n, size_t *most_bytes)
+take_run(const PromBatch *batch, size_t first, size_t n, size_t *most_bytes)
 {
-	const Sample *s = batch->samples + first;
+	const PromSample *s = batch->samples + first;
 	int			k = 0;
 
 	*most_bytes = 160;
@@ -680,10 +288,10 @@ take_run(const Batch *batch, size_t first, size_t n, size_t *most_bytes)
 
 /* Rows of prom.fresh: cut where the stripe of ids changes and before a page is full. */
 static void
-write_fresh(Relation rel, const Batch *batch, size_t n)
+write_fresh(Relation rel, const PromBatch *batch, size_t n)
 {
 	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_FRESH, 0);
-	const Sample *samples = batch->samples;
+	const PromSample *samples = batch->samples;
 	int64		t_ms[RUN_SAMPLES];
 	double		values[RUN_SAMPLES];
 	const PromHistogram *histograms[RUN_SAMPLES];
@@ -739,39 +347,9 @@ insert_row(Relation rel, PromChunkBuilder *b, const PromFreshRow *row)
 	pfree(chunk);
 }
 
-static void
-write_metadata(Batch *batch)
-{
-	static const char *const types[] = {"unknown", "counter", "gauge", "histogram", "gaugehistogram",
-	"summary", "info", "stateset"};
-	PromWriteMetadata *m = (PromWriteMetadata *) batch->metadata.data;
-	Datum	   *columns[4];
-	Datum		args[4];
-	Oid			types_oid[4] = {TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID, TEXTARRAYOID};
-
-	for (int c = 0; c < 4; c++)
-		columns[c] = palloc(sizeof(Datum) * batch->nmetadata);
-	for (int i = 0; i < batch->nmetadata; i++)
-	{
-		columns[0][i] = CStringGetTextDatum(m[i].family);
-		columns[1][i] = CStringGetTextDatum(types[m[i].type < lengthof(types) ? m[i].type : 0]);
-		columns[2][i] = CStringGetTextDatum(m[i].help);
-		columns[3][i] = CStringGetTextDatum(m[i].unit);
-	}
-	for (int c = 0; c < 4; c++)
-		args[c] = PointerGetDatum(construct_array(columns[c], batch->nmetadata, TEXTOID, -1, false,
-												  TYPALIGN_INT));
-
-	/* In a fixed order, so that two senders of the same news cannot deadlock. */
-	execute_insert("INSERT INTO prom.metadata (shard, family, digest, type, help, unit) "
-							  "SELECT DISTINCT 0::pg_catalog.int2, f, pg_catalog.md5(t || E'\\n' || h || E'\\n' || u)::pg_catalog.uuid, t, h, u "
-							  "FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2), pg_catalog.unnest($3), pg_catalog.unnest($4)) AS m(f, t, h, u) ORDER BY 2, 3 "
-							  "ON CONFLICT DO NOTHING", 4, types_oid, args);
-}
-
 /* Duplicates, of this call and of what is there, are left out. */
 static void
-write_exemplars(Batch *batch)
+write_exemplars(PromBatch *batch)
 {
 	Oid			labels_type = prom_store_type("labels");
 	Oid			types[4] = {INT4ARRAYOID, INT8ARRAYOID, FLOAT8ARRAYOID, get_array_type(labels_type)};
@@ -810,22 +388,14 @@ execute_insert(const char *sql, int nargs, Oid *types, Datum *args)
 	SPI_finish();
 }
 
-/* The first reason is kept, the others are counted. */
-static void
-refuse(Outcome *out, char *reason)
-{
-	if (out->refused++ == 0)
-		out->error = reason;
-	else
-		pfree(reason);
-}
-
 /* What the sender is told, or NULL if everything was taken. */
 static char *
-outcome_text(const Outcome *out)
+outcome_text(const PromIngested *out)
 {
 	StringInfoData text;
 
+	if (out->malformed)
+		return out->error;
 	if (out->refused == 0)
 		return NULL;
 	initStringInfo(&text);
@@ -838,11 +408,8 @@ outcome_text(const Outcome *out)
 }
 
 static void
-count_outcome(const Outcome *out, size_t bytes)
+count_outcome(const PromIngested *out, size_t bytes)
 {
-	/* What has a reason of its own is a part of a body; else the body was refused. */
-	int64		parts = out->out_of_bounds + out->bad_labels + out->bad_histograms + out->too_much_metadata;
-
 	prom_stat_count(PROM_STAT_INGEST_BODIES, 1);
 	prom_stat_count(PROM_STAT_INGEST_BYTES, bytes);
 	prom_stat_count(PROM_STAT_INGEST_SAMPLES, out->samples);
@@ -852,5 +419,6 @@ count_outcome(const Outcome *out, size_t bytes)
 	prom_stat_count(PROM_STAT_REFUSED_TIME, out->out_of_bounds);
 	prom_stat_count(PROM_STAT_REFUSED_LABELS, out->bad_labels);
 	prom_stat_count(PROM_STAT_REFUSED_METADATA, out->too_much_metadata);
-	prom_stat_count(PROM_STAT_REFUSED_BODIES, out->refused - parts);
+	prom_stat_count(PROM_STAT_REFUSED_POINTS, out->bad_points);
+	prom_stat_count(PROM_STAT_REFUSED_BODIES, out->malformed ? 1 : 0);
 }

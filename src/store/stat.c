@@ -52,6 +52,7 @@ static const char *const names[] = {
 	[PROM_STAT_REFUSED_LABELS] = "refused_labels",
 	[PROM_STAT_REFUSED_TIME] = "refused_time",
 	[PROM_STAT_REFUSED_HISTOGRAMS] = "refused_histograms",
+	[PROM_STAT_REFUSED_POINTS] = "refused_points",
 	[PROM_STAT_REFUSED_METADATA] = "refused_metadata",
 	[PROM_STAT_MERGE_STEPS] = "merge_steps",
 	[PROM_STAT_MERGE_FRESH_ROWS] = "merge_fresh_rows",

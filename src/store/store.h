@@ -103,6 +103,7 @@ typedef enum PromStatCounter
 	PROM_STAT_REFUSED_LABELS,	/* series */
 	PROM_STAT_REFUSED_TIME,		/* samples too old, or too far in the future */
 	PROM_STAT_REFUSED_HISTOGRAMS,
+	PROM_STAT_REFUSED_POINTS,
 	PROM_STAT_REFUSED_METADATA,
 	PROM_STAT_MERGE_STEPS,
 	PROM_STAT_MERGE_FRESH_ROWS, /* taken */

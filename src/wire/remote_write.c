@@ -42,7 +42,6 @@
 #define FIELD_HELP			4
 #define FIELD_UNIT			5
 
-#define METADATA_MAX_TYPE	7
 
 static bool check_series(const Field *message, PromWriteSeries *s, Field *at, const char **reason);
 static inline bool check_label(const Field *message, Field *at, const char **reason);
@@ -89,6 +88,52 @@ prom_write_next(PromWriteWalk *w, PromWriteSeries *s, PromWriteMetadata *m, Prom
 	err->offset = f.start - w->start;
 	w->at = w->end;
 	return PROM_WRITE_BAD;
+}
+
+bool
+prom_write_series(const void *message, size_t len, PromWriteSeries *s, PromWireError *err)
+{
+	Field		whole = {.bytes = message, .len = len};
+	Field		at = whole;
+
+	at.start = whole.bytes;
+	if (check_series(&whole, s, &at, &err->reason))
+		return true;
+	err->offset = at.start - whole.bytes;
+	return false;
+}
+
+const char *
+prom_write_type_name(uint32 type)
+{
+	static const char *const names[] = {"unknown", "counter", "gauge", "histogram", "gaugehistogram",
+	"summary", "info", "stateset"};
+
+	return names[type <= PROM_WRITE_MAX_TYPE ? type : 0];
+}
+
+void
+prom_write_trim_family(PromWriteMetadata *m)
+{
+	static const struct
+	{
+		const char *suffix;
+		uint32		types;		/* bits */
+	}			suffixes[] = {
+		{"_bucket", 1 << 3 | 1 << 4}, {"_count", 1 << 3 | 1 << 5}, {"_sum", 1 << 3 | 1 << 5},
+		{"_gcount", 1 << 4}, {"_gsum", 1 << 4}
+	};
+
+	for (int i = 0; i < lengthof(suffixes); i++)
+	{
+		size_t		len = strlen(suffixes[i].suffix);
+
+		if ((suffixes[i].types >> m->type & 1) == 0 || m->family_len <= len ||
+			memcmp(m->family + m->family_len - len, suffixes[i].suffix, len) != 0)
+			continue;
+		m->family_len -= len;
+		return;
+	}
 }
 
 bool
@@ -336,7 +381,7 @@ read_metadata(const Field *message, PromWriteMetadata *m, Field *at, const char 
 		switch (at->number)
 		{
 			case FIELD_TYPE:
-				m->type = at->varint <= METADATA_MAX_TYPE ? (uint32) at->varint : 0;
+				m->type = at->varint <= PROM_WRITE_MAX_TYPE ? (uint32) at->varint : 0;
 				break;
 			case FIELD_FAMILY:
 				m->family = (const char *) at->bytes;

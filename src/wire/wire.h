@@ -18,6 +18,19 @@ typedef struct PromWireError
 	size_t		offset;			/* where, in bytes */
 } PromWireError;
 
+/*
+ * Memory that the caller lends to what writes.  grow() makes room for at least so many bytes more, and
+ * may move the data; or it returns false.  It may also raise: whoever writes owns nothing.
+ */
+typedef struct PromWireBuffer
+{
+	uint8	   *data;
+	size_t		len;
+	size_t		size;
+	bool		full;			/* could not grow */
+	bool		(*grow) (struct PromWireBuffer *b, size_t more);
+} PromWireBuffer;
+
 /* ---- snappy.c ---- */
 
 /* The size that a snappy block claims, false if it is malformed or over "cap". */
@@ -34,6 +47,12 @@ extern bool prom_snappy_decode(const void *in, size_t len, void *out, size_t out
 
 extern size_t prom_snappy_head(uint8 out[10], uint64 len);
 extern size_t prom_snappy_piece(const void *in, size_t len, uint8 *out);
+
+/* ---- inflate.c ---- */
+
+/* Appends to "out"; false if malformed, if it comes to more than "cap" bytes, or if "out" cannot grow. */
+extern bool prom_gzip_decode(const void *in, size_t len, size_t cap, PromWireBuffer *out, PromWireError *err);
+extern bool prom_zstd_decode(const void *in, size_t len, size_t cap, PromWireBuffer *out, PromWireError *err);
 
 /* ---- remote_write.c: prometheus.WriteRequest, version 1 ---- */
 
@@ -90,6 +109,16 @@ typedef enum PromWriteItem
 extern void prom_write_begin(PromWriteWalk *w, const void *message, size_t len);
 extern PromWriteItem prom_write_next(PromWriteWalk *w, PromWriteSeries *s, PromWriteMetadata *m,
 									 PromWireError *err);
+
+/* A series by itself: the TimeSeries message. */
+extern bool prom_write_series(const void *message, size_t len, PromWriteSeries *s, PromWireError *err);
+
+/* A name of a type of metric as it is told, "counter". */
+#define PROM_WRITE_MAX_TYPE 7
+extern const char *prom_write_type_name(uint32 type);
+
+/* The name of a series becomes that of the family: without _bucket, _count or _sum, where the type has them. */
+extern void prom_write_trim_family(PromWriteMetadata *m);
 
 /* A histogram that was found; read it with prom_write_histogram_read. */
 typedef struct PromWriteHistogram
@@ -177,6 +206,73 @@ extern uint8 *prom_wire_put_double(uint8 *out, uint32 number, double v);
  * PROM_XOR_ROOM bytes; returns how many it took.
  */
 extern size_t prom_xor_encode(uint8 *out, int n, const int64 *t_ms, const double *values);
+
+/* ---- remote_write2.c: io.prometheus.write.v2.Request ---- */
+
+typedef struct PromWrite2Walk
+{
+	const uint8 *start;
+	const uint8 *at;
+	const uint8 *end;
+	const uint8 *symbols;		/* uint32 each: where its field begins */
+	uint32		nsymbols;
+	bool		type_and_unit;	/* labels __type__ and __unit__ are made of the metadata */
+} PromWrite2Walk;
+
+/* A series as one of version 1, in the buffer that was lent for it. */
+typedef struct PromWrite2Series
+{
+	PromWriteSeries series;
+	const char *refused;		/* NULL, or why it cannot be taken */
+	uint32		bad_exemplars;	/* left out */
+	bool		has_metadata;
+	PromWriteMetadata metadata; /* points into the message */
+} PromWrite2Series;
+
+/* Takes the framing of the whole message apart; the table of symbols goes to a buffer, to be kept. */
+extern bool prom_write2_begin(PromWrite2Walk *w, const void *message, size_t len, bool type_and_unit,
+							  PromWireBuffer *symbols, PromWireError *err);
+
+/* Overwrites "out".  There is no item but PROM_WRITE_SERIES. */
+extern PromWriteItem prom_write2_next(PromWrite2Walk *w, PromWireBuffer *out, PromWrite2Series *s,
+									  PromWireError *err);
+
+/* ---- otlp.c: ExportMetricsServiceRequest of OpenTelemetry ---- */
+
+typedef enum PromOtlpStrategy
+{
+	PROM_OTLP_UNDERSCORES_WITH_SUFFIXES,
+	PROM_OTLP_UNDERSCORES_WITHOUT_SUFFIXES,
+	PROM_OTLP_UTF8_WITH_SUFFIXES,
+	PROM_OTLP_NO_TRANSLATION
+} PromOtlpStrategy;
+
+typedef struct PromOtlpOptions
+{
+	PromOtlpStrategy strategy;
+	const char *promote;		/* resource attributes that become labels: names with commas between, "*" for all */
+	bool		scope_labels;	/* otel_scope_... */
+	bool		keep_identifying;	/* service.name and such in target_info, too */
+	bool		custom_buckets; /* histograms become native ones with custom buckets */
+	bool		type_and_unit;	/* labels __type__ and __unit__ */
+	int64		lookback_ms;	/* target_info comes at least twice as often */
+} PromOtlpOptions;
+
+/* Where its series go, one by one; each, and what it points to, is gone after the call. */
+typedef struct PromOtlpSink
+{
+	void	   *arg;
+	void		(*series) (void *arg, const PromWriteSeries *s, uint32 points);
+	void		(*metadata) (void *arg, const PromWriteMetadata *m);
+	/* so many data points of a metric cannot be taken */
+	void		(*refuse) (void *arg, uint32 points, const char *reason, const char *metric, size_t metric_len);
+} PromOtlpSink;
+
+#define PROM_OTLP_BUFFERS 10
+
+/* Walks all of a message.  False if it is malformed: what came out of it is to be forgotten then. */
+extern bool prom_otlp_walk(const void *message, size_t len, const PromOtlpOptions *options, const PromOtlpSink *sink,
+						   PromWireBuffer lent[PROM_OTLP_BUFFERS], PromWireError *err);
 
 /* ---- form.c ---- */
 

@@ -73,3 +73,31 @@ $$ SELECT pg_temp.field(3, coalesce((SELECT string_agg(pg_temp.label(labels[i], 
 CREATE FUNCTION pg_temp.series_of(labels text[], VARIADIC parts bytea[]) RETURNS bytea LANGUAGE sql AS
 $$ SELECT pg_temp.field(1, (SELECT string_agg(pg_temp.label(labels[i], labels[i + 1]), '' ORDER BY i) FROM generate_series(1, cardinality(labels), 2) i) ||
 	(SELECT string_agg(p, '' ORDER BY i) FROM unnest(parts) WITH ORDINALITY u(p, i))) $$;
+
+-- Remote write 2.0: a table of symbols, then series of these parts.
+CREATE FUNCTION pg_temp.request2(symbols text[], VARIADIC series bytea[]) RETURNS bytea LANGUAGE sql AS
+$$ SELECT pg_temp.snappy(coalesce((SELECT string_agg(pg_temp.field(4, convert_to(s, 'UTF8')), '' ORDER BY i) FROM unnest(symbols) WITH ORDINALITY u(s, i)), '') ||
+	coalesce((SELECT string_agg(s, '' ORDER BY i) FROM unnest(series) WITH ORDINALITY u(s, i)), '')) $$;
+
+CREATE FUNCTION pg_temp.refs(VARIADIC refs int[]) RETURNS bytea LANGUAGE sql AS
+$$ SELECT pg_temp.field(1, coalesce((SELECT string_agg(pg_temp.varint(r), '' ORDER BY i) FROM unnest(refs) WITH ORDINALITY u(r, i)), '')) $$;
+
+CREATE FUNCTION pg_temp.series2(VARIADIC parts bytea[]) RETURNS bytea LANGUAGE sql AS
+$$ SELECT pg_temp.field(5, (SELECT string_agg(p, '' ORDER BY i) FROM unnest(parts) WITH ORDINALITY u(p, i))) $$;
+
+-- With a start timestamp.
+CREATE FUNCTION pg_temp.sample2(t_ms int8, val float8, start_ms int8) RETURNS bytea LANGUAGE sql AS
+$$ SELECT pg_temp.field(2, pg_temp.fixed(1, val) || pg_temp.number(2, t_ms) || pg_temp.number(3, start_ms)) $$;
+
+CREATE FUNCTION pg_temp.metadata2(type int, help int, unit int) RETURNS bytea LANGUAGE sql AS
+$$ SELECT pg_temp.field(5, pg_temp.number(1, type) || pg_temp.number(3, help) || pg_temp.number(4, unit)) $$;
+
+CREATE FUNCTION pg_temp.exemplar2(refs int[], val float8, t_ms int8) RETURNS bytea LANGUAGE sql AS
+$$ SELECT pg_temp.field(4, pg_temp.refs(VARIADIC refs) || pg_temp.fixed(2, val) || pg_temp.number(3, t_ms)) $$;
+
+-- A histogram has another number there.
+CREATE FUNCTION pg_temp.histogram2(of_version_1 bytea) RETURNS bytea LANGUAGE sql AS $$ SELECT set_byte(of_version_1, 0, 3 * 8 + 2) $$;
+
+-- The frame of zstd around bytes as they are, up to 255 of them.
+CREATE FUNCTION pg_temp.zstd(data bytea) RETURNS bytea LANGUAGE sql AS
+$$ SELECT '\x28b52ffd20'::bytea || substr(int4send(length(data)), 4) || substr(pg_temp.little_endian(int4send(length(data) * 8 + 1)), 1, 3) || data $$;

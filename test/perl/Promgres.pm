@@ -21,7 +21,7 @@ use Time::HiRes qw(sleep time);
 
 our @EXPORT = qw(new_node start_node kill_server restart_killed configure
   gateway_url http_get http_post http_json query_json
-  write_body remote_write wait_for free_port spawn end_program worker_pid
+  write_body remote_write write_body2 otlp_body varint message snappy wait_for free_port spawn end_program worker_pid
   sample_series sample_answers samples_of);
 
 my %running;
@@ -198,15 +198,60 @@ sub write_body
 		}
 		$request .= message(1, $bytes);
 	}
+	return snappy($request);
+}
 
-	# Snappy's block format, literals only.
-	my $out = varint(length $request);
-	for (my $at = 0; $at < length $request; $at += 65536)
+# Snappy's block format, literals only.
+sub snappy
+{
+	my ($bytes) = @_;
+	my $out = varint(length $bytes);
+	for (my $at = 0; $at < length $bytes; $at += 65536)
 	{
-		my $part = substr($request, $at, 65536);
+		my $part = substr($bytes, $at, 65536);
 		$out .= "\xf4" . pack('v', length($part) - 1) . $part;
 	}
 	return $out;
+}
+
+# The same series as a body of remote write 2.0, each text a symbol that stands once.
+sub write_body2
+{
+	my @series = @_;
+	my @symbols = ('');
+	my %number = ('' => 0);
+	my $request = '';
+
+	foreach my $series (@series)
+	{
+		my ($labels, @samples) = @$series;
+		my $refs = '';
+		foreach my $text (map { ($_, $labels->{$_}) } sort keys %$labels)
+		{
+			push @symbols, $text unless exists $number{$text};
+			$number{$text} //= $#symbols;
+			$refs .= varint($number{$text});
+		}
+		my $bytes = message(1, $refs);
+		$bytes .= message(2, "\x09" . pack('d<', $_->[1]) . "\x10" . varint($_->[0]) . "\x18" . varint($_->[0] - 1000)) foreach @samples;
+		$request .= message(5, $bytes);
+	}
+	return snappy(join('', map { message(4, $_) } @symbols) . $request);
+}
+
+# An OTLP message, in protobuf, of cumulative sums: [ name, value, t_ms, \%attributes ], ...; all of one resource.
+sub otlp_body
+{
+	my ($resource, @points) = @_;
+	my $attributes = sub { my ($number, $pairs) = @_; join '', map { message($number, message(1, $_) . message(2, message(1, $pairs->{$_}))) } sort keys %$pairs };
+	my $metrics = '';
+
+	foreach my $point (@points)
+	{
+		my ($name, $value, $t, $pairs) = @$point;
+		$metrics .= message(2, message(1, $name) . message(7, message(1, "\x19" . pack('Q<', $t * 1_000_000) . "\x21" . pack('d<', $value) . $attributes->(7, $pairs // {})) . "\x10\x02\x18\x01"));
+	}
+	return message(1, message(1, $attributes->(1, $resource)) . message(2, $metrics));
 }
 
 # Send series; the answer.

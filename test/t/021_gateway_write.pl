@@ -35,10 +35,9 @@ is(write_bytes($good, 'Content-Type' => $_)->{status}, 204, "content type $_")
   foreach ('application/x-protobuf;proto=prometheus.WriteRequest',
 	'application/x-protobuf; proto=prometheus.WriteRequest', 'application/x-protobuf;a=b');
 is(write_bytes($good, 'Content-Type' => $_)->{status}, 415, "content type $_")
-  foreach ('application/json', 'application/x-protobuf;proto=io.prometheus.write.v2.Request',
-	'application/x-protobuf;proto=Other', 'application/x-protobuf;proto', 'application/x-protobufs');
+  foreach ('application/json', 'application/x-protobuf;proto=Other', 'application/x-protobuf;proto', 'application/x-protobufs');
 is(write_bytes($good, 'Content-Encoding' => 'snappy')->{status}, 204, 'encoding snappy');
-is(write_bytes($good, 'Content-Encoding' => $_)->{status}, 415, "encoding $_") foreach ('gzip', 'zstd', 'identity');
+is(write_bytes($good, 'Content-Encoding' => $_)->{status}, 415, "encoding $_") foreach ('gzip', 'identity');
 is(http_post($node, '/api/v1/push', $good, 'Content-Type' => 'application/x-protobuf')->{status}, 204, '/api/v1/push is the same');
 is(count_samples(), 1, 'a sample written again counts once');
 
@@ -64,12 +63,12 @@ is(join(' ', @status), join(' ', map { $_ == 20 ? 400 : 204 } 0 .. 39), 'one bad
 is(count_samples(), 40, 'all the others are stored');
 
 # What will pass is a reason to come again, not to give up.
-$node->safe_psql('postgres', 'ALTER FUNCTION prom.ingest(bytea[]) RENAME TO away');
+$node->safe_psql('postgres', 'ALTER FUNCTION prom.ingest(bytea[], text[]) RENAME TO away');
 $answer = write_bytes($good);
 is($answer->{status}, 503, 'without the extension: 503');
 like($answer->{content}, qr/extension promgres is missing/, 'and why');
 is($answer->{headers}{'retry-after'}, 1, 'and when to come again');
-$node->safe_psql('postgres', 'ALTER FUNCTION prom.away(bytea[]) RENAME TO ingest');
+$node->safe_psql('postgres', 'ALTER FUNCTION prom.away(bytea[], text[]) RENAME TO ingest');
 is(write_bytes($good)->{status}, 204, 'with it, it works again');
 
 $node->append_conf('postgresql.conf', 'default_transaction_read_only = on');
