@@ -1,0 +1,300 @@
+/*
+ * conn.c
+ *	  One libpq connection of a pool: connecting, preparing the session for a job, the job itself.
+ *
+ * Nothing here blocks: libpq is asked for what it can do at once, and its socket is watched for the
+ * rest.  A job is done when the backend is ready for the next command, so its transaction has
+ * committed.  What a job needs of its session, and that the extension is there, is settled before it
+ * in a command of its own, which is left out when nothing has changed.
+ */
+#include "postgres.h"
+
+#include <sys/epoll.h>
+
+#include "api/pool.h"
+#include "common/remote.h"
+
+#define PROM_CONN_MESSAGE_BYTES 256
+
+static void connect_step(PromConn *conn);
+static bool conn_watch(PromConn *conn, uint32 events);
+static void conn_ready(void *owner, uint32 events);
+static void conn_send(PromConn *conn);
+static void conn_read(PromConn *conn);
+static void conn_lost(PromConn *conn);
+static void take_result(PromConn *conn, PGresult *result);
+static void receive_notice(void *arg, const PGresult *notice);
+
+static void
+set_since(PromConn *conn, PromConnState state)
+{
+	conn->state = state;
+	conn->since = GetCurrentTimestamp();
+}
+
+/* libpq's message without its line feeds. */
+static void
+copy_message(char *to, size_t size, const char *from)
+{
+	strlcpy(to, from, size);
+	for (char *p = to; *p != '\0'; p++)
+	{
+		if (*p == '\n')
+			*p = p[1] == '\0' ? '\0' : ' ';
+	}
+}
+
+void
+prom_conn_init(PromConn *conn, PromPool *pool)
+{
+	conn->pool = pool;
+	conn->watch.ready = conn_ready;
+	conn->watch.owner = conn;
+}
+
+void
+prom_conn_open(PromConn *conn)
+{
+	const char **keywords;
+	const char **values;
+
+	prom_remote_params(conn->pool->application_name, &keywords, &values);
+	conn->pg = PQconnectStartParams(keywords, values, 0);
+	conn->stale = false;
+	conn->cancelling = false;
+	conn->timeout_ms = -1;
+	conn->has_extension = conn->pool == prom_pool_control;
+	set_since(conn, CONN_CONNECTING);
+	if (conn->pg == NULL || PQstatus(conn->pg) == CONNECTION_BAD)
+		prom_conn_fail(conn, conn->pg ? PQerrorMessage(conn->pg) : "out of memory");
+	else if (!conn_watch(conn, EPOLLOUT))
+		prom_conn_fail(conn, strerror(errno));
+}
+
+static void
+connect_step(PromConn *conn)
+{
+	switch (PQconnectPoll(conn->pg))
+	{
+		case PGRES_POLLING_READING:
+			if (!conn_watch(conn, EPOLLIN))
+				prom_conn_fail(conn, strerror(errno));
+			break;
+		case PGRES_POLLING_WRITING:
+			if (!conn_watch(conn, EPOLLOUT))
+				prom_conn_fail(conn, strerror(errno));
+			break;
+		case PGRES_POLLING_OK:
+			PQsetnonblocking(conn->pg, 1);
+			PQsetNoticeReceiver(conn->pg, receive_notice, conn);
+			prom_pool_reached(conn->pool);
+			if (!conn_watch(conn, EPOLLIN))
+				prom_conn_fail(conn, strerror(errno));
+			else
+				prom_conn_free(conn);
+			break;
+		default:
+			prom_conn_fail(conn, PQerrorMessage(conn->pg));
+	}
+}
+
+/* Work that waits goes on waiting only if another connection is there to do it. */
+void
+prom_conn_fail(PromConn *conn, const char *why)
+{
+	char		message[PROM_CONN_MESSAGE_BYTES];
+
+	copy_message(message, sizeof(message), why);
+	prom_pool_unreachable(conn->pool, message);
+	prom_conn_close(conn);
+	prom_pool_dispatch(conn->pool);
+}
+
+void
+prom_conn_close(PromConn *conn)
+{
+	if (conn->pg != NULL)
+	{
+		if (PQsocket(conn->pg) >= 0)
+			prom_gateway_unwatch(PQsocket(conn->pg));
+		PQfinish(conn->pg);
+	}
+	conn->pg = NULL;
+	set_since(conn, CONN_CLOSED);
+}
+
+static bool
+conn_watch(PromConn *conn, uint32 events)
+{
+	return prom_gateway_watch(PQsocket(conn->pg), events, &conn->watch);
+}
+
+/* The kernel says that something has happened on the connection's socket. */
+static void
+conn_ready(void *owner, uint32 events)
+{
+	PromConn   *conn = owner;
+
+	/* an event from before this connection's state changed in the same turn */
+	if (conn->pg == NULL)
+		return;
+	if (conn->state == CONN_CONNECTING)
+		connect_step(conn);
+	else if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && !PQconsumeInput(conn->pg))
+		conn_lost(conn);
+	else if (conn->state == CONN_BUSY || conn->state == CONN_SETTING)
+		conn_read(conn);
+}
+
+void
+prom_conn_begin(PromConn *conn, PromJob *job)
+{
+	conn->job = job;
+	job->conn = conn;
+	if (job->timeout_ms != conn->timeout_ms || !conn->has_extension)
+	{
+		char		sql[256];
+
+		/* looked for first, because a call of what is missing would be an error in the server's log */
+		snprintf(sql, sizeof(sql), "SET statement_timeout = %d;%s", job->timeout_ms,
+				 conn->has_extension ? "" :
+				 "SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'promgres'");
+		set_since(conn, CONN_SETTING);
+		if (!PQsendQuery(conn->pg, sql))
+			conn_lost(conn);
+		else
+			conn_read(conn);
+	}
+	else
+		conn_send(conn);
+}
+
+static void
+conn_send(PromConn *conn)
+{
+	PromJob    *job = conn->job;
+
+	set_since(conn, CONN_BUSY);
+	if (!PQsendQueryParams(conn->pg, job->sql, job->nparams, job->types, job->values, job->lengths,
+						   job->formats, 0) ||
+		!PQsetSingleRowMode(conn->pg))
+		conn_lost(conn);
+	else
+		conn_read(conn);
+}
+
+/* Write what is left to write, read what is there to read. */
+static void
+conn_read(PromConn *conn)
+{
+	int			unsent = PQflush(conn->pg);
+
+	if (unsent < 0 || !conn_watch(conn, unsent ? EPOLLIN | EPOLLOUT : EPOLLIN))
+	{
+		conn_lost(conn);
+		return;
+	}
+	while (!PQisBusy(conn->pg))
+	{
+		PGresult   *result = PQgetResult(conn->pg);
+		PromJob    *job = conn->job;
+
+		if (result != NULL)
+		{
+			take_result(conn, result);
+			PQclear(result);
+			continue;
+		}
+		if (PQstatus(conn->pg) == CONNECTION_BAD)
+			conn_lost(conn);
+		else if (conn->state == CONN_SETTING && conn->has_extension &&
+				 job->outcome.sqlstate[0] == '\0' && !job->cancelled)
+		{
+			conn->timeout_ms = job->timeout_ms;
+			conn_send(conn);
+		}
+		else
+		{
+			conn->job = NULL;
+			if (!conn->has_extension)
+				prom_job_set_outcome(job, "3F000", "");
+			else if (prom_outcome_is_missing(&job->outcome))
+				conn->has_extension = false;
+			/* the job's end may be a new job's beginning, so the connection must be free by then */
+			if (conn->cancelling)
+				set_since(conn, CONN_HELD);
+			else
+				prom_conn_free(conn);
+			prom_job_done(job);
+		}
+		return;
+	}
+}
+
+static void
+take_result(PromConn *conn, PGresult *result)
+{
+	PromJob    *job = conn->job;
+	PromOutcome *o = &job->outcome;
+
+	switch (PQresultStatus(result))
+	{
+		case PGRES_SINGLE_TUPLE:
+			if (o->sqlstate[0] == '\0' && !job->cancelled)
+				job->rows(job, result);
+			break;
+		case PGRES_TUPLES_OK:
+			if (conn->state == CONN_SETTING && PQntuples(result) > 0)
+				conn->has_extension = true;
+			break;
+		case PGRES_COMMAND_OK:
+			break;
+		default:
+			{
+				const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
+				const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+
+				prom_job_set_outcome(job, state ? state : "08006", message ? message : PQresultErrorMessage(result));
+				o->timed_out = strcmp(o->sqlstate, "57014") == 0 && job->timeout_ms > 0 &&
+					TimestampDifferenceExceeds(conn->since, GetCurrentTimestamp(), job->timeout_ms);
+			}
+	}
+}
+
+/* The connection broke; so did its job. */
+static void
+conn_lost(PromConn *conn)
+{
+	PromJob    *job = conn->job;
+	char		message[PROM_CONN_MESSAGE_BYTES];
+
+	copy_message(message, sizeof(message), PQerrorMessage(conn->pg));
+	conn->job = NULL;
+	prom_conn_close(conn);
+	if (job != NULL)
+	{
+		/* if the server said why, "terminating connection ...", that has been taken already */
+		prom_job_fail(job, "08006", psprintf("the connection to the database was lost: %s", message));
+	}
+	prom_pool_dispatch(conn->pool);
+}
+
+/* The connection has nothing to do any more. */
+void
+prom_conn_free(PromConn *conn)
+{
+	if (conn->stale || PQstatus(conn->pg) == CONNECTION_BAD)
+		prom_conn_close(conn);
+	else
+		set_since(conn, CONN_IDLE);
+	prom_pool_dispatch(conn->pool);
+}
+
+static void
+receive_notice(void *arg, const PGresult *notice)
+{
+	PromConn   *conn = arg;
+
+	if (conn->state == CONN_BUSY && conn->job->notice != NULL)
+		conn->job->notice(conn->job, notice);
+}
