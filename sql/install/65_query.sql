@@ -69,6 +69,7 @@ DECLARE
 	hit		int4[];
 	touched	int8 := 0;
 BEGIN
+	PERFORM prom._check_sees_all();
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
 		RAISE feature_not_supported USING MESSAGE = 'series cannot be deleted in a transaction that is REPEATABLE READ or SERIALIZABLE',
 			DETAIL = 'It would not see samples that were written since it began, and remove their series.',

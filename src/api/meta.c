@@ -9,7 +9,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
@@ -18,9 +17,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rls.h"
 
 #include "api/fragments.h"
 #include "api/gateway.h"
@@ -392,15 +389,6 @@ for_each_value(const char *sql, int nargs, Oid *types, Datum *args,
 	SPI_finish();
 }
 
-/* Does the user see only some of the series? */
-static bool
-sees_part(void)
-{
-	Oid			series = get_relname_relid("series", get_namespace_oid("prom", false));
-
-	return check_enable_rls(series, InvalidOid, true) == RLS_ENABLED;
-}
-
 static void
 add_names(void *arg, Datum value)
 {
@@ -451,14 +439,14 @@ print_labels(void *arg, Datum value)
 /* The distinct names, each found by one step in the index. */
 #define LABEL_NAMES_SQL \
 	"WITH RECURSIVE n(name) AS (" \
-	" (SELECT v.name FROM prom.label_value AS v ORDER BY v.name COLLATE \"C\" LIMIT 1)" \
+	" (SELECT v.name FROM prom._label_value AS v ORDER BY v.name COLLATE \"C\" LIMIT 1)" \
 	" UNION ALL" \
-	" SELECT (SELECT v.name FROM prom.label_value AS v WHERE v.name COLLATE \"C\" OPERATOR(pg_catalog.>) n.name" \
+	" SELECT (SELECT v.name FROM prom._label_value AS v WHERE v.name COLLATE \"C\" OPERATOR(pg_catalog.>) n.name" \
 	"  ORDER BY v.name COLLATE \"C\" LIMIT 1) FROM n WHERE n.name IS NOT NULL)" \
 	" SELECT n.name FROM n WHERE n.name IS NOT NULL"
 
 #define LABEL_VALUES_SQL \
-	"SELECT DISTINCT v.value COLLATE \"C\" FROM prom.label_value AS v" \
+	"SELECT DISTINCT v.value COLLATE \"C\" FROM prom._label_value AS v" \
 	" WHERE v.name OPERATOR(pg_catalog.=) $1 ORDER BY 1"
 
 Datum
@@ -469,7 +457,7 @@ prom_api_labels(PG_FUNCTION_ARGS)
 
 	prom_fragments_begin(&f, fcinfo, PG_GETARG_INT32(3));
 	appendStringInfoChar(&f.buf, '[');
-	if (ARR_NDIM(matches) == 0 && !sees_part())
+	if (ARR_NDIM(matches) == 0 && !prom_series_restricted())
 		for_each_value(LABEL_NAMES_SQL, 0, NULL, NULL, print_text, &f);
 	else
 	{
@@ -493,7 +481,7 @@ prom_api_label_values(PG_FUNCTION_ARGS)
 
 	prom_fragments_begin(&f, fcinfo, PG_GETARG_INT32(4));
 	appendStringInfoChar(&f.buf, '[');
-	if (ARR_NDIM(matches) == 0 && !sees_part())
+	if (ARR_NDIM(matches) == 0 && !prom_series_restricted())
 		for_each_value(LABEL_VALUES_SQL, 1, &type, &name, print_text, &f);
 	else
 	{

@@ -8,7 +8,8 @@
  *	- f: the fresh samples of all matched series, gathered once per shard into one plain chunk;
  *	- l: per series, an aggregate over its warm rows (an index scan) and over f.
  *
- * Time bounds are constants, so partitions of other days are not even locked.  Operators are qualified
+ * Who is subject to row security on prom.series reads no table of samples; for him both come from the
+ * functions of visible.c.  Time bounds are constants, so partitions of other days are not even locked.  Operators are qualified
  * as all names are: the text means the same under any search_path.
  */
 #include "postgres.h"
@@ -19,6 +20,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/memutils.h"
+#include "utils/rls.h"
 
 #include "common/compat.h"
 #include "store/private.h"
@@ -53,13 +55,39 @@ typedef struct Fresh
 	Column		column;
 } Fresh;
 
+/* How the current user gets at samples. */
+typedef struct Access
+{
+	bool		restricted;		/* not by tables */
+	const char *fresh;
+	const char *warm;
+} Access;
+
+static void matched_sql(StringInfo out, const PromMatcher *m, int n);
+static void fresh_sql(StringInfo out, const char *table, const PromMatcher *m, int n, PromScanRange range);
+static void warm_sql(StringInfo out, const char *table, PromScanRange range);
+static void visible_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range);
+static void visible_warm_sql(StringInfo out, PromScanRange range);
 static Fresh *fresh_begin(MemoryContext cxt, ArrayType *sids);
 static void fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64 to_ms);
 static PromChunk *fresh_finish(Fresh *f);
 static Column open_columns(const PromChunk *chunk);
 static int	read_column(Column *c, int column);
 static bool column_has(Column *c, int column, int64 from_ms, int64 to_ms);
-static int32 *sid_array(ArrayType *a, int *n);
+
+/* Their owner, and whom no row security binds, read the tables themselves; others views, which let all through. */
+static Access
+find_access(void)
+{
+	Access		a = {prom_series_restricted(), "prom._fresh_rows", "prom._warm_rows"};
+
+	if (check_enable_rls(prom_store_relid("warm"), InvalidOid, true) != RLS_ENABLED)
+	{
+		a.fresh = "prom.fresh";
+		a.warm = "prom.warm";
+	}
+	return a;
+}
 
 /*
  * One leaf.  "leaf" is an aggregate call over c.data, c.ord and s.sid.
@@ -67,49 +95,105 @@ static int32 *sid_array(ArrayType *a, int *n);
 void
 prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
 {
-	appendStringInfo(out, "prom.series AS s\n"
-					 "LEFT JOIN (\n"
-					 "SELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
-					 "FROM (\n"
-					 "SELECT i.shard, pg_catalog.array_agg(i.sid) AS sids, pg_catalog.min(i.sid) AS low, pg_catalog.max(i.sid) AS high\n"
-					 "FROM prom.series AS i\n"
-					 "WHERE ",
-					 range.from_ms, range.to_ms);
+	Access		access = find_access();
+
+	appendStringInfo(out, "prom.series AS s\nLEFT JOIN (\n");
+	if (access.restricted)
+		visible_fresh_sql(out, m, n, range);
+	else
+		fresh_sql(out, access.fresh, m, n, range);
+	appendStringInfo(out, ") AS f ON f.shard OPERATOR(pg_catalog.=) s.shard\n"
+					 "CROSS JOIN LATERAL (\n"
+					 "SELECT %s AS out\n"
+					 "FROM (\n", leaf);
+	if (access.restricted)
+		visible_warm_sql(out, range);
+	else
+		warm_sql(out, access.warm, range);
+	appendStringInfo(out, "\nUNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l\n"
+					 "WHERE l.out IS NOT NULL AND ",
+					 PROM_FRESH_ORDER);
+	prom_matchers_sql(out, "s", m, n);
+}
+
+/* The matched series of each shard. */
+static void
+matched_sql(StringInfo out, const PromMatcher *m, int n)
+{
+	appendStringInfoString(out, "SELECT i.shard, pg_catalog.array_agg(i.sid) AS sids, pg_catalog.min(i.sid) AS low, pg_catalog.max(i.sid) AS high\n"
+						   "FROM prom.series AS i\n"
+						   "WHERE ");
 	prom_matchers_sql(out, "i", m, n);
-	appendStringInfo(out, "\nGROUP BY i.shard) AS m\n"
-					 "JOIN prom.fresh AS f ON f.shard OPERATOR(pg_catalog.=) m.shard\n"
+	appendStringInfoString(out, "\nGROUP BY i.shard");
+}
+
+static void
+fresh_sql(StringInfo out, const char *table, const PromMatcher *m, int n, PromScanRange range)
+{
+	appendStringInfo(out, "SELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
+					 "FROM (\n",
+					 range.from_ms, range.to_ms);
+	matched_sql(out, m, n);
+	appendStringInfo(out, ") AS m\n"
+					 "JOIN %s AS f ON f.shard OPERATOR(pg_catalog.=) m.shard\n"
 					 "AND f.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT " AND f.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT "\n"
 					 "AND f.sid_max OPERATOR(pg_catalog.>=) m.low AND f.sid_min OPERATOR(pg_catalog.<=) m.high\n"
-					 "GROUP BY f.shard) AS f ON f.shard OPERATOR(pg_catalog.=) s.shard\n",
-					 range.from_ms, range.to_ms);
-	appendStringInfo(out, "CROSS JOIN LATERAL (\n"
-					 "SELECT %s AS out\n"
-					 "FROM (\n"
-					 "SELECT w.data, w.seq AS ord\n"
-					 "FROM prom.warm AS w\n"
-					 "WHERE w.shard OPERATOR(pg_catalog.=) s.shard AND w.block OPERATOR(pg_catalog.=) (s.sid OPERATOR(pg_catalog.>>) %d)\n"
+					 "GROUP BY f.shard",
+					 table, range.from_ms, range.to_ms);
+}
+
+/* prom._block tells the planner that it may be computed before the table's policy is asked. */
+static void
+warm_sql(StringInfo out, const char *table, PromScanRange range)
+{
+	appendStringInfo(out, "SELECT w.data, w.seq AS ord\n"
+					 "FROM %s AS w\n"
+					 "WHERE w.shard OPERATOR(pg_catalog.=) s.shard AND w.block OPERATOR(pg_catalog.=) prom._block(s.sid)\n"
 					 "AND w.t_min OPERATOR(pg_catalog.>=) " INT64_FORMAT " AND w.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT
-					 " AND w.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT "\n"
-					 "UNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l\n"
-					 "WHERE l.out IS NOT NULL AND ",
-					 leaf, PROM_BLOCK_BITS, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms,
-					 range.from_ms, PROM_FRESH_ORDER);
-	prom_matchers_sql(out, "s", m, n);
+					 " AND w.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT,
+					 table, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms, range.from_ms);
+}
+
+/* The same for those who may not read the tables of samples; see visible.c. */
+static void
+visible_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range)
+{
+	appendStringInfo(out, "SELECT m.shard, prom._visible_fresh(m.shard, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
+					 "FROM (\n",
+					 range.from_ms, range.to_ms);
+	matched_sql(out, m, n);
+	appendStringInfoString(out, ") AS m\nOFFSET 0");
+}
+
+static void
+visible_warm_sql(StringInfo out, PromScanRange range)
+{
+	appendStringInfo(out, "SELECT w.data, w.ord\n"
+					 "FROM prom._visible_warm(s.shard, ARRAY[s.sid], " INT64_FORMAT ", " INT64_FORMAT ") AS w",
+					 range.from_ms, range.to_ms);
 }
 
 void
 prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 {
 	int64		first_ms = range.from_ms < PG_INT64_MAX ? range.from_ms + 1 : range.from_ms;
+	Access		access = find_access();
 
-	appendStringInfo(out, "(EXISTS (SELECT FROM prom.warm AS w WHERE w.shard = %s.shard AND w.block = %s.sid >> %d"
+	if (access.restricted)
+	{
+		appendStringInfo(out, "(EXISTS (SELECT FROM prom._visible_warm(%s.shard, ARRAY[%s.sid], " INT64_FORMAT ", " INT64_FORMAT "))"
+						 " OR prom._visible_fresh(%s.shard, ARRAY[%s.sid], " INT64_FORMAT ", " INT64_FORMAT ") IS NOT NULL)",
+						 alias, alias, range.from_ms, range.to_ms, alias, alias, range.from_ms, range.to_ms);
+		return;
+	}
+	appendStringInfo(out, "(EXISTS (SELECT FROM %s AS w WHERE w.shard = %s.shard AND w.block = prom._block(%s.sid)"
 					 " AND w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT
 					 " AND prom._has(w.data, %s.sid, " INT64_FORMAT ", " INT64_FORMAT "))",
-					 alias, alias, PROM_BLOCK_BITS, prom_day_start(first_ms), range.to_ms, first_ms, alias, first_ms,
+					 access.warm, alias, alias, prom_day_start(first_ms), range.to_ms, first_ms, alias, first_ms,
 					 range.to_ms);
-	appendStringInfo(out, " OR (%s.shard, %s.sid) IN (SELECT f.shard, pg_catalog.unnest(prom._sids(f.data)) FROM prom.fresh AS f"
+	appendStringInfo(out, " OR (%s.shard, %s.sid) IN (SELECT f.shard, pg_catalog.unnest(prom._sids(f.data)) FROM %s AS f"
 					 " WHERE f.t_max >= " INT64_FORMAT " AND f.t_min <= " INT64_FORMAT "))",
-					 alias, alias, first_ms, range.to_ms);
+					 alias, alias, access.fresh, first_ms, range.to_ms);
 }
 
 PG_FUNCTION_INFO_V1(prom_fresh_step);
@@ -118,6 +202,8 @@ PG_FUNCTION_INFO_V1(prom_sids);
 PG_FUNCTION_INFO_V1(prom_has);
 PG_FUNCTION_INFO_V1(prom_hits);
 PG_FUNCTION_INFO_V1(prom_without);
+PG_FUNCTION_INFO_V1(prom_only);
+PG_FUNCTION_INFO_V1(prom_block);
 
 /* _fresh_step(state, data, seq, sids, from_ms, to_ms) */
 Datum
@@ -200,7 +286,7 @@ fresh_begin(MemoryContext cxt, ArrayType *sids)
 {
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	Fresh	   *f = palloc0(sizeof(Fresh));
-	int32	   *given = sid_array(sids, &f->nsids);
+	int32	   *given = prom_store_sid_array(sids, &f->nsids);
 
 	f->sids = palloc(sizeof(int32) * Max(f->nsids, 1));
 	memcpy(f->sids, given, sizeof(int32) * f->nsids);
@@ -308,7 +394,7 @@ prom_hits(PG_FUNCTION_ARGS)
 {
 	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
 	int			nsids;
-	int32	   *sids = sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	int32	   *sids = prom_store_sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
 	Datum	   *hits = palloc(sizeof(Datum) * Max(Min(nsids, c.reader.nseries), 1));
 	int			nhits = 0;
 
@@ -332,7 +418,7 @@ prom_without(PG_FUNCTION_ARGS)
 	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
 	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_WARM, c.reader.shard);
 	int			nsids;
-	int32	   *sids = sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	int32	   *sids = prom_store_sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
 	int64		from_ms = PG_GETARG_INT64(2);
 	int64		to_ms = PG_GETARG_INT64(3);
 
@@ -357,6 +443,57 @@ prom_without(PG_FUNCTION_ARGS)
 	if (prom_chunk_series(b) == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(prom_chunk_finish(b));
+}
+
+/* _only(data, sids, from_ms, to_ms) */
+Datum
+prom_only(PG_FUNCTION_ARGS)
+{
+	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
+	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_PLAIN, c.reader.shard);
+	int			nsids;
+	int32	   *sids = prom_store_sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	int64		from_ms = PG_GETARG_INT64(2);
+	int64		to_ms = PG_GETARG_INT64(3);
+
+	for (int s = 0, column = 0; s < nsids && column < c.reader.nseries;)
+	{
+		int			kept = 0;
+		int			n;
+
+		CHECK_FOR_INTERRUPTS();
+		if (sids[s] < c.reader.sids[column])
+		{
+			s++;
+			continue;
+		}
+		if (sids[s] > c.reader.sids[column])
+		{
+			column++;
+			continue;
+		}
+		n = read_column(&c, column++);
+		for (int i = 0; i < n; i++)
+		{
+			if (c.t_ms[i] <= from_ms || c.t_ms[i] > to_ms)
+				continue;
+			c.t_ms[kept] = c.t_ms[i];
+			c.values[kept++] = c.values[i];
+		}
+		if (kept > 0)
+			prom_chunk_add(b, sids[s], kept, c.t_ms, c.values);
+		s++;
+	}
+	if (prom_chunk_series(b) == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(prom_chunk_finish(b));
+}
+
+/* _block(sid) */
+Datum
+prom_block(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(PG_GETARG_INT32(0) >> PROM_BLOCK_BITS);
 }
 
 static Column
@@ -397,9 +534,8 @@ column_has(Column *c, int column, int64 from_ms, int64 to_ms)
 	return false;
 }
 
-/* The ids of an int4[] without NULLs; points into the array. */
-static int32 *
-sid_array(ArrayType *a, int *n)
+int32 *
+prom_store_sid_array(ArrayType *a, int *n)
 {
 	if (ARR_ELEMTYPE(a) != INT4OID || ARR_NDIM(a) > 1 || ARR_HASNULL(a))
 		ereport(ERROR,
