@@ -4,12 +4,13 @@
  *
  * Nothing here blocks: libpq is asked for what it can do at once, and its socket is watched for the
  * rest.  A job is done when the backend is ready for the next command, so its transaction has
- * committed.  What a job needs of its session, and that the extension is there, is settled before it
- * in a command of its own, which is left out when nothing has changed.
+ * committed.  It runs as a role of its own, but for that transaction only: see conn_send().
  */
 #include "postgres.h"
 
 #include <sys/epoll.h>
+
+#include "catalog/pg_type.h"
 
 #include "api/pool.h"
 #include "common/remote.h"
@@ -21,6 +22,8 @@ static bool conn_watch(PromConn *conn, uint32 events);
 static void conn_ready(void *owner, uint32 events);
 static void conn_send(PromConn *conn);
 static void conn_read(PromConn *conn);
+static void conn_looked(PromConn *conn);
+static void conn_done(PromConn *conn);
 static void conn_lost(PromConn *conn);
 static void take_result(PromConn *conn, PGresult *result);
 static void receive_notice(void *arg, const PGresult *notice);
@@ -62,7 +65,6 @@ prom_conn_open(PromConn *conn)
 	conn->pg = PQconnectStartParams(keywords, values, 0);
 	conn->stale = false;
 	conn->cancelling = false;
-	conn->timeout_ms = -1;
 	conn->has_extension = conn->pool == prom_pool_control;
 	set_since(conn, CONN_CONNECTING);
 	if (conn->pg == NULL || PQstatus(conn->pg) == CONNECTION_BAD)
@@ -142,7 +144,7 @@ conn_ready(void *owner, uint32 events)
 		connect_step(conn);
 	else if ((events & (EPOLLIN | EPOLLERR | EPOLLHUP)) && !PQconsumeInput(conn->pg))
 		conn_lost(conn);
-	else if (conn->state == CONN_BUSY || conn->state == CONN_SETTING)
+	else if (conn->state == CONN_BUSY || conn->state == CONN_LOOKING)
 		conn_read(conn);
 }
 
@@ -151,33 +153,43 @@ prom_conn_begin(PromConn *conn, PromJob *job)
 {
 	conn->job = job;
 	job->conn = conn;
-	if (job->timeout_ms != conn->timeout_ms || !conn->has_extension)
+	if (conn->has_extension)
 	{
-		char		sql[256];
-
-		/* looked for first, because a call of what is missing would be an error in the server's log */
-		snprintf(sql, sizeof(sql), "SET statement_timeout = %d;%s", job->timeout_ms,
-				 conn->has_extension ? "" :
-				 "SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'promgres'");
-		set_since(conn, CONN_SETTING);
-		if (!PQsendQuery(conn->pg, sql))
-			conn_lost(conn);
-		else
-			conn_read(conn);
-	}
-	else
 		conn_send(conn);
+		return;
+	}
+	/* looked for first, because a call of what is missing would be an error in the server's log */
+	set_since(conn, CONN_LOOKING);
+	if (!PQsendQuery(conn->pg, "SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'promgres'"))
+		conn_lost(conn);
+	else
+		conn_read(conn);
 }
 
+/*
+ * Two statements in one pipeline, which is one transaction: who the job runs as, with his limits; and the
+ * job.  What the first sets is local to the transaction, so nothing of it is left for the next job.
+ */
 static void
 conn_send(PromConn *conn)
 {
 	PromJob    *job = conn->job;
+	bool		control = conn->pool == prom_pool_control;
+	Oid			types[] = {TEXTOID, INT4OID};
+	char		timeout[12];
+	const char *values[] = {job->role, timeout};
 
+	snprintf(timeout, sizeof(timeout), "%d", job->timeout_ms);
 	set_since(conn, CONN_BUSY);
-	if (!PQsendQueryParams(conn->pg, job->sql, job->nparams, job->types, job->values, job->lengths,
+	conn->results = 0;
+	if (!PQenterPipelineMode(conn->pg) ||
+		!PQsendQueryParams(conn->pg,
+						   control ? "SELECT pg_catalog.set_config('statement_timeout', $2::pg_catalog.text, true) WHERE $1 IS NULL" :
+						   "SELECT prom._enter($1, $2)",
+						   2, types, values, NULL, NULL, 0) ||
+		!PQsendQueryParams(conn->pg, job->sql, job->nparams, job->types, job->values, job->lengths,
 						   job->formats, 0) ||
-		!PQsetSingleRowMode(conn->pg))
+		!PQpipelineSync(conn->pg))
 		conn_lost(conn);
 	else
 		conn_read(conn);
@@ -197,38 +209,64 @@ conn_read(PromConn *conn)
 	while (!PQisBusy(conn->pg))
 	{
 		PGresult   *result = PQgetResult(conn->pg);
-		PromJob    *job = conn->job;
+		bool		synced = PQresultStatus(result) == PGRES_PIPELINE_SYNC;
 
-		if (result != NULL)
+		if (result != NULL && !synced)
 		{
 			take_result(conn, result);
 			PQclear(result);
 			continue;
 		}
+		PQclear(result);
 		if (PQstatus(conn->pg) == CONNECTION_BAD)
 			conn_lost(conn);
-		else if (conn->state == CONN_SETTING && conn->has_extension &&
-				 job->outcome.sqlstate[0] == '\0' && !job->cancelled)
+		else if (conn->state == CONN_LOOKING)
+			conn_looked(conn);
+		else if (!synced)
 		{
-			conn->timeout_ms = job->timeout_ms;
-			conn_send(conn);
+			/* one statement is through; libpq wants to hear of the next before its first row */
+			if (++conn->results == 1)
+				PQsetSingleRowMode(conn->pg);
+			continue;
 		}
+		else if (!PQexitPipelineMode(conn->pg))
+			conn_lost(conn);
 		else
-		{
-			conn->job = NULL;
-			if (!conn->has_extension)
-				prom_job_set_outcome(job, "3F000", "");
-			else if (prom_outcome_is_missing(&job->outcome))
-				conn->has_extension = false;
-			/* the job's end may be a new job's beginning, so the connection must be free by then */
-			if (conn->cancelling)
-				set_since(conn, CONN_HELD);
-			else
-				prom_conn_free(conn);
-			prom_job_done(job);
-		}
+			conn_done(conn);
 		return;
 	}
+}
+
+/* It is known whether the extension is there. */
+static void
+conn_looked(PromConn *conn)
+{
+	PromJob    *job = conn->job;
+
+	if (conn->has_extension && job->outcome.sqlstate[0] == '\0' && !job->cancelled)
+	{
+		conn_send(conn);
+		return;
+	}
+	if (!conn->has_extension)
+		prom_job_set_outcome(job, "3F000", "");
+	conn_done(conn);
+}
+
+static void
+conn_done(PromConn *conn)
+{
+	PromJob    *job = conn->job;
+
+	conn->job = NULL;
+	if (prom_outcome_is_missing(&job->outcome))
+		conn->has_extension = false;
+	/* the job's end may be a new job's beginning, so the connection must be free by then */
+	if (conn->cancelling)
+		set_since(conn, CONN_HELD);
+	else
+		prom_conn_free(conn);
+	prom_job_done(job);
 }
 
 static void
@@ -244,10 +282,11 @@ take_result(PromConn *conn, PGresult *result)
 				job->rows(job, result);
 			break;
 		case PGRES_TUPLES_OK:
-			if (conn->state == CONN_SETTING && PQntuples(result) > 0)
+			if (conn->state == CONN_LOOKING && PQntuples(result) > 0)
 				conn->has_extension = true;
 			break;
 		case PGRES_COMMAND_OK:
+		case PGRES_PIPELINE_ABORTED:	/* the statement before has told why */
 			break;
 		default:
 			{

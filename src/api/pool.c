@@ -1,6 +1,6 @@
 /*
  * pool.c
- *	  Pools of connections to backends: ingest, query and control, each with a bounded queue.
+ *	  Pools of connections to backends: ingest, query, login and control, each with a bounded queue.
  *
  * A pool opens connections as work asks for them, up to its size, and closes those that stood idle
  * for long.  While the server cannot be reached, work fails at once, and one attempt a second is made
@@ -25,10 +25,12 @@
 #define PROM_POOL_CONNECT_MS	10000
 #define PROM_POOL_IDLE_MS		300000
 #define PROM_QUERY_QUEUE_MAX	256
+#define PROM_LOGIN_QUEUE_MAX	64
 #define PROM_CONTROL_QUEUE_MAX	64
 
 PromPool   *prom_pool_ingest;
 PromPool   *prom_pool_query;
+PromPool   *prom_pool_login;
 PromPool   *prom_pool_control;
 
 /* What is wrong with the database at the moment, as it was logged; "": nothing. */
@@ -49,6 +51,7 @@ prom_pool_start(void)
 {
 	prom_pool_ingest = make_pool("promgres ingest", 2, 0);
 	prom_pool_query = make_pool("promgres query", prom_gateway_query_connections, PROM_QUERY_QUEUE_MAX);
+	prom_pool_login = make_pool("promgres login", 1, PROM_LOGIN_QUEUE_MAX);
 	prom_pool_control = make_pool("promgres control", 1, PROM_CONTROL_QUEUE_MAX);
 }
 
@@ -114,7 +117,7 @@ prom_pool_dispatch(PromPool *pool)
 void
 prom_pool_tick(void)
 {
-	PromPool   *pools[] = {prom_pool_ingest, prom_pool_query, prom_pool_control};
+	PromPool   *pools[] = {prom_pool_ingest, prom_pool_query, prom_pool_login, prom_pool_control};
 	TimestampTz now = GetCurrentTimestamp();
 
 	if (prom_worker_server_drains())
@@ -158,7 +161,7 @@ void
 prom_pool_reload(void)
 {
 	static char *settings = NULL;
-	PromPool   *pools[] = {prom_pool_ingest, prom_pool_query, prom_pool_control};
+	PromPool   *pools[] = {prom_pool_ingest, prom_pool_query, prom_pool_login, prom_pool_control};
 	char	   *now = psprintf("%s\n%s", prom_remote_database, prom_remote_role);
 
 	prom_pool_query->size = prom_gateway_query_connections;
@@ -178,7 +181,7 @@ prom_pool_reload(void)
 void
 prom_pool_stop(void)
 {
-	PromPool   *pools[] = {prom_pool_query, prom_pool_control, prom_pool_ingest};
+	PromPool   *pools[] = {prom_pool_query, prom_pool_login, prom_pool_control, prom_pool_ingest};
 
 	for (int p = 0; p < lengthof(pools); p++)
 	{

@@ -19,7 +19,7 @@ typedef enum PromConnState
 	CONN_CLOSED,
 	CONN_CONNECTING,
 	CONN_IDLE,
-	CONN_SETTING,				/* prepares the session for its job */
+	CONN_LOOKING,				/* for the extension, ahead of its first job */
 	CONN_BUSY,
 	CONN_HELD					/* its job is done, but a cancel request is still under way */
 } PromConnState;
@@ -31,7 +31,7 @@ struct PromConn
 	PGconn	   *pg;
 	PromWatch	watch;
 	PromJob    *job;
-	int			timeout_ms;		/* what the backend's statement_timeout is */
+	int			results;		/* of the job's two statements: how many are complete */
 	bool		has_extension;	/* it was seen, or is not needed */
 	bool		cancelling;
 	bool		stale;			/* of former settings: close it when it is free */

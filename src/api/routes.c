@@ -21,8 +21,8 @@ static const PromRoute routes[] = {
 	{"GET", "/api/v1/label/*/values", NULL, prom_label_values_run},
 	{"GET, POST", "/api/v1/series", NULL, prom_series_run},
 	{"GET", "/api/v1/status/buildinfo", NULL, prom_buildinfo_run},
-	{"GET, HEAD", "/-/healthy", NULL, prom_healthy_run},
-	{"GET, HEAD", "/-/ready", NULL, prom_ready_run},
+	{"GET, HEAD", "/-/healthy", NULL, prom_healthy_run, true},
+	{"GET, HEAD", "/-/ready", NULL, prom_ready_run, true},
 };
 
 /* What a failed statement means to who asked; the first row that fits counts. */
@@ -38,6 +38,8 @@ static const PromStatus statuses[] = {
 	{"08", 503, "unavailable", true},	/* connection */
 	{"22021", 400, "bad_data", false},	/* not a character of the encoding */
 	{"25006", 503, "unavailable", true},	/* read-only: a standby */
+	{"28", 403, "forbidden", false},	/* the role is no more */
+	{"42501", 403, "forbidden", false}, /* the role may not */
 	{"40", 503, "unavailable", true},	/* deadlock, conflict with recovery */
 	{"42601", 400, "bad_data", false},	/* PromQL that does not parse */
 	{"42804", 400, "bad_data", false},	/* PromQL of a wrong type */
@@ -126,6 +128,13 @@ prom_outcome_is_transient(const PromOutcome *o)
 	return !o->ok &&
 		(find_status(o->sqlstate)->transient || strncmp(o->sqlstate, "53", 2) == 0 ||
 		 prom_outcome_is_missing(o));
+}
+
+/* Who asked may not do what it asked for. */
+bool
+prom_outcome_is_forbidden(const PromOutcome *o)
+{
+	return !o->ok && find_status(o->sqlstate)->status == 403;
 }
 
 /* Errors of PromQL share SQLSTATEs with the absence of our functions, but begin with a place. */

@@ -35,6 +35,7 @@ typedef struct Group
 static dlist_head queue = DLIST_STATIC_INIT(queue);
 static int	queued = 0;
 
+static bool same_role(const PromRequest *a, const PromRequest *b);
 static bool is_version_1(const char *content_type);
 static char *pack_bodies(Group *g, int *len);
 static void group_rows(PromJob *job, PGresult *rows);
@@ -79,7 +80,7 @@ prom_write_pending(void)
 	return !dlist_is_empty(&queue);
 }
 
-/* All that waits, up to the limits of a group; a body that must be alone is. */
+/* All that waits of one role, up to the limits of a group; a body that must be alone is. */
 PromJob *
 prom_write_group(void)
 {
@@ -94,7 +95,7 @@ prom_write_group(void)
 	{
 		PromRequest *r = dlist_head_element(PromRequest, node, &queue);
 
-		if (g->n > 0 && (r->alone || g->requests[0]->alone ||
+		if (g->n > 0 && (r->alone || g->requests[0]->alone || !same_role(r, g->requests[0]) ||
 						 size + r->body_len > PROM_WRITE_GROUP_BYTES))
 			break;
 		dlist_pop_head_node(&queue);
@@ -104,6 +105,7 @@ prom_write_group(void)
 	}
 
 	g->job.sql = "SELECT body, samples, error FROM prom.ingest($1)";
+	g->job.role = g->requests[0]->role;
 	g->job.nparams = 1;
 	g->job.types[0] = BYTEAARRAYOID;
 	g->job.values[0] = pack_bodies(g, &len);
@@ -113,6 +115,12 @@ prom_write_group(void)
 	g->job.done = group_done;
 	g->job.owner = g;
 	return &g->job;
+}
+
+static bool
+same_role(const PromRequest *a, const PromRequest *b)
+{
+	return a->role == NULL || b->role == NULL ? a->role == b->role : strcmp(a->role, b->role) == 0;
 }
 
 /* Content types that mean prometheus.WriteRequest. */
@@ -238,6 +246,11 @@ group_done(PromJob *job)
 			g->requests[i]->retry_later = true;
 			prom_answer_text(g->requests[i], 503, "%s\n", o->message);
 		}
+	}
+	else if (prom_outcome_is_forbidden(o))
+	{
+		for (int i = 0; i < g->n; i++)
+			prom_answer_text(g->requests[i], 403, "%s\n", o->message);
 	}
 	else if (g->n > 1)
 		retry_alone(g);
