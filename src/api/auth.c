@@ -13,13 +13,12 @@
  */
 #include "postgres.h"
 
+#include <gnutls/crypto.h>
 #include <netinet/in.h>
 
 #include "catalog/pg_type.h"
 #include "common/base64.h"
 #include "common/hashfn.h"
-#include "common/hmac.h"
-#include "common/sha2.h"
 #include "mb/pg_wchar.h"
 #include "utils/guc.h"
 #include "utils/hsearch.h"
@@ -35,13 +34,14 @@
 #define AUTH_REGAIN_MS		6000	/* and then one in this time */
 #define AUTH_TIMEOUT_MS		10000
 #define AUTH_MAX_SECRET		1024
+#define AUTH_KEY_BYTES		32		/* of SHA-256 */
 
 /* The value of promgres.anonymous_role that is no role. */
 #define AUTH_LOCAL "local"
 
 typedef struct Key
 {
-	uint8		bytes[PG_SHA256_DIGEST_LENGTH];
+	uint8		bytes[AUTH_KEY_BYTES];
 } Key;
 
 /* Credentials that were right. */
@@ -70,7 +70,7 @@ struct PromCredentials
 };
 
 static char *anonymous_role;
-static uint8 hash_key[PG_SHA256_DIGEST_LENGTH];
+static uint8 hash_key[AUTH_KEY_BYTES];
 static HTAB *known;
 static Address addresses[AUTH_ADDRESSES];
 
@@ -274,20 +274,16 @@ login_done(PromJob *job)
 static bool
 make_key(PromCredentials *c)
 {
-	pg_hmac_ctx *cxt = pg_hmac_create(PG_SHA256);
-	uint8		kind[2] = {c->name != NULL, c->secret != NULL};
-	const char *name = c->name ? c->name : "";
-	const char *secret = c->secret ? c->secret : "";
-	bool		ok;
+	StringInfoData text;
 
-	ok = cxt != NULL &&
-		pg_hmac_init(cxt, hash_key, sizeof(hash_key)) >= 0 &&
-		pg_hmac_update(cxt, kind, sizeof(kind)) >= 0 &&
-		pg_hmac_update(cxt, (const uint8 *) name, strlen(name) + 1) >= 0 &&
-		pg_hmac_update(cxt, (const uint8 *) secret, strlen(secret)) >= 0 &&
-		pg_hmac_final(cxt, c->key.bytes, sizeof(c->key.bytes)) >= 0;
-	pg_hmac_free(cxt);
-	return ok;
+	/* the name is told from the secret by the zero byte behind it */
+	initStringInfo(&text);
+	appendStringInfoChar(&text, c->name ? 'n' : 't');
+	appendStringInfoChar(&text, c->secret ? 's' : 'c');
+	appendStringInfoString(&text, c->name ? c->name : "");
+	appendStringInfoChar(&text, '\0');
+	appendStringInfoString(&text, c->secret ? c->secret : "");
+	return gnutls_hmac_fast(GNUTLS_MAC_SHA256, hash_key, sizeof(hash_key), text.data, text.len, c->key.bytes) >= 0;
 }
 
 static Known *
