@@ -279,6 +279,17 @@ SELECT v.shard, v.name, v.value FROM prom.label_value AS v
 WHERE NOT pg_catalog.row_security_active('prom.series'::pg_catalog.regclass);
 COMMENT ON VIEW prom._label_value IS 'prom.label_value, for those who see all series.';
 
+CREATE VIEW prom._label_name WITH (security_barrier) AS
+WITH RECURSIVE n(name) AS (
+	(SELECT v.name FROM prom.label_value AS v
+	WHERE NOT pg_catalog.row_security_active('prom.series'::pg_catalog.regclass) ORDER BY v.name LIMIT 1)
+	UNION ALL
+	SELECT (SELECT v.name FROM prom.label_value AS v WHERE v.name OPERATOR(pg_catalog.>) n.name ORDER BY v.name LIMIT 1)
+	FROM n WHERE n.name IS NOT NULL
+)
+SELECT n.name FROM n WHERE n.name IS NOT NULL;
+COMMENT ON VIEW prom._label_name IS 'Names of labels in order, each one step in an index, for those who see all series.';
+
 CREATE FUNCTION prom._sees_family(family text) RETURNS bool
 	LANGUAGE sql STABLE STRICT PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp

@@ -37,15 +37,9 @@ LEFT JOIN LATERAL (
 COMMENT ON VIEW prom.metrics IS 'Names of metrics, with what senders told about them: type, help, unit.';
 
 CREATE VIEW prom.label_names WITH (security_invoker) AS
-WITH RECURSIVE n(name) AS (
-	(SELECT v.name FROM prom._label_value AS v ORDER BY v.name LIMIT 1)
-	UNION ALL
-	SELECT (SELECT v.name FROM prom._label_value AS v WHERE v.name OPERATOR(pg_catalog.>) n.name ORDER BY v.name LIMIT 1)
-	FROM n WHERE n.name IS NOT NULL
-)
-SELECT n.name FROM n WHERE n.name IS NOT NULL
+SELECT n.name FROM prom._label_name AS n
 UNION
 SELECT k.name FROM prom.series AS s CROSS JOIN LATERAL pg_catalog.jsonb_object_keys(s.labels::pg_catalog.jsonb) AS k(name)
 WHERE pg_catalog.row_security_active('prom.series'::pg_catalog.regclass);
-COMMENT ON VIEW prom.label_names IS 'Names of labels; each is one step in an index.';
+COMMENT ON VIEW prom.label_names IS 'Names of the labels of the series that the caller sees.';
 

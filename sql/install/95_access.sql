@@ -22,7 +22,7 @@ END
 $$;
 
 -- Reading: series themselves, what row security lets through of them; the rest by views and functions.
-GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom._fresh_rows, prom._warm_rows, prom._metadata,
+GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom._label_name, prom._fresh_rows, prom._warm_rows, prom._metadata,
 	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest TO prom_reader;
 GRANT SELECT ON prom.stat_ingest, prom.stat_merge TO pg_monitor;
 GRANT SELECT ON prom.stat_merge, prom.tokens TO prom_admin;

@@ -436,14 +436,8 @@ print_labels(void *arg, Datum value)
 		prom_fragments_labels(out, DatumGetPromLabelsP(value));
 }
 
-/* The distinct names, each found by one step in the index. */
 #define LABEL_NAMES_SQL \
-	"WITH RECURSIVE n(name) AS (" \
-	" (SELECT v.name FROM prom._label_value AS v ORDER BY v.name COLLATE \"C\" LIMIT 1)" \
-	" UNION ALL" \
-	" SELECT (SELECT v.name FROM prom._label_value AS v WHERE v.name COLLATE \"C\" OPERATOR(pg_catalog.>) n.name" \
-	"  ORDER BY v.name COLLATE \"C\" LIMIT 1) FROM n WHERE n.name IS NOT NULL)" \
-	" SELECT n.name FROM n WHERE n.name IS NOT NULL"
+	"SELECT n.name FROM prom._label_name AS n"
 
 #define LABEL_VALUES_SQL \
 	"SELECT DISTINCT v.value COLLATE \"C\" FROM prom._label_value AS v" \

@@ -18,6 +18,7 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/memutils.h"
 #include "utils/rls.h"
@@ -75,17 +76,25 @@ static Column open_columns(const PromChunk *chunk);
 static int	read_column(Column *c, int column);
 static bool column_has(Column *c, int column, int64 from_ms, int64 to_ms);
 
-/* Their owner, and whom no row security binds, read the tables themselves; others views, which let all through. */
+/* May the current user read a table as it is? */
+static bool
+reads_table(const char *name)
+{
+	Oid			table = prom_store_relid(name);
+
+	return check_enable_rls(table, InvalidOid, true) != RLS_ENABLED &&
+		pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+/* Their owner reads the tables themselves; others views, which show them to those who see all series. */
 static Access
 find_access(void)
 {
-	Access		a = {prom_series_restricted(), "prom._fresh_rows", "prom._warm_rows"};
+	Access		a;
 
-	if (check_enable_rls(prom_store_relid("warm"), InvalidOid, true) != RLS_ENABLED)
-	{
-		a.fresh = "prom.fresh";
-		a.warm = "prom.warm";
-	}
+	a.restricted = prom_series_restricted();
+	a.fresh = reads_table("fresh") ? "prom.fresh" : "prom._fresh_rows";
+	a.warm = reads_table("warm") ? "prom.warm" : "prom._warm_rows";
 	return a;
 }
 
