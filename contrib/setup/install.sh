@@ -10,7 +10,7 @@ PG_MAJOR=${PG_MAJOR:-15}
 BUILD="gcc g++ make bison flex pkg-config libmicrohttpd-dev libgnutls28-dev libsnappy-dev libzstd-dev libre2-dev libxxhash-dev libpq-dev"
 SERVER="postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR"
 DEMO="prometheus prometheus-node-exporter curl ca-certificates perl python3"
-TEST="$DEMO binutils libipc-run-perl python3-yaml"
+TEST="$DEMO openssl binutils libipc-run-perl python3-yaml"
 
 packages=
 for part in "${@:-build}"

@@ -154,15 +154,15 @@ DECLARE
 BEGIN
 	COMMIT;
 	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-	FOR one IN SELECT h.shard FROM prom.shard h ORDER BY 1 LOOP
+	FOR one IN SELECT h.shard FROM prom._shard h ORDER BY 1 LOOP
 		-- What comes in meanwhile waits for the next call: this one has an end, and merges no crumbs.
-		last := (SELECT pg_catalog.max(f.seq) FROM prom.fresh f WHERE f.shard OPERATOR(pg_catalog.=) one);
+		last := (SELECT pg_catalog.max(f.seq) FROM prom._fresh_rows f WHERE f.shard OPERATOR(pg_catalog.=) one);
 		LOOP
 			taken := prom._merge_step(one, 2000);
 			COMMIT;
 			SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 			EXIT WHEN taken OPERATOR(pg_catalog.=) 0 OR NOT EXISTS (
-				SELECT FROM prom.fresh f WHERE f.shard OPERATOR(pg_catalog.=) one AND f.seq OPERATOR(pg_catalog.<=) last);
+				SELECT FROM prom._fresh_rows f WHERE f.shard OPERATOR(pg_catalog.=) one AND f.seq OPERATOR(pg_catalog.<=) last);
 		END LOOP;
 	END LOOP;
 END

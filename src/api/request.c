@@ -69,24 +69,18 @@ struct MHD_Daemon *
 prom_request_daemon(void)
 {
 	unsigned int flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME;
-	struct MHD_OptionItem tls[] = {
-		{MHD_OPTION_HTTPS_CERT_CALLBACK, (intptr_t) no_certificate, NULL},
-		{MHD_OPTION_END, 0, NULL}
-	};
 
 	if (prom_tls_enabled())
 		flags |= MHD_USE_TLS;
-	else
-		tls[0] = tls[1];
 	return MHD_start_daemon(flags, 0,
 							NULL, NULL, on_request, NULL,
-							MHD_OPTION_ARRAY, tls,
 							MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL,
 							MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
 							MHD_OPTION_NOTIFY_CONNECTION, on_connection, NULL,
 							MHD_OPTION_STRICT_FOR_CLIENT, 1,
 							MHD_OPTION_CONNECTION_LIMIT, (unsigned int) PG_INT32_MAX,
 							MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) prom_gateway_max_header_kb * 1024,
+							prom_tls_enabled() ? MHD_OPTION_HTTPS_CERT_CALLBACK : MHD_OPTION_END, no_certificate,
 							MHD_OPTION_END);
 }
 
