@@ -5,6 +5,5 @@ CREATE TABLE public.service (job text PRIMARY KEY, team text NOT NULL, eur_per_g
 INSERT INTO public.service VALUES ('prometheus', 'observability', 4.20), ('node', 'platform', 1.50);
 
 CREATE ROLE grafana LOGIN PASSWORD :'password';
-GRANT USAGE ON SCHEMA prom TO grafana;
-GRANT SELECT ON ALL TABLES IN SCHEMA prom TO grafana;
+GRANT prom_reader TO grafana;
 GRANT SELECT ON public.service TO grafana;

@@ -7,11 +7,11 @@
 set -eu
 
 PG_MAJOR=${PG_MAJOR:-15}
-BUILD="gcc g++ make bison flex pkg-config libmicrohttpd-dev libsnappy-dev libzstd-dev zlib1g-dev libre2-dev libxxhash-dev libpq-dev"
+BUILD="gcc g++ make bison flex pkg-config libmicrohttpd-dev libgnutls28-dev libsnappy-dev libzstd-dev zlib1g-dev libre2-dev libxxhash-dev libpq-dev"
 SERVER="postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR"
 DEMO="prometheus prometheus-node-exporter curl ca-certificates perl python3"
 BENCH="$DEMO gcc libsnappy-dev victoria-metrics"
-TEST="$DEMO binutils libipc-run-perl python3-yaml chromium chromium-driver victoria-metrics"
+TEST="$DEMO openssl binutils libipc-run-perl python3-yaml chromium chromium-driver victoria-metrics"
 
 packages=
 for part in "${@:-build}"

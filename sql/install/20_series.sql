@@ -260,6 +260,49 @@ SELECT pg_catalog.pg_extension_config_dump('prom.shard', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.metric', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.label_value', '');
 
+-- Policies are made on prom.series, and only there.  What is derived from series cannot be told apart by
+-- series row for row, so who is subject to policies gets nothing of it but by way of prom.series: tables
+-- let nobody in but their owner (95_access), and these views only those who see all series.
+
+CREATE VIEW prom._shard WITH (security_barrier) AS
+SELECT h.shard, h.series FROM prom.shard AS h
+WHERE NOT pg_catalog.row_security_active('prom.series'::pg_catalog.regclass);
+COMMENT ON VIEW prom._shard IS 'prom.shard, for those who see all series.';
+
+CREATE VIEW prom._metric WITH (security_barrier) AS
+SELECT m.shard, m.name, m.series FROM prom.metric AS m
+WHERE NOT pg_catalog.row_security_active('prom.series'::pg_catalog.regclass);
+COMMENT ON VIEW prom._metric IS 'prom.metric, for those who see all series.';
+
+CREATE VIEW prom._label_value WITH (security_barrier) AS
+SELECT v.shard, v.name, v.value FROM prom.label_value AS v
+WHERE NOT pg_catalog.row_security_active('prom.series'::pg_catalog.regclass);
+COMMENT ON VIEW prom._label_value IS 'prom.label_value, for those who see all series.';
+
+CREATE VIEW prom._label_name WITH (security_barrier) AS
+WITH RECURSIVE n(name) AS (
+	(SELECT v.name FROM prom.label_value AS v
+	WHERE NOT pg_catalog.row_security_active('prom.series'::pg_catalog.regclass) ORDER BY v.name LIMIT 1)
+	UNION ALL
+	SELECT (SELECT v.name FROM prom.label_value AS v WHERE v.name OPERATOR(pg_catalog.>) n.name ORDER BY v.name LIMIT 1)
+	FROM n WHERE n.name IS NOT NULL
+)
+SELECT n.name FROM n WHERE n.name IS NOT NULL;
+COMMENT ON VIEW prom._label_name IS 'Names of labels in order, each one step in an index, for those who see all series.';
+
+CREATE FUNCTION prom._sees_family(family text) RETURNS bool
+	LANGUAGE sql STABLE STRICT PARALLEL SAFE
+	SET search_path = pg_catalog, pg_temp
+	RETURN EXISTS (
+		SELECT FROM unnest(ARRAY[family, family || '_bucket', family || '_sum', family || '_count', family || '_total']) AS n(name)
+		JOIN prom.series AS s ON prom._label_pairs(s.labels) @> ARRAY[prom._label_pair('__name__', n.name)]
+			AND prom._label_eq(s.labels, '__name__', n.name));
+COMMENT ON FUNCTION prom._sees_family(text) IS 'Does prom.series show the caller a series of this family of metrics?';
+
+CREATE FUNCTION prom._check_sees_all() RETURNS void
+	AS 'MODULE_PATHNAME', 'prom_check_sees_all' LANGUAGE C STABLE PARALLEL SAFE;
+COMMENT ON FUNCTION prom._check_sees_all() IS 'Raises if row security on prom.series shows the role that asks only some of the series.';
+
 CREATE FUNCTION prom._series_where(ops text[], names text[], vals text[]) RETURNS text
 	AS 'MODULE_PATHNAME', 'prom_series_where' LANGUAGE C STABLE STRICT PARALLEL UNSAFE;
 COMMENT ON FUNCTION prom._series_where(text[], text[], text[]) IS 'SQL condition on a row s of prom.series for the series that satisfy all matchers';
@@ -280,8 +323,6 @@ COMMENT ON FUNCTION prom._series_removed() IS 'tell every backend that series we
 CREATE FUNCTION prom._remove_series(shards int2[], sids int4[]) RETURNS int8
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
-	-- Whoever does not see all series cannot know which labels are left over: that is an error, then.
-	SET row_security = off
 AS $$
 DECLARE
 	removed int8;
@@ -296,6 +337,8 @@ BEGIN
 	IF cardinality(sids) = 0 THEN
 		RETURN 0;
 	END IF;
+	-- Whoever does not see all series cannot know which labels are left over.
+	PERFORM prom._check_sees_all();
 	-- Whoever ingests holds a lock that conflicts with this one until its samples are committed.
 	LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
 	WITH gone AS (

@@ -46,6 +46,22 @@ CREATE TABLE prom.metadata (
 );
 COMMENT ON TABLE prom.metadata IS 'What senders told about metric families: type, help and unit; one row per distinct triple.';
 
+-- For those who see all series; see prom._label_value.
+CREATE VIEW prom._fresh_rows WITH (security_barrier) AS
+SELECT f.* FROM prom.fresh AS f
+WHERE NOT pg_catalog.row_security_active('prom.series'::pg_catalog.regclass);
+COMMENT ON VIEW prom._fresh_rows IS 'prom.fresh, for those who see all series.';
+
+CREATE VIEW prom._warm_rows WITH (security_barrier) AS
+SELECT w.* FROM prom.warm AS w
+WHERE NOT pg_catalog.row_security_active('prom.series'::pg_catalog.regclass);
+COMMENT ON VIEW prom._warm_rows IS 'prom.warm, for those who see all series.';
+
+CREATE VIEW prom._metadata WITH (security_barrier) AS
+SELECT d.shard, d.family, d.type, d.help, d.unit FROM prom.metadata AS d
+WHERE NOT pg_catalog.row_security_active('prom.series'::pg_catalog.regclass) OR prom._sees_family(d.family);
+COMMENT ON VIEW prom._metadata IS 'prom.metadata of those families of which the caller sees a series.';
+
 CREATE FUNCTION prom._to_ms(t timestamptz) RETURNS int8
 LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 RETURN CASE WHEN t = '-infinity' THEN -9223372036854775807
@@ -129,6 +145,8 @@ BEGIN
 	EXECUTE format('CREATE TABLE prom.%I (LIKE prom.warm INCLUDING DEFAULTS INCLUDING CONSTRAINTS, CHECK (t_min >= %s AND t_min < %s)) '
 		'WITH (toast_tuple_target = 8160, autovacuum_vacuum_scale_factor = 0.05)', part, first, first + 86400000);
 	EXECUTE format('ALTER TABLE prom.%I ADD PRIMARY KEY (shard, block, t_min, seq)', part);
+	-- Whoever is granted this table itself gets nothing of it.
+	EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', part);
 	EXECUTE format('ALTER TABLE prom.%I OWNER TO %I', part,
 		(SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = 'prom.warm'::regclass));
 	EXECUTE format('ALTER TABLE prom.warm ATTACH PARTITION prom.%I FOR VALUES FROM (%s) TO (%s)', part, first, first + 86400000);
@@ -162,15 +180,15 @@ DECLARE
 BEGIN
 	COMMIT;
 	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-	FOR one IN SELECT h.shard FROM prom.shard h ORDER BY 1 LOOP
+	FOR one IN SELECT h.shard FROM prom._shard h ORDER BY 1 LOOP
 		-- What comes in meanwhile waits for the next call: this one has an end, and merges no crumbs.
-		last := (SELECT pg_catalog.max(f.seq) FROM prom.fresh f WHERE f.shard OPERATOR(pg_catalog.=) one);
+		last := (SELECT pg_catalog.max(f.seq) FROM prom._fresh_rows f WHERE f.shard OPERATOR(pg_catalog.=) one);
 		LOOP
 			taken := prom._merge_step(one, 2000);
 			COMMIT;
 			SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 			EXIT WHEN taken OPERATOR(pg_catalog.=) 0 OR NOT EXISTS (
-				SELECT FROM prom.fresh f WHERE f.shard OPERATOR(pg_catalog.=) one AND f.seq OPERATOR(pg_catalog.<=) last);
+				SELECT FROM prom._fresh_rows f WHERE f.shard OPERATOR(pg_catalog.=) one AND f.seq OPERATOR(pg_catalog.<=) last);
 		END LOOP;
 	END LOOP;
 END
@@ -231,6 +249,30 @@ COMMENT ON AGGREGATE prom._fresh(prom.chunk, int8, int4[], int8, int8) IS
 CREATE FUNCTION prom._sids(data prom.chunk) RETURNS int4[]
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_sids';
 COMMENT ON FUNCTION prom._sids(prom.chunk) IS 'Ids of the series in the chunk, ascending.';
+
+CREATE FUNCTION prom._block(sid int4) RETURNS int4
+LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_block';
+COMMENT ON FUNCTION prom._block(int4) IS 'The block of 64 ids to which the id of a series belongs.';
+
+CREATE FUNCTION prom._only(data prom.chunk, sids int4[], from_ms int8, to_ms int8) RETURNS prom.chunk
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_only';
+COMMENT ON FUNCTION prom._only(prom.chunk, int4[], int8, int8) IS
+'The samples of the series (sids, ascending) with from_ms < t <= to_ms as a plain chunk; NULL if there are none.';
+
+CREATE FUNCTION prom._visible_exemplars(shard int2, sids int4[], from_ms int8, to_ms int8,
+	OUT sid int4, OUT t_ms int8, OUT value float8, OUT labels prom.labels) RETURNS SETOF record
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED ROWS 100 COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_exemplars';
+COMMENT ON FUNCTION prom._visible_exemplars(int2, int4[], int8, int8) IS
+'Exemplars with from_ms <= t <= to_ms of those of the series that prom.series shows the caller.';
+
+CREATE FUNCTION prom._visible_warm(shard int2, sids int4[], from_ms int8, to_ms int8, OUT data prom.chunk, OUT ord int8) RETURNS SETOF record
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED ROWS 10 COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_warm';
+COMMENT ON FUNCTION prom._visible_warm(int2, int4[], int8, int8) IS
+'Of warm rows, the samples with from_ms < t <= to_ms of those of the series that prom.series shows the caller.';
+
+CREATE FUNCTION prom._visible_fresh(shard int2, sids int4[], from_ms int8, to_ms int8) RETURNS prom.chunk
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_fresh';
+COMMENT ON FUNCTION prom._visible_fresh(int2, int4[], int8, int8) IS 'The same of fresh rows, as one plain chunk; NULL if there are none.';
 
 CREATE FUNCTION prom._has(data prom.chunk, sid int4, from_ms int8, to_ms int8) RETURNS bool
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_has';

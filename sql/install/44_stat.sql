@@ -99,10 +99,10 @@ LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT 'fresh', NULL::date, NULL::int2, count(*), sum(f.samples)::int8, sum(pg_column_size(f.data))::int8
-	FROM prom.fresh f WHERE f.t_max >= prom._to_ms(start) AND f.t_min <= prom._to_ms("end") HAVING count(*) > 0
+	FROM prom._fresh_rows f WHERE f.t_max >= prom._to_ms(start) AND f.t_min <= prom._to_ms("end") HAVING count(*) > 0
 	UNION ALL
 	SELECT 'warm', date '1970-01-01' + (w.t_min / 86400000)::int4, w.gen, count(*), sum(w.samples)::int8, sum(pg_column_size(w.data))::int8
-	FROM prom.warm w
+	FROM prom._warm_rows w
 	WHERE w.t_max >= prom._to_ms(start) AND w.t_min <= prom._to_ms("end") AND w.t_min > greatest(prom._to_ms(start), 0) - 86400000
 	GROUP BY 2, 3 ORDER BY 1, 2, 3;
 END;

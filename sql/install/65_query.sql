@@ -62,8 +62,10 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
 	RETURN QUERY EXECUTE 'SELECT s.labels, e.labels, to_timestamp(e.t_ms / 1000.0), e.value
-		FROM prom.series s JOIN prom.exemplar e ON e.shard = s.shard AND e.sid = s.sid
-		WHERE e.t_ms >= $1 AND e.t_ms <= $2 AND ' || prom._selector_sql(selector, 's') || ' ORDER BY e.shard, e.sid, e.t_ms, e.labels'
+		FROM (SELECT s.shard, array_agg(s.sid) AS sids FROM prom.series s WHERE ' || prom._selector_sql(selector, 's') || ' GROUP BY 1) g
+		CROSS JOIN LATERAL prom._visible_exemplars(g.shard, g.sids, $1, $2) e
+		JOIN prom.series s ON s.shard = g.shard AND s.sid = e.sid
+		ORDER BY s.shard, s.sid, e.t_ms, e.labels'
 	USING prom._to_ms(start), prom._to_ms("end");
 END
 $$;
@@ -84,6 +86,7 @@ DECLARE
 	hit		int4[];
 	touched	int8 := 0;
 BEGIN
+	PERFORM prom._check_sees_all();
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
 		RAISE feature_not_supported USING MESSAGE = 'series cannot be deleted in a transaction that is REPEATABLE READ or SERIALIZABLE',
 			DETAIL = 'It would not see samples that were written since it began, and remove their series.',

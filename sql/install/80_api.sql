@@ -33,7 +33,7 @@ BEGIN ATOMIC
 	FROM (SELECT d.family, to_json(d.family) || ':[' || string_agg(d.entry, ',' ORDER BY d.entry) || ']' AS entry
 		FROM (SELECT t.family, format('{"type":%s,"help":%s,"unit":%s}', to_json(t.type), to_json(t.help), to_json(t.unit)) AS entry,
 				row_number() OVER (PARTITION BY t.family ORDER BY t.type, t.help, t.unit) AS n
-			FROM (SELECT DISTINCT m.family, m.type, m.help, m.unit FROM prom.metadata m WHERE metric IN ('', m.family)) t) d
+			FROM (SELECT DISTINCT m.family, m.type, m.help, m.unit FROM prom._metadata m WHERE metric IN ('', m.family)) t) d
 		WHERE lim_per_metric = 0 OR d.n <= lim_per_metric
 		GROUP BY d.family
 		ORDER BY d.family LIMIT nullif(lim, 0)) f;
@@ -110,7 +110,7 @@ RETURN json_build_object(
 	'serverTime', prom._api_time(clock_timestamp()),
 	'reloadConfigSuccess', true,
 	'lastConfigTime', prom._api_time(pg_conf_load_time()),
-	'corruptionCount', (SELECT count(*) FROM prom.quarantine),
+	'corruptionCount', prom._quarantined(),
 	'goroutineCount', (SELECT count(*) FROM pg_stat_activity),
 	'GOMAXPROCS', cpus,
 	'GOMEMLIMIT', 9223372036854775807,
@@ -133,7 +133,7 @@ CREATE FUNCTION prom._api_tsdb(lim int4) RETURNS text
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	total	int8 := (SELECT coalesce(sum(h.series), 0) FROM prom.shard h);
+	total	int8 := (SELECT coalesce(sum(h.series), 0) FROM prom._shard h);
 	-- Pairs are counted in a part of many series, so that it takes no longer than this.
 	part	float8 := least(100, 100 * 100000 / greatest(total, 1)::float8);
 	first	int8 := (SELECT min(d.t_min) FROM prom._days() d);
@@ -151,15 +151,15 @@ BEGIN
 	IF row_security_active('prom.series') THEN
 		RAISE insufficient_privilege USING MESSAGE = 'figures about all series are not for those who may see some of them';
 	END IF;
-	SELECT count(*) AS n, min(f.t_min) AS t_min, max(f.t_max) AS t_max INTO fresh FROM prom.fresh f;
-	t_min := least(fresh.t_min, (SELECT min(w.t_min) FROM prom.warm w WHERE w.t_min >= first AND w.t_min < first + 86400000));
-	t_max := greatest(fresh.t_max, (SELECT max(w.t_max) FROM prom.warm w WHERE w.t_min >= last AND w.t_min < last + 86400000));
+	SELECT count(*) AS n, min(f.t_min) AS t_min, max(f.t_max) AS t_max INTO fresh FROM prom._fresh_rows f;
+	t_min := least(fresh.t_min, (SELECT min(w.t_min) FROM prom._warm_rows w WHERE w.t_min >= first AND w.t_min < first + 86400000));
+	t_max := greatest(fresh.t_max, (SELECT max(w.t_max) FROM prom._warm_rows w WHERE w.t_min >= last AND w.t_min < last + 86400000));
 
 	SELECT jsonb_agg(jsonb_build_object('name', m.name, 'value', m.n) ORDER BY m.n DESC, m.name) INTO metrics
-	FROM (SELECT m.name, sum(m.series) AS n FROM prom.metric m GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT lim) m;
+	FROM (SELECT m.name, sum(m.series) AS n FROM prom._metric m GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT lim) m;
 
 	WITH l AS MATERIALIZED (
-		SELECT v.name, count(*) AS n, sum(octet_length(v.name) + octet_length(v.value)) AS size FROM prom.label_value v GROUP BY 1
+		SELECT v.name, count(*) AS n, sum(octet_length(v.name) + octet_length(v.value)) AS size FROM prom._label_value v GROUP BY 1
 	)
 	SELECT (SELECT jsonb_agg(jsonb_build_object('name', x.name, 'value', x.n) ORDER BY x.n DESC, x.name)
 			FROM (SELECT * FROM l ORDER BY l.n DESC, l.name LIMIT lim) x),
@@ -172,7 +172,7 @@ BEGIN
 	FROM (SELECT v.name || '=' || v.value AS name, round(h.n * 100 / part)::int8 AS n
 		FROM (SELECT u, count(*) AS n FROM prom.series s TABLESAMPLE SYSTEM (part) CROSS JOIN LATERAL unnest(prom._label_pairs(s.labels)) AS u
 			GROUP BY u ORDER BY n DESC LIMIT lim + 100) AS h
-		JOIN prom.label_value v ON prom._label_pair(v.name, v.value) = h.u
+		JOIN prom._label_value v ON prom._label_pair(v.name, v.value) = h.u
 		ORDER BY n DESC, name LIMIT lim) AS p;
 
 	RETURN jsonb_build_object(

@@ -41,8 +41,8 @@ BEGIN ATOMIC
 		'standby', pg_is_in_recovery(),
 		'ingest', (SELECT to_jsonb(i) FROM prom.stat_ingest i),
 		'merge', (SELECT to_jsonb(m) || jsonb_build_object('oldest_age', extract(epoch FROM m.oldest_age)) FROM prom.stat_merge m),
-		'series', (SELECT coalesce(sum(m.series), 0) FROM prom.metric m),
-		'metrics', (SELECT count(*) FROM prom.metric m WHERE m.series > 0),
+		'series', (SELECT coalesce(sum(m.series), 0) FROM prom._metric m),
+		'metrics', (SELECT count(*) FROM prom._metric m WHERE m.series > 0),
 		'tables', (SELECT jsonb_agg(to_jsonb(t) ORDER BY t.bytes DESC, t.name)
 			FROM (SELECT coalesce(i.inhparent, c.oid)::regclass::text AS name, count(*) AS parts,
 					sum(pg_total_relation_size(c.oid)) AS bytes, sum(pg_indexes_size(c.oid)) AS index_bytes,

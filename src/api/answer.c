@@ -161,6 +161,11 @@ add_headers(PromRequest *r, struct MHD_Response *response)
 		snprintf(seconds, sizeof(seconds), "%d", r->retry_after_s > 0 ? r->retry_after_s : PROM_RETRY_AFTER_S);
 		MHD_add_response_header(response, "Retry-After", seconds);
 	}
+	if (r->status == 401)
+	{
+		MHD_add_response_header(response, "WWW-Authenticate", "Basic realm=\"promgres\", charset=\"UTF-8\"");
+		MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"promgres\"");
+	}
 	if (r->close)
 		MHD_add_response_header(response, "Connection", "close");
 	MHD_add_response_header(response, "Vary", r->is_api ? "Origin, Accept-Encoding" : "Accept-Encoding");

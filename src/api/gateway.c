@@ -61,6 +61,8 @@ prom_api_init(void)
 	prom_status_init();
 	prom_admin_init();
 	prom_external_init();
+	prom_auth_init();
+	prom_tls_init();
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	define_start_settings();
@@ -88,6 +90,8 @@ prom_gateway_main(Datum arg)
 	set = make_wait_set(mhd);
 	prom_pool_start();
 	prom_pool_reload();
+	prom_auth_reload();
+	prom_tls_reload();
 
 	while (!prom_worker_turn(&reloaded))
 	{
@@ -97,7 +101,11 @@ prom_gateway_main(Datum arg)
 		int			n;
 
 		if (reloaded)
+		{
 			prom_pool_reload();
+			prom_auth_reload();
+			prom_tls_reload();
+		}
 		tick(mhd);
 		if (MHD_get_timeout(mhd, &mhd_timeout) == MHD_YES)
 			timeout = Min(timeout, (long) mhd_timeout);
@@ -233,6 +241,7 @@ define_settings(void)
 static void
 define_start_settings(void)
 {
+	prom_tls_init_start();
 	DefineCustomStringVariable("promgres.listen_addresses",
 							   "Sets the host names or addresses on which the gateway listens for HTTP.",
 							   "A list with commas; * is every address; empty: no gateway.",

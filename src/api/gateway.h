@@ -55,6 +55,9 @@ extern void prom_listen_close(void);
 /* A client has come or gone, or time has passed: accept again, or stop for a while. */
 extern void prom_listen_tick(int nclients);
 
+/* Can it be reached from this machine only? */
+extern bool prom_listen_is_local(void);
+
 /* ---- pool.c ---- */
 
 typedef struct PromPool PromPool;
@@ -84,7 +87,8 @@ typedef struct PromJob
 	const char *values[PROM_JOB_MAX_PARAMS];
 	int			lengths[PROM_JOB_MAX_PARAMS];
 	int			formats[PROM_JOB_MAX_PARAMS];
-	int			timeout_ms;		/* statement_timeout, 0: none */
+	const char *role;			/* it runs as, NULL: promgres.role */
+	int			timeout_ms;		/* statement_timeout, 0: none; the role's may be less */
 	const char *parameter;		/* of the request, that errors in PromQL are about */
 	TimestampTz submitted;
 	bool		binary;			/* columns come in binary */
@@ -100,6 +104,7 @@ typedef struct PromJob
 
 extern PromPool *prom_pool_ingest;	/* asks prom_write_group() for work */
 extern PromPool *prom_pool_query;
+extern PromPool *prom_pool_login;	/* who clients are; must not wait behind queries, nor others behind it */
 extern PromPool *prom_pool_control; /* short things that must not wait behind queries */
 
 extern void prom_pool_start(void);
@@ -123,6 +128,35 @@ extern PromPoolLook prom_pool_look(const PromPool *pool);
 extern void prom_pool_stop(void);	/* all jobs end now, without success */
 extern void prom_job_param(PromJob *job, Oid type, const char *value);
 
+/* ---- auth.c ---- */
+
+struct PromRequest;
+
+typedef struct PromCredentials PromCredentials;
+
+extern void prom_auth_init(void);
+extern void prom_auth_reload(void); /* forgets what it remembers; also the first call */
+
+/* May a request with these headers go on?  If not, answers 401 or 429. */
+extern bool prom_auth_check(struct PromRequest *r);
+
+/* Call "run" as soon as it is known who the client is: r->role.  If he is not, answers 401. */
+extern void prom_auth_run(struct PromRequest *r, void (*run) (struct PromRequest *r));
+
+/* ---- tls.c ---- */
+
+extern void prom_tls_init(void);
+extern void prom_tls_init_start(void);	/* settings that are fixed when the server starts */
+extern void prom_tls_reload(void);	/* reads the files; also the first call */
+extern bool prom_tls_enabled(void);
+
+/* A connection has come; false: it cannot be served.  What it gets here is given back when it goes. */
+extern bool prom_tls_begin(struct MHD_Connection *connection, void **tls);
+extern void prom_tls_end(void *tls);
+
+/* The role that the client's certificate names; NULL: there is none, or it is not asked for. */
+extern char *prom_tls_role(struct PromRequest *r);
+
 /* ---- request.c ---- */
 
 /* A connection of a client. */
@@ -133,6 +167,7 @@ typedef struct PromClient
 	bool		working;		/* a request is complete and its answer not yet sent */
 	TimestampTz since;			/* when that began, or when the last answer was sent */
 	PromWatch	watch;
+	void	   *tls;			/* of tls.c */
 	struct PromRequest *request;
 } PromClient;
 
@@ -177,6 +212,10 @@ typedef struct PromRequest
 	char	   *path;			/* as sent, without the query string and what prom_prefix_skip() passes */
 	char	   *url_query;		/* as sent */
 	bool		is_api;			/* answers in the envelope of the API, with CORS headers */
+
+	char	   *role;			/* it runs as, NULL: promgres.role */
+	PromCredentials *credentials;	/* to be checked, or NULL */
+	void		(*run) (struct PromRequest *r); /* when they have been */
 
 	char	   *body;			/* has room for a zero byte more */
 	size_t		body_len;
@@ -277,6 +316,7 @@ typedef struct PromRoute
 	const char *path;			/* one "*" stands for one segment */
 	bool		(*check) (PromRequest *r);	/* before the body; false: it is answered */
 	void		(*run) (PromRequest *r);
+	bool		open;			/* whoever asks */
 } PromRoute;
 
 /* The routes by number, NULL behind the last. */
@@ -298,6 +338,7 @@ extern void prom_answer_outcome_text(PromRequest *r, const PromOutcome *o);
 
 /* Would the same thing work later?  Then a sender must keep its data. */
 extern bool prom_outcome_is_transient(const PromOutcome *o);
+extern bool prom_outcome_is_forbidden(const PromOutcome *o);
 extern bool prom_outcome_is_missing(const PromOutcome *o);	/* the extension is not there */
 
 #define PROM_MISSING_TEXT \

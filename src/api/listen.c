@@ -99,6 +99,21 @@ prom_listen_tick(int nclients)
 	}
 }
 
+bool
+prom_listen_is_local(void)
+{
+	for (int i = 0; i < nlisteners; i++)
+	{
+		const struct sockaddr_storage *a = &listeners[i].address;
+
+		if (a->ss_family == AF_INET
+			? (ntohl(((const struct sockaddr_in *) a)->sin_addr.s_addr) >> 24) != IN_LOOPBACKNET
+			: !IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *) a)->sin6_addr))
+			return false;
+	}
+	return true;
+}
+
 static bool
 is_open(const struct addrinfo *a)
 {

@@ -11,7 +11,6 @@
  */
 #include "postgres.h"
 
-#include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "common/hashfn.h"
 #include "executor/spi.h"
@@ -20,9 +19,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/rls.h"
 
 #include "api/fragments.h"
 #include "api/gateway.h"
@@ -345,15 +342,6 @@ for_each_value(const char *sql, int nargs, Oid *types, Datum *args,
 	SPI_finish();
 }
 
-/* Does the user see only some of the series? */
-static bool
-sees_part(void)
-{
-	Oid			series = get_relname_relid("series", get_namespace_oid("prom", false));
-
-	return check_enable_rls(series, InvalidOid, true) == RLS_ENABLED;
-}
-
 static void
 take_count(void *arg, Datum value)
 {
@@ -366,11 +354,11 @@ needs_series(ArrayType *matches, int64 start_ms, int64 end_ms)
 {
 	int64		series = 0;
 
-	if (ARR_NDIM(matches) > 0 || sees_part())
+	if (ARR_NDIM(matches) > 0 || prom_series_restricted())
 		return true;
 	if (!has_time(start_ms, end_ms))
 		return false;
-	for_each_value("SELECT pg_catalog.sum(h.series)::pg_catalog.int8 FROM prom.shard AS h", 0, NULL, NULL, take_count, &series);
+	for_each_value("SELECT pg_catalog.sum(h.series)::pg_catalog.int8 FROM prom._shard AS h", 0, NULL, NULL, take_count, &series);
 	return series <= PROM_META_MAX_NARROWED;
 }
 
@@ -421,17 +409,11 @@ print_labels(void *arg, Datum value)
 		prom_fragments_labels(out, DatumGetPromLabelsP(value));
 }
 
-/* The distinct names, each found by one step in the index. */
 #define LABEL_NAMES_SQL \
-	"WITH RECURSIVE n(name) AS (" \
-	" (SELECT v.name FROM prom.label_value AS v ORDER BY v.name COLLATE \"C\" LIMIT 1)" \
-	" UNION ALL" \
-	" SELECT (SELECT v.name FROM prom.label_value AS v WHERE v.name COLLATE \"C\" OPERATOR(pg_catalog.>) n.name" \
-	"  ORDER BY v.name COLLATE \"C\" LIMIT 1) FROM n WHERE n.name IS NOT NULL)" \
-	" SELECT n.name FROM n WHERE n.name IS NOT NULL"
+	"SELECT n.name FROM prom._label_name AS n"
 
 #define LABEL_VALUES_SQL \
-	"SELECT DISTINCT v.value COLLATE \"C\" FROM prom.label_value AS v" \
+	"SELECT DISTINCT v.value COLLATE \"C\" FROM prom._label_value AS v" \
 	" WHERE v.name OPERATOR(pg_catalog.=) $1 ORDER BY 1"
 
 Datum

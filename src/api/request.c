@@ -11,6 +11,7 @@
  */
 #include "postgres.h"
 
+#include <gnutls/abstract.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
@@ -54,11 +55,24 @@ static void run(PromRequest *r);
 static bool read_params(PromRequest *r);
 static void client_ready(void *owner, uint32 events);
 
+/* libmicrohttpd wants to have a certificate, or somebody to ask; each connection has one from tls.c. */
+static int
+no_certificate(gnutls_session_t session, const gnutls_datum_t *names, int nnames,
+			   const gnutls_pk_algorithm_t *algorithms, int nalgorithms, gnutls_pcert_st **certificates,
+			   unsigned int *ncertificates, gnutls_privkey_t *key)
+{
+	return -1;
+}
+
 /* The HTTP side of the gateway: it accepts nothing by itself, connections are added to it. */
 struct MHD_Daemon *
 prom_request_daemon(void)
 {
-	return MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0,
+	unsigned int flags = MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME;
+
+	if (prom_tls_enabled())
+		flags |= MHD_USE_TLS;
+	return MHD_start_daemon(flags, 0,
 							NULL, NULL, on_request, NULL,
 							MHD_OPTION_URI_LOG_CALLBACK, on_uri, NULL,
 							MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
@@ -66,6 +80,7 @@ prom_request_daemon(void)
 							MHD_OPTION_STRICT_FOR_CLIENT, 1,
 							MHD_OPTION_CONNECTION_LIMIT, (unsigned int) PG_INT32_MAX,
 							MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t) prom_gateway_max_header_kb * 1024,
+							prom_tls_enabled() ? MHD_OPTION_HTTPS_CERT_CALLBACK : MHD_OPTION_END, no_certificate,
 							MHD_OPTION_END);
 }
 
@@ -203,6 +218,8 @@ on_connection(void *arg, struct MHD_Connection *connection, void **socket_contex
 			return;
 		client->fd = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
 		client->since = GetCurrentTimestamp();
+		if (!prom_tls_begin(connection, &client->tls))
+			shutdown(client->fd, SHUT_RDWR);
 		client->watch.ready = client_ready;
 		client->watch.owner = client;
 		dlist_push_tail(&clients, &client->node);
@@ -213,6 +230,7 @@ on_connection(void *arg, struct MHD_Connection *connection, void **socket_contex
 		PromClient *client = *socket_context;
 
 		dlist_delete(&client->node);
+		prom_tls_end(client->tls);
 		nclients--;
 		pfree(client);
 		*socket_context = NULL;
@@ -282,7 +300,7 @@ step(PromRequest *r, const char *method, const char *upload, size_t *upload_size
 				r->client->request = r;
 			}
 			if (r->state == PROM_REQUEST_BODY)
-				run(r);
+				prom_auth_run(r, run);
 			/* once suspended, libmicrohttpd takes the answer only when it has resumed */
 			return r->suspended ? MHD_YES : prom_answer_send(r);
 
@@ -320,6 +338,8 @@ begin(PromRequest *r, const char *method)
 	}
 	r->route = prom_route(r, method);
 	if (r->route == NULL)
+		return;
+	if (!r->route->open && !prom_auth_check(r))
 		return;
 	if (r->route->check != NULL && !r->route->check(r))
 		return;
@@ -667,6 +687,7 @@ void
 prom_request_ask(PromRequest *r, PromPool *pool)
 {
 	r->job.owner = r;
+	r->job.role = r->role;
 	if (r->job.rows == NULL)
 	{
 		r->job.rows = receive_rows;
@@ -687,6 +708,8 @@ prom_request_ask(PromRequest *r, PromPool *pool)
 void
 prom_request_suspend(PromRequest *r)
 {
+	if (r->state == PROM_REQUEST_SUSPENDED)
+		return;
 	r->state = PROM_REQUEST_SUSPENDED;
 	r->suspended = true;
 	MHD_suspend_connection(r->connection);

@@ -64,8 +64,8 @@ static const PromRoute routes[] = {
 	{"POST, PUT", "/api/v1/admin/tsdb/clean_tombstones", NULL, prom_clean_tombstones_run},
 	{"POST, PUT", "/api/v1/admin/tsdb/snapshot", NULL, prom_snapshot_run},
 
-	{"GET", "/-/healthy", NULL, prom_healthy_run},
-	{"GET", "/-/ready", NULL, prom_ready_run},
+	{"GET", "/-/healthy", NULL, prom_healthy_run, true},
+	{"GET", "/-/ready", NULL, prom_ready_run, true},
 	{"POST, PUT", "/-/reload", NULL, prom_lifecycle_run},
 	{"POST, PUT", "/-/quit", NULL, prom_lifecycle_run},
 
@@ -93,6 +93,8 @@ static const PromStatus statuses[] = {
 	{"08", 503, "unavailable", true},	/* connection */
 	{"22021", 400, "bad_data", false},	/* not a character of the encoding */
 	{"25006", 503, "unavailable", true},	/* read-only: a standby */
+	{"28", 403, "forbidden", false},	/* the role is no more */
+	{"42501", 403, "forbidden", false}, /* the role may not */
 	{"40", 503, "unavailable", true},	/* deadlock, conflict with recovery */
 	{"42601", 400, "bad_data", false},	/* PromQL that does not parse */
 	{"42804", 400, "bad_data", false},	/* PromQL of a wrong type */
@@ -236,6 +238,13 @@ prom_outcome_is_transient(const PromOutcome *o)
 	return !o->ok &&
 		(find_status(o->sqlstate)->transient || strncmp(o->sqlstate, "53", 2) == 0 ||
 		 prom_outcome_is_missing(o));
+}
+
+/* Who asked may not do what it asked for. */
+bool
+prom_outcome_is_forbidden(const PromOutcome *o)
+{
+	return !o->ok && find_status(o->sqlstate)->status == 403;
 }
 
 /* Errors of PromQL share SQLSTATEs with the absence of our functions, but begin with a place. */

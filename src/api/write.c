@@ -36,6 +36,7 @@ static dlist_head queue = DLIST_STATIC_INIT(queue);
 static int	queued = 0;
 static size_t queued_bytes = 0;
 
+static bool same_role(const PromRequest *a, const PromRequest *b);
 static void pack_array(Group *g, int param, Oid type, void (*element) (const PromRequest *r, const char **data, size_t *len));
 static void get_body(const PromRequest *r, const char **data, size_t *len);
 static void get_format(const PromRequest *r, const char **data, size_t *len);
@@ -73,7 +74,7 @@ prom_write_queue(size_t *bytes)
 	return queued;
 }
 
-/* All that waits, up to the limits of a group; a body that must be alone is. */
+/* All that waits of one role, up to the limits of a group; a body that must be alone is. */
 PromJob *
 prom_write_group(void)
 {
@@ -87,7 +88,7 @@ prom_write_group(void)
 	{
 		PromRequest *r = dlist_head_element(PromRequest, node, &queue);
 
-		if (g->n > 0 && (r->alone || g->requests[0]->alone ||
+		if (g->n > 0 && (r->alone || g->requests[0]->alone || !same_role(r, g->requests[0]) ||
 						 size + r->body_len > PROM_WRITE_GROUP_BYTES))
 			break;
 		dlist_pop_head_node(&queue);
@@ -99,6 +100,7 @@ prom_write_group(void)
 
 	g->job.sql = "SELECT body, samples, histograms, exemplars, coalesce(refused, -1), error FROM prom.ingest($1, $2)";
 	g->job.nparams = 2;
+	g->job.role = g->requests[0]->role;
 	g->job.types[0] = BYTEAARRAYOID;
 	g->job.types[1] = TEXTARRAYOID;
 	pack_array(g, 0, BYTEAOID, get_body);
@@ -107,6 +109,12 @@ prom_write_group(void)
 	g->job.done = group_done;
 	g->job.owner = g;
 	return &g->job;
+}
+
+static bool
+same_role(const PromRequest *a, const PromRequest *b)
+{
+	return a->role == NULL || b->role == NULL ? a->role == b->role : strcmp(a->role, b->role) == 0;
 }
 
 static char *
@@ -213,6 +221,11 @@ group_done(PromJob *job)
 			g->requests[i]->retry_later = true;
 			prom_write_answer_failed(g->requests[i], 503, o->message);
 		}
+	}
+	else if (prom_outcome_is_forbidden(o))
+	{
+		for (int i = 0; i < g->n; i++)
+			prom_write_answer_failed(g->requests[i], 403, o->message);
 	}
 	else if (g->n > 1)
 		retry_alone(g);

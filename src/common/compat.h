@@ -41,4 +41,11 @@
 #define PromJsonLexer(json, len) makeJsonLexContextCstringLen((json), (len), PG_UTF8, true)
 #endif
 
+/* May a role SET ROLE to another?  Needs utils/acl.h. */
+#if PG_VERSION_NUM >= 160000
+#define PromMayBecome(member, role) member_can_set_role((member), (role))
+#else
+#define PromMayBecome(member, role) is_member_of_role((member), (role))
+#endif
+
 #endif							/* PROM_COMPAT_H */

@@ -194,7 +194,7 @@ values_of_label(const char *name)
 	double		values;
 
 	SPI_connect();
-	if (SPI_execute_with_args("SELECT FROM prom.label_value AS v WHERE v.name OPERATOR(pg_catalog.=) $1", 1, &type, &arg,
+	if (SPI_execute_with_args("SELECT FROM prom._label_value AS v WHERE v.name OPERATOR(pg_catalog.=) $1", 1, &type, &arg,
 							  NULL, true, MAX_VALUES) != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_with_args failed");
 	values = Max(SPI_processed, 1);

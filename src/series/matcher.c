@@ -404,7 +404,11 @@ collect_hashes(const PlannedMatcher *p, int n, const char *name, HashList *list)
 		}
 		return;
 	}
-	look_up_hashes(p, n, name, list);
+	/* what labels there are is known only to those who see all series */
+	if (prom_series_restricted())
+		list->too_many = true;
+	else
+		look_up_hashes(p, n, name, list);
 }
 
 static void
@@ -416,7 +420,7 @@ look_up_hashes(const PlannedMatcher *p, int n, const char *name, HashList *list)
 
 	SPI_connect();
 	portal = SPI_cursor_open_with_args(NULL,
-									   "SELECT value FROM prom.label_value WHERE name OPERATOR(pg_catalog.=) $1",
+									   "SELECT value FROM prom._label_value WHERE name OPERATOR(pg_catalog.=) $1",
 									   1, types, args, NULL, true, 0);
 	do
 	{

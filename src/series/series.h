@@ -165,6 +165,11 @@ extern PromSeriesHash prom_series_raw_hash(const void *bytes, size_t len);
  */
 extern int	prom_series_resolve(PromSeriesWant *want, int n);
 
+/* ---- sight.c ---- */
+
+/* Does row security on prom.series show the current user only some of them? */
+extern bool prom_series_restricted(void);
+
 extern void prom_series_init(void);
 
 #endif							/* PROM_SERIES_H */

@@ -6,6 +6,7 @@
 #define PROM_STORE_PRIVATE_H
 
 #include "access/htup.h"
+#include "utils/array.h"
 #include "utils/relcache.h"
 
 #include "chunk/chunk.h"
@@ -165,5 +166,10 @@ extern void prom_stat_mark(PromStatMark *mark);
 extern void prom_stat_back_to(const PromStatMark *mark);
 
 extern void prom_stat_init(void);
+
+/* ---- scan.c ---- */
+
+/* The ids of an int4[] without NULLs; points into the array. */
+extern int32 *prom_store_sid_array(ArrayType *a, int *n);
 
 #endif							/* PROM_STORE_PRIVATE_H */

@@ -8,8 +8,9 @@
  *	- f: the fresh samples of all matched series, gathered once per shard into one plain chunk;
  *	- l: per block, an aggregate over its warm rows (an index scan) and over f, one result per series.
  *
- * Time bounds are constants, so partitions of other days are not even locked.  Operators are qualified
- * as all names are: the text means the same under any search_path.
+ * Who is subject to row security on prom.series reads no table of samples; for him both come from the
+ * functions of visible.c.  Time bounds are constants, so partitions of other days are not even locked.
+ * Operators are qualified as all names are: the text means the same under any search_path.
  */
 #include "postgres.h"
 
@@ -17,8 +18,10 @@
 #include "catalog/pg_type.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/memutils.h"
+#include "utils/rls.h"
 
 #include "common/compat.h"
 #include "store/private.h"
@@ -56,55 +59,116 @@ typedef struct Fresh
 	Column		column;
 } Fresh;
 
+/* How the current user gets at samples. */
+typedef struct Access
+{
+	bool		restricted;		/* not by tables */
+	const char *fresh;
+	const char *warm;
+} Access;
+
 static Fresh *fresh_begin(MemoryContext cxt, ArrayType *sids);
 static void fresh_column(Fresh *f, int column, int series, int64 order, int64 from_ms, int64 to_ms);
 static PromChunk *fresh_finish(Fresh *f);
 static Column open_columns(const PromChunk *chunk);
 static int	read_column(Column *c, int column);
 static bool column_has(Column *c, int column, int64 from_ms, int64 to_ms);
-static int32 *sid_array(ArrayType *a, int *n);
+
+/* May the current user read a table as it is? */
+static bool
+reads_table(const char *name)
+{
+	Oid			table = prom_store_relid(name);
+
+	return check_enable_rls(table, InvalidOid, true) != RLS_ENABLED &&
+		pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+/* Their owner reads the tables themselves; others views, which show them to those who see all series. */
+static Access
+find_access(void)
+{
+	Access		a;
+
+	a.restricted = prom_series_restricted();
+	a.fresh = reads_table("fresh") ? "prom.fresh" : "prom._fresh_rows";
+	a.warm = reads_table("warm") ? "prom.warm" : "prom._warm_rows";
+	return a;
+}
+
+/* The matched series of each shard. */
+static void
+matched_sql(StringInfo out, const PromMatcher *m, int n)
+{
+	appendStringInfoString(out, "SELECT i.shard, pg_catalog.array_agg(i.sid) AS sids, pg_catalog.min(i.sid) AS low, pg_catalog.max(i.sid) AS high\n"
+						   "FROM prom.series AS i\n"
+						   "WHERE ");
+	prom_matchers_sql(out, "i", m, n);
+	appendStringInfoString(out, "\nGROUP BY i.shard");
+}
 
 /* The fresh samples of all matched series, one chunk per shard. */
 static void
-fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range)
+fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, PromScanRange range)
 {
+	if (access->restricted)
+	{
+		appendStringInfo(out, "SELECT m.shard, prom._visible_fresh(m.shard, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
+						 "FROM (\n",
+						 range.from_ms, range.to_ms);
+		matched_sql(out, m, n);
+		appendStringInfoString(out, ") AS m\nOFFSET 0");
+		return;
+	}
 	appendStringInfo(out, "SELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
-					 "FROM (\n"
-					 "SELECT i.shard, pg_catalog.array_agg(i.sid) AS sids, pg_catalog.min(i.sid) AS low, pg_catalog.max(i.sid) AS high\n"
-					 "FROM prom.series AS i\n"
-					 "WHERE ",
+					 "FROM (\n",
 					 range.from_ms, range.to_ms);
-	prom_matchers_sql(out, "i", m, n);
-	appendStringInfo(out, "\nGROUP BY i.shard) AS m\n"
-					 "JOIN prom.fresh AS f ON f.shard OPERATOR(pg_catalog.=) m.shard\n"
+	matched_sql(out, m, n);
+	appendStringInfo(out, ") AS m\n"
+					 "JOIN %s AS f ON f.shard OPERATOR(pg_catalog.=) m.shard\n"
 					 "AND f.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT " AND f.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT "\n"
 					 "AND f.sid_max OPERATOR(pg_catalog.>=) m.low AND f.sid_min OPERATOR(pg_catalog.<=) m.high\n"
 					 "GROUP BY f.shard",
-					 range.from_ms, range.to_ms);
+					 access->fresh, range.from_ms, range.to_ms);
+}
+
+/* The warm rows of the group b. */
+static void
+warm_sql(StringInfo out, const Access *access, PromScanRange range)
+{
+	if (access->restricted)
+		appendStringInfo(out, "SELECT w.data, w.ord\n"
+						 "FROM prom._visible_warm(b.shard, b.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS w",
+						 range.from_ms, range.to_ms);
+	else
+		appendStringInfo(out, "SELECT w.data, w.seq AS ord\n"
+						 "FROM %s AS w\n"
+						 "WHERE w.shard OPERATOR(pg_catalog.=) b.shard AND w.block OPERATOR(pg_catalog.=) b.block\n"
+						 "AND w.t_min OPERATOR(pg_catalog.>=) " INT64_FORMAT " AND w.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT
+						 " AND w.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT,
+						 access->warm, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms, range.from_ms);
 }
 
 /* The rows of a leaf over groups of series: shard, block, sids and labels of each. */
 static void
 groups_sql(StringInfo out, const char *groups, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
 {
+	Access		access = find_access();
+
 	appendStringInfo(out, "pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
 					 "FROM (\n%s) AS b\n"
 					 "LEFT JOIN (\n",
 					 groups);
-	fresh_sql(out, m, n, range);
+	fresh_sql(out, &access, m, n, range);
 	appendStringInfo(out, ") AS f ON f.shard OPERATOR(pg_catalog.=) b.shard\n"
 					 "CROSS JOIN LATERAL (\n"
 					 "SELECT %s AS results\n"
-					 "FROM (\n"
-					 "SELECT w.data, w.seq AS ord\n"
-					 "FROM prom.warm AS w\n"
-					 "WHERE w.shard OPERATOR(pg_catalog.=) b.shard AND w.block OPERATOR(pg_catalog.=) b.block\n"
-					 "AND w.t_min OPERATOR(pg_catalog.>=) " INT64_FORMAT " AND w.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT
-					 " AND w.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT "\n"
-					 "UNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l) AS r\n"
+					 "FROM (\n",
+					 leaf);
+	warm_sql(out, &access, range);
+	appendStringInfo(out, "\nUNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l) AS r\n"
 					 "WHERE r.out IS NOT NULL",
-					 leaf, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms,
-					 range.from_ms, PROM_FRESH_ORDER);
+					 PROM_FRESH_ORDER);
 }
 
 void
@@ -148,35 +212,50 @@ prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange 
 
 /* The half about fresh rows, and the closing parenthesis. */
 static void
-active_fresh_sql(StringInfo out, const char *alias, int64 first_ms, int64 to_ms)
+active_fresh_sql(StringInfo out, const Access *access, const char *alias, int64 first_ms, int64 to_ms)
 {
-	appendStringInfo(out, " OR (%s.shard, %s.sid) IN (SELECT f.shard, pg_catalog.unnest(prom._sids(f.data)) FROM prom.fresh AS f"
+	appendStringInfo(out, " OR (%s.shard, %s.sid) IN (SELECT f.shard, pg_catalog.unnest(prom._sids(f.data)) FROM %s AS f"
 					 " WHERE f.t_max >= " INT64_FORMAT " AND f.t_min <= " INT64_FORMAT "))",
-					 alias, alias, first_ms, to_ms);
+					 alias, alias, access->fresh, first_ms, to_ms);
 }
 
 void
 prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 {
 	int64		first_ms = range.from_ms < PG_INT64_MAX ? range.from_ms + 1 : range.from_ms;
+	Access		access = find_access();
 
-	appendStringInfo(out, "(EXISTS (SELECT FROM prom.warm AS w WHERE w.shard = %s.shard AND w.block = %s.sid >> %d"
+	if (access.restricted)
+	{
+		appendStringInfo(out, "(EXISTS (SELECT FROM prom._visible_warm(%s.shard, ARRAY[%s.sid], " INT64_FORMAT ", " INT64_FORMAT "))"
+						 " OR prom._visible_fresh(%s.shard, ARRAY[%s.sid], " INT64_FORMAT ", " INT64_FORMAT ") IS NOT NULL)",
+						 alias, alias, range.from_ms, range.to_ms, alias, alias, range.from_ms, range.to_ms);
+		return;
+	}
+	appendStringInfo(out, "(EXISTS (SELECT FROM %s AS w WHERE w.shard = %s.shard AND w.block = prom._block(%s.sid)"
 					 " AND w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT
 					 " AND prom._has(w.data, %s.sid, " INT64_FORMAT ", " INT64_FORMAT "))",
-					 alias, alias, PROM_BLOCK_BITS, prom_day_start(first_ms), range.to_ms, first_ms, alias, first_ms,
+					 access.warm, alias, alias, prom_day_start(first_ms), range.to_ms, first_ms, alias, first_ms,
 					 range.to_ms);
-	active_fresh_sql(out, alias, first_ms, range.to_ms);
+	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
 }
 
 void
 prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range)
 {
 	int64		first_ms = range.from_ms < PG_INT64_MAX ? range.from_ms + 1 : range.from_ms;
+	Access		access = find_access();
 
-	appendStringInfo(out, "((%s.shard, %s.sid >> %d) IN (SELECT w.shard, w.block FROM prom.warm AS w"
+	/* of others' rows nothing is to be seen, not even that they are there */
+	if (access.restricted)
+	{
+		prom_active_sql(out, alias, range);
+		return;
+	}
+	appendStringInfo(out, "((%s.shard, prom._block(%s.sid)) IN (SELECT w.shard, w.block FROM %s AS w"
 					 " WHERE w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT ")",
-					 alias, alias, PROM_BLOCK_BITS, prom_day_start(first_ms), range.to_ms, first_ms);
-	active_fresh_sql(out, alias, first_ms, range.to_ms);
+					 alias, alias, access.warm, prom_day_start(first_ms), range.to_ms, first_ms);
+	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
 }
 
 PG_FUNCTION_INFO_V1(prom_fresh_step);
@@ -185,6 +264,8 @@ PG_FUNCTION_INFO_V1(prom_sids);
 PG_FUNCTION_INFO_V1(prom_has);
 PG_FUNCTION_INFO_V1(prom_hits);
 PG_FUNCTION_INFO_V1(prom_without);
+PG_FUNCTION_INFO_V1(prom_only);
+PG_FUNCTION_INFO_V1(prom_block);
 
 /* _fresh_step(state, data, seq, sids, from_ms, to_ms) */
 Datum
@@ -267,7 +348,7 @@ fresh_begin(MemoryContext cxt, ArrayType *sids)
 {
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	Fresh	   *f = palloc0(sizeof(Fresh));
-	int32	   *given = sid_array(sids, &f->nsids);
+	int32	   *given = prom_store_sid_array(sids, &f->nsids);
 
 	f->sids = palloc(sizeof(int32) * Max(f->nsids, 1));
 	memcpy(f->sids, given, sizeof(int32) * f->nsids);
@@ -386,7 +467,7 @@ prom_hits(PG_FUNCTION_ARGS)
 {
 	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
 	int			nsids;
-	int32	   *sids = sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	int32	   *sids = prom_store_sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
 	Datum	   *hits = palloc(sizeof(Datum) * Max(Min(nsids, c.reader.nseries), 1));
 	int			nhits = 0;
 
@@ -410,7 +491,7 @@ prom_without(PG_FUNCTION_ARGS)
 	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
 	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_WARM, c.reader.shard);
 	int			nsids;
-	int32	   *sids = sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	int32	   *sids = prom_store_sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
 	int64		from_ms = PG_GETARG_INT64(2);
 	int64		to_ms = PG_GETARG_INT64(3);
 
@@ -437,6 +518,59 @@ prom_without(PG_FUNCTION_ARGS)
 	if (prom_chunk_series(b) == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_POINTER(prom_chunk_finish(b));
+}
+
+/* _only(data, sids, from_ms, to_ms) */
+Datum
+prom_only(PG_FUNCTION_ARGS)
+{
+	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
+	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_PLAIN, c.reader.shard);
+	int			nsids;
+	int32	   *sids = prom_store_sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	int64		from_ms = PG_GETARG_INT64(2);
+	int64		to_ms = PG_GETARG_INT64(3);
+
+	for (int s = 0, column = 0; s < nsids && column < c.reader.nseries;)
+	{
+		int			kept = 0;
+		int			n;
+
+		CHECK_FOR_INTERRUPTS();
+		if (sids[s] < c.reader.sids[column])
+		{
+			s++;
+			continue;
+		}
+		if (sids[s] > c.reader.sids[column])
+		{
+			column++;
+			continue;
+		}
+		n = read_column(&c, column++);
+		for (int i = 0; i < n; i++)
+		{
+			if (c.t_ms[i] <= from_ms || c.t_ms[i] > to_ms)
+				continue;
+			c.t_ms[kept] = c.t_ms[i];
+			if (c.histograms)
+				c.histograms[kept] = c.histograms[i];
+			c.values[kept++] = c.values[i];
+		}
+		if (kept > 0)
+			prom_chunk_add_mixed(b, sids[s], kept, c.t_ms, c.values, c.histograms);
+		s++;
+	}
+	if (prom_chunk_series(b) == 0)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(prom_chunk_finish(b));
+}
+
+/* _block(sid) */
+Datum
+prom_block(PG_FUNCTION_ARGS)
+{
+	PG_RETURN_INT32(PG_GETARG_INT32(0) >> PROM_BLOCK_BITS);
 }
 
 static Column
@@ -489,9 +623,8 @@ column_has(Column *c, int column, int64 from_ms, int64 to_ms)
 	return false;
 }
 
-/* The ids of an int4[] without NULLs; points into the array. */
-static int32 *
-sid_array(ArrayType *a, int *n)
+int32 *
+prom_store_sid_array(ArrayType *a, int *n)
 {
 	if (ARR_ELEMTYPE(a) != INT4OID || ARR_NDIM(a) > 1 || ARR_HASNULL(a))
 		ereport(ERROR,

@@ -267,7 +267,8 @@ prom_stat_merge_error(PG_FUNCTION_ARGS)
 {
 	char		error[ERROR_BYTES];
 
-	if (stat == NULL)
+	/* it may name series */
+	if (stat == NULL || prom_series_restricted())
 		PG_RETURN_NULL();
 	SpinLockAcquire(&stat->lock);
 	memcpy(error, stat->error, sizeof(error));

@@ -95,7 +95,7 @@ CREATE ROLE regress_prom_reader;
 SET ROLE regress_prom_reader;
 SELECT pg_temp.try('requests_total', to_timestamp(0), to_timestamp(60), '15 s');
 RESET ROLE;
-GRANT SELECT ON prom.series, prom.label_value, prom.fresh, prom.warm TO regress_prom_reader;
+GRANT prom_reader TO regress_prom_reader;
 ALTER TABLE prom.series ENABLE ROW LEVEL SECURITY;
 CREATE POLICY web ON prom.series TO regress_prom_reader USING (prom.label(labels, 'job') = 'web');
 SET ROLE regress_prom_reader;
@@ -104,7 +104,6 @@ SELECT prom.delete_series('requests_total');
 RESET ROLE;
 DROP POLICY web ON prom.series;
 ALTER TABLE prom.series DISABLE ROW LEVEL SECURITY;
-REVOKE ALL ON prom.series, prom.label_value, prom.fresh, prom.warm FROM regress_prom_reader;
 DROP ROLE regress_prom_reader;
 
 SELECT prom.delete_series('{__name__=~".+"}');

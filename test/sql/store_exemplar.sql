@@ -37,7 +37,7 @@ SELECT error FROM unnest(ARRAY[pg_temp.field(3, '\x10'), pg_temp.field(3, '\x100
 
 -- row security of prom.series holds
 CREATE ROLE regress_prom_exemplar;
-GRANT SELECT ON prom.series, prom.label_value, prom.exemplar TO regress_prom_exemplar;
+GRANT prom_reader TO regress_prom_exemplar;
 ALTER TABLE prom.series ENABLE ROW LEVEL SECURITY;
 CREATE POLICY visible ON prom.series FOR SELECT TO regress_prom_exemplar USING (prom.label(labels, 'le') = '1');
 SET ROLE regress_prom_exemplar;

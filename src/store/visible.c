@@ -1,0 +1,212 @@
+/*
+ * visible.c
+ *	  Samples for those whom row security on prom.series shows only some of the series.
+ *
+ * Such users read no table of samples themselves: a row holds samples of many series, and its policy
+ * gives them none.  They get samples by the functions here, which may be called by anybody with any
+ * ids, in two steps:
+ *
+ *	1. under the caller's role, which of the series does prom.series show?  The ids that were asked
+ *	   for are but a wish.
+ *	2. under the role that owns the samples, their rows; what belongs to other series is taken out of
+ *	   each chunk before anything of it is returned.
+ *
+ * No expression of the caller is evaluated in the second step: neither a condition, which could tell of
+ * rows it sees, nor a function found by the caller's search_path, as all names are qualified.  An error
+ * restores the role with the (sub)transaction that ends.
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "catalog/pg_class.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/syscache.h"
+
+#include "store/private.h"
+
+#define SERIES_SQL \
+	"SELECT pg_catalog.array_agg(s.sid ORDER BY s.sid) FROM prom.series AS s" \
+	" WHERE s.shard OPERATOR(pg_catalog.=) $1 AND s.sid OPERATOR(pg_catalog.=) ANY ($2)"
+
+#define WARM_SQL \
+	"SELECT o.data, o.seq FROM (" \
+	"SELECT prom._only(w.data, $2, $3, $4) AS data, w.seq FROM prom.warm AS w" \
+	" WHERE w.shard OPERATOR(pg_catalog.=) $1 AND w.block OPERATOR(pg_catalog.=) ANY ($5)" \
+	" AND w.t_min OPERATOR(pg_catalog.>=) $6 AND w.t_min OPERATOR(pg_catalog.<=) $4" \
+	" AND w.t_max OPERATOR(pg_catalog.>) $3 OFFSET 0) AS o WHERE o.data IS NOT NULL"
+
+#define FRESH_SQL \
+	"SELECT prom._fresh(f.data, f.seq, $2, $3, $4) FROM prom.fresh AS f" \
+	" WHERE f.shard OPERATOR(pg_catalog.=) $1" \
+	" AND f.t_max OPERATOR(pg_catalog.>) $3 AND f.t_min OPERATOR(pg_catalog.<=) $4" \
+	" AND f.sid_max OPERATOR(pg_catalog.>=) $5 AND f.sid_min OPERATOR(pg_catalog.<=) $6"
+
+#define EXEMPLARS_SQL \
+	"SELECT e.sid, e.t_ms, e.value, e.labels FROM prom.exemplar AS e" \
+	" WHERE e.shard OPERATOR(pg_catalog.=) $1 AND e.sid OPERATOR(pg_catalog.=) ANY ($2)" \
+	" AND e.t_ms OPERATOR(pg_catalog.>=) $3 AND e.t_ms OPERATOR(pg_catalog.<=) $4"
+
+typedef struct Owner
+{
+	Oid			saved_user;
+	int			saved_context;
+} Owner;
+
+static int32 *visible_sids(int16 shard, Datum sids, Datum *visible, int *n);
+static Owner become_owner(void);
+static void leave_owner(Owner o);
+static void run(const char *sql, int nargs, Oid *types, Datum *args);
+static Datum blocks_of(const int32 *sids, int n);
+
+PG_FUNCTION_INFO_V1(prom_visible_warm);
+PG_FUNCTION_INFO_V1(prom_visible_fresh);
+PG_FUNCTION_INFO_V1(prom_visible_exemplars);
+
+/* _visible_warm(shard, sids, from_ms, to_ms, OUT data, OUT ord) */
+Datum
+prom_visible_warm(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int64		from_ms = PG_GETARG_INT64(2);
+	Oid			types[] = {INT2OID, INT4ARRAYOID, INT8OID, INT8OID, INT4ARRAYOID, INT8OID};
+	Datum		args[] = {PG_GETARG_DATUM(0), 0, PG_GETARG_DATUM(2), PG_GETARG_DATUM(3), 0, 0};
+	int			n;
+	int32	   *sids;
+
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	sids = visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
+	if (n > 0)
+	{
+		Owner		o = become_owner();
+
+		args[4] = blocks_of(sids, n);
+		args[5] = Int64GetDatum(prom_day_start(Min(from_ms, PG_INT64_MAX - 1) + 1));
+		run(WARM_SQL, lengthof(args), types, args);
+		leave_owner(o);
+		for (uint64 i = 0; i < SPI_processed; i++)
+			tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
+	}
+	SPI_finish();
+	return (Datum) 0;
+}
+
+/* _visible_exemplars(shard, sids, from_ms, to_ms, OUT sid, OUT t_ms, OUT value, OUT labels); both times inclusive */
+Datum
+prom_visible_exemplars(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			types[] = {INT2OID, INT4ARRAYOID, INT8OID, INT8OID};
+	Datum		args[] = {PG_GETARG_DATUM(0), 0, PG_GETARG_DATUM(2), PG_GETARG_DATUM(3)};
+	int			n;
+
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	(void) visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
+	if (n > 0)
+	{
+		Owner		o = become_owner();
+
+		run(EXEMPLARS_SQL, lengthof(args), types, args);
+		leave_owner(o);
+		for (uint64 i = 0; i < SPI_processed; i++)
+			tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
+	}
+	SPI_finish();
+	return (Datum) 0;
+}
+
+/* _visible_fresh(shard, sids, from_ms, to_ms) */
+Datum
+prom_visible_fresh(PG_FUNCTION_ARGS)
+{
+	Oid			types[] = {INT2OID, INT4ARRAYOID, INT8OID, INT8OID, INT4OID, INT4OID};
+	Datum		args[] = {PG_GETARG_DATUM(0), 0, PG_GETARG_DATUM(2), PG_GETARG_DATUM(3), 0, 0};
+	bool		isnull = true;
+	Datum		chunk = (Datum) 0;
+	int			n;
+	int32	   *sids;
+
+	SPI_connect();
+	sids = visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
+	if (n > 0)
+	{
+		Owner		o = become_owner();
+
+		args[4] = Int32GetDatum(sids[0]);
+		args[5] = Int32GetDatum(sids[n - 1]);
+		run(FRESH_SQL, lengthof(args), types, args);
+		leave_owner(o);
+		chunk = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+		if (!isnull)
+			chunk = SPI_datumTransfer(chunk, false, -1);
+	}
+	SPI_finish();
+	if (isnull)
+		PG_RETURN_NULL();
+	return chunk;
+}
+
+/* Those of the series that prom.series shows the current user, ascending: as an array and its elements. */
+static int32 *
+visible_sids(int16 shard, Datum sids, Datum *visible, int *n)
+{
+	Oid			types[] = {INT2OID, INT4ARRAYOID};
+	Datum		args[] = {Int16GetDatum(shard), sids};
+	bool		isnull;
+
+	run(SERIES_SQL, lengthof(args), types, args);
+	*n = 0;
+	*visible = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
+	return isnull ? NULL : prom_store_sid_array(DatumGetArrayTypeP(*visible), n);
+}
+
+/* The blocks of series that are ascending. */
+static Datum
+blocks_of(const int32 *sids, int n)
+{
+	Datum	   *blocks = palloc(sizeof(Datum) * n);
+	int			nblocks = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (i == 0 || sids[i] >> PROM_BLOCK_BITS != sids[i - 1] >> PROM_BLOCK_BITS)
+			blocks[nblocks++] = Int32GetDatum(sids[i] >> PROM_BLOCK_BITS);
+	}
+	return PointerGetDatum(construct_array(blocks, nblocks, INT4OID, sizeof(int32), true, TYPALIGN_INT));
+}
+
+/* Go on as the owner of the samples, whom their own policies do not bind. */
+static Owner
+become_owner(void)
+{
+	Owner		o;
+	HeapTuple	table = SearchSysCache1(RELOID, ObjectIdGetDatum(prom_store_relid("warm")));
+
+	if (!HeapTupleIsValid(table))
+		elog(ERROR, "cache lookup failed for prom.warm");
+	GetUserIdAndSecContext(&o.saved_user, &o.saved_context);
+	SetUserIdAndSecContext(((Form_pg_class) GETSTRUCT(table))->relowner,
+						   o.saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	ReleaseSysCache(table);
+	return o;
+}
+
+static void
+leave_owner(Owner o)
+{
+	SetUserIdAndSecContext(o.saved_user, o.saved_context);
+}
+
+/* Planned each time: the times decide which partitions are looked at, and locked. */
+static void
+run(const char *sql, int nargs, Oid *types, Datum *args)
+{
+	if (SPI_execute_with_args(sql, nargs, types, args, NULL, true, 0) != SPI_OK_SELECT)
+		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(SPI_result));
+}
