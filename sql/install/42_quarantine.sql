@@ -96,7 +96,7 @@ COMMENT ON FUNCTION prom.quarantine_retry(int8) IS
 'Takes rows of prom.quarantine back that can be read now, the one of this id or all; returns how many. Where another sample of the same series and time has been stored, that one counts.';
 
 CREATE FUNCTION prom._quarantined() RETURNS int8
-	LANGUAGE sql STABLE PARALLEL SAFE SECURITY DEFINER
+	LANGUAGE sql STABLE PARALLEL SAFE
 	SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT count(*) FROM prom.quarantine;

@@ -52,6 +52,7 @@ BEGIN
 			('delete_series', true, 'prom_admin'),
 			('quarantine_damaged', true, 'prom_admin'),
 			('quarantine_retry', true, 'prom_admin'),
+			('_quarantined', true, 'prom_reader'),
 			('merge', false, 'prom_admin'),
 			('_merge_step', true, 'prom_admin'),
 			('collect_series', false, 'prom_admin'),

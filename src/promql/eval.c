@@ -21,6 +21,7 @@
 #include "store/store.h"
 #include "vals/annotate.h"
 
+#define USUAL_WORK_MEM_KB	4096	/* PostgreSQL's default */
 #define MOST_WORK_MEM_KB	65536	/* of one node of a plan */
 #define SHOWN_ANNOTATIONS 10	/* of each kind, as Prometheus shows; HTTP's gateway counts itself */
 
@@ -239,7 +240,8 @@ run_row(const PromqlPlan *p, Datum labels_datum, Datum result, PromqlSeriesFn fn
 /*
  * Planner settings while a translated query runs.  Estimates of how many groups labels make are far
  * too high, and would choose sorting wide rows over hashing them; compiling never pays here.  Several
- * nodes of a plan may each take work_mem: it is a share of promgres.query_memory, which is the limit here.
+ * nodes of a plan may each take work_mem: unless somebody has set it, it is a share of promgres.query_memory,
+ * which is the limit here.
  */
 static int
 begin_execution(void)
@@ -247,7 +249,9 @@ begin_execution(void)
 	int			nest_level = NewGUCNestLevel();
 	int			share_kb = Max(Min(prom_store_query_memory_kb() / 8, MOST_WORK_MEM_KB), 64);
 
-	(void) set_config_option("work_mem", psprintf("%d", share_kb), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	/* who has set it, for the server or a role, has a reason */
+	if (work_mem > share_kb || work_mem == USUAL_WORK_MEM_KB)
+		(void) set_config_option("work_mem", psprintf("%d", share_kb), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("enable_sort", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return nest_level;

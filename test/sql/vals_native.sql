@@ -89,7 +89,7 @@ BEGIN
 END
 $$;
 SELECT pg_temp.uses_workers('SELECT prom._agg_sum(v) FROM vals_native_many');
-SELECT prom._agg_sum(v) AS sum, prom._histogram_value('histogram_count', prom._agg_avg(v)) AS avg,
+SELECT prom._agg_sum(v) AS sum, (SELECT array_agg(round(value::numeric, 12) ORDER BY "time") FROM prom._points(prom._histogram_value('histogram_count', prom._agg_avg(v)), 0, 1, 3)) AS avg,
 	prom._math('round', prom._arith('/', prom._histogram_value('histogram_sum', prom._agg_avg(v)), prom._vals(1.7e308)), prom._vals(1e-6)) AS great FROM vals_native_many;
 SELECT prom._agg_sum(v)::text = (SELECT prom._agg_sum(v)::text FROM (SELECT v FROM vals_native_many OFFSET 0) x) AS same FROM vals_native_many;
 DROP TABLE vals_native_many;
