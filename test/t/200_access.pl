@@ -232,7 +232,7 @@ is(ask(basic('reader', 'new'))->{status}, 200, 'for whom there are passwords');
 # The extension in two databases, dump and restore, and a second server's roles.
 $node->safe_psql('postgres', 'CREATE DATABASE other');
 $node->safe_psql('other', 'CREATE EXTENSION promgres');
-is($node->safe_psql('other', "SELECT has_function_privilege('writer', 'prom.ingest(bytea[])', 'EXECUTE')"), 't', 'the roles are those of the server');
+is($node->safe_psql('other', "SELECT has_function_privilege('writer', 'prom.ingest(bytea[], text[])', 'EXECUTE')"), 't', 'the roles are those of the server');
 my $dump = $node->basedir . '/dump.sql';
 $node->safe_psql('postgres', 'GRANT SELECT ON prom.stat_merge TO reader');
 $node->safe_psql('postgres', "SELECT prom.create_token('writer', 'kept')");
