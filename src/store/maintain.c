@@ -1,7 +1,7 @@
 /*
  * maintain.c
- *	  The maintenance worker: merges when it is due, vacuums what the merge leaves behind, makes days
- *	  ahead and collects series without samples.
+ *	  The maintenance worker: merges when it is due, vacuums what the merge leaves behind, compacts days
+ *	  that are over, makes days ahead and collects series without samples.
  *
  * It works through an ordinary backend, over libpq: VACUUM cannot run inside a function, and what it
  * does shows in pg_stat_activity, can be cancelled, and fails without harm to the worker.  One turn a
@@ -26,6 +26,7 @@
 #define PARTITION_MS	3600000	/* how often the next day's partition is looked after */
 #define COLLECT_MS		3600000 /* from one look for series without samples to the next */
 #define COLLECT_BLOCKS	64		/* of series ids, looked at in one turn */
+#define COMPACT_MS		500		/* how long a turn compacts before the next merge has its turn */
 #define FREEZE_MS		600000	/* how often an old day is looked for that is not frozen yet */
 #define FREEZE_AGE		10000000	/* transactions */
 #define FRESH_BYTES		(256 * 1024 * 1024) /* a file of this size is made smaller when it is empty again */
@@ -36,6 +37,7 @@ int			prom_store_exemplar_max_age_s = 86400;
 
 static int	merge_age_s = 30;
 static int	series_grace_s = 86400;
+static int	compact_delay_s = 3600;
 
 static void ignore_notice(void *arg, const char *message);
 static bool turn(PGconn *conn);
@@ -44,6 +46,8 @@ static bool answer(PGconn *conn, const char *sql, bool *yes);
 static bool make_days(PGconn *conn);
 static bool collect_series(PGconn *conn);
 static bool vacuum_fresh(PGconn *conn);
+static bool compact_day(PGconn *conn);
+static bool compact(PGconn *conn, const PGresult *next);
 static bool freeze_day(PGconn *conn);
 static bool drop_exemplars(PGconn *conn);
 static void complain(const char *message);
@@ -122,7 +126,7 @@ turn(PGconn *conn)
 		return false;
 	if (due && !(command(conn, "CALL prom.merge()") && vacuum_fresh(conn)))
 		return false;
-	return collect_series(conn) && freeze_day(conn);
+	return collect_series(conn) && compact_day(conn) && freeze_day(conn);
 }
 
 /*
@@ -141,6 +145,62 @@ vacuum_fresh(PGconn *conn)
 	if (!answer(conn, sql, &large))
 		return false;
 	return command(conn, large ? "VACUUM (TRUNCATE) prom.fresh" : "VACUUM prom.fresh");
+}
+
+/* What a compaction needs next, for a while. */
+static bool
+compact_day(PGconn *conn)
+{
+	char		sql[100];
+	PGresult   *res;
+	bool		ok = true;
+
+	if (compact_delay_s < 0)
+		return true;
+	snprintf(sql, sizeof(sql), "SELECT work, shard, day, part FROM prom._compact_next(%d)", compact_delay_s);
+	res = prom_remote_exec(conn, sql);
+	if (PQresultStatus(res) != PGRES_TUPLES_OK)
+		ok = false;
+	else if (PQntuples(res) > 0 && !PQgetisnull(res, 0, 0))
+		ok = compact(conn, res);
+	PQclear(res);
+	return ok;
+}
+
+/*
+ * The vacuum before makes room in front, so that the one after finds free pages at the end only and can
+ * give them back; it freezes, because rows of the day will hardly change any more.
+ */
+static bool
+compact(PGconn *conn, const PGresult *next)
+{
+	const char *work = PQgetvalue(next, 0, 0);
+	const char *shard = PQgetvalue(next, 0, 1);
+	const char *day = PQgetvalue(next, 0, 2);
+	bool		gone = PQgetisnull(next, 0, 3);
+	bool		end = strcmp(work, "end") == 0;
+	TimestampTz begin = GetCurrentTimestamp();
+	bool		more = true;
+	char		sql[200];
+
+	if (!gone && strcmp(work, "go on") != 0)
+	{
+		snprintf(sql, sizeof(sql), "VACUUM (%s) %s", end ? "FREEZE" : "TRUNCATE off", PQgetvalue(next, 0, 3));
+		if (!command(conn, sql))
+			return false;
+	}
+	if (end)
+	{
+		snprintf(sql, sizeof(sql), "SELECT prom._compact_end(%s)", day);
+		return command(conn, sql);
+	}
+	snprintf(sql, sizeof(sql), "SELECT prom._compact_step(%s::pg_catalog.int2, %s, false)", shard, day);
+	while (more && !TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), COMPACT_MS))
+	{
+		if (!answer(conn, sql, &more))
+			return false;
+	}
+	return true;
 }
 
 /* Days that are over are frozen one by one, before autovacuum has to do so for all of them at once. */
@@ -254,6 +314,9 @@ prom_store_init(void)
 	DefineCustomIntVariable("promgres.merge_age",
 							"Age of fresh samples at which they are merged into compressed rows.",
 							NULL, &merge_age_s, 30, 1, 3600, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("promgres.compact_delay",
+							"How long after its end (UTC), and after samples came for it, a day is compacted; -1: never.",
+							NULL, &compact_delay_s, 3600, -1, PG_INT32_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.series_grace",
 							"How long a series stays after its last sample is gone; -1 keeps it.",
 							NULL, &series_grace_s, 86400, -1, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
