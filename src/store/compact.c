@@ -68,8 +68,8 @@ prom_compaction_mark(int16 shard, int64 day_ms)
 	Oid			types[] = {INT2OID, INT8OID};
 	Datum		args[] = {Int16GetDatum(shard), Int64GetDatum(day_ms)};
 
-	prom_store_execute("INSERT INTO prom.compaction AS c (shard, day) VALUES ($1, $2) ON CONFLICT (shard, day) "
-					   "DO UPDATE SET again = true WHERE c.next_block IS DISTINCT FROM 0 AND NOT c.again", 2, types, args, SPI_OK_INSERT);
+	prom_store_execute("INSERT INTO prom.compaction AS c (shard, day, seq) SELECT $1, $2, s.last_value FROM prom.store_seq s "
+					   "ON CONFLICT (shard, day) DO UPDATE SET again = true WHERE c.next_block IS DISTINCT FROM 0 AND NOT c.again", 2, types, args, SPI_OK_INSERT);
 }
 
 /* _compact_step(shard, day, all) -> true if there is more to do */

@@ -48,6 +48,9 @@ static bool collect_series(PGconn *conn);
 static bool vacuum_fresh(PGconn *conn);
 static bool compact_day(PGconn *conn);
 static bool compact(PGconn *conn, const PGresult *next);
+static bool begin_day(PGconn *conn, const char *part, const char *day);
+static bool end_day(PGconn *conn, const char *part, const char *day);
+static bool shrink_index(PGconn *conn, const char *day);
 static bool freeze_day(PGconn *conn);
 static bool drop_exemplars(PGconn *conn);
 static void complain(const char *message);
@@ -118,7 +121,7 @@ turn(PGconn *conn)
 	if (!answer(conn, "SELECT prom._is_loaded()", &loaded))
 		return false;
 	if (!loaded)
-		return true;
+		return compact_day(conn);
 	if (!make_days(conn) || !drop_exemplars(conn))
 		return false;
 	snprintf(sql, sizeof(sql), "SELECT prom._merge_due(%d, %d)", MERGE_ROWS, merge_age_s);
@@ -167,33 +170,21 @@ compact_day(PGconn *conn)
 	return ok;
 }
 
-/*
- * The vacuum before makes room in front, so that the one after finds free pages at the end only and can
- * give them back; it freezes, because rows of the day will hardly change any more.
- */
 static bool
 compact(PGconn *conn, const PGresult *next)
 {
 	const char *work = PQgetvalue(next, 0, 0);
 	const char *shard = PQgetvalue(next, 0, 1);
 	const char *day = PQgetvalue(next, 0, 2);
-	bool		gone = PQgetisnull(next, 0, 3);
-	bool		end = strcmp(work, "end") == 0;
+	const char *part = PQgetisnull(next, 0, 3) ? NULL : PQgetvalue(next, 0, 3);	/* NULL: dropped */
 	TimestampTz begin = GetCurrentTimestamp();
 	bool		more = true;
-	char		sql[200];
+	char		sql[100];
 
-	if (!gone && strcmp(work, "go on") != 0)
-	{
-		snprintf(sql, sizeof(sql), "VACUUM (%s) %s", end ? "FREEZE" : "TRUNCATE off", PQgetvalue(next, 0, 3));
-		if (!command(conn, sql))
-			return false;
-	}
-	if (end)
-	{
-		snprintf(sql, sizeof(sql), "SELECT prom._compact_end(%s)", day);
-		return command(conn, sql);
-	}
+	if (strcmp(work, "end") == 0)
+		return end_day(conn, part, day);
+	if (part && strcmp(work, "begin") == 0 && !begin_day(conn, part, day))
+		return false;
 	snprintf(sql, sizeof(sql), "SELECT prom._compact_step(%s::pg_catalog.int2, %s, false)", shard, day);
 	while (more && !TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), COMPACT_MS))
 	{
@@ -201,6 +192,54 @@ compact(PGconn *conn, const PGresult *next)
 			return false;
 	}
 	return true;
+}
+
+/* Makes room in front, so that the vacuum at the end finds free pages behind and can give them back. */
+static bool
+begin_day(PGconn *conn, const char *part, const char *day)
+{
+	char		sql[200];
+
+	snprintf(sql, sizeof(sql), "VACUUM (TRUNCATE off) %s", part);
+	if (!command(conn, sql))
+		return false;
+	snprintf(sql, sizeof(sql), "SELECT prom._compact_begin(%s)", day);
+	return command(conn, sql);
+}
+
+/* Freezes as well: rows of the day will hardly change any more. */
+static bool
+end_day(PGconn *conn, const char *part, const char *day)
+{
+	char		sql[200];
+
+	snprintf(sql, sizeof(sql), "VACUUM (FREEZE) %s", part ? part : "");
+	if (part && !(command(conn, sql) && shrink_index(conn, day)))
+		return false;
+	snprintf(sql, sizeof(sql), "SELECT prom._compact_end(%s)", day);
+	return command(conn, sql);
+}
+
+/*
+ * Most of the index is left from rows that were merged.  Nobody waits for this, but it waits for whoever
+ * has an old snapshot, and so it gives up after a while: what it leaves then is removed the next time.
+ */
+static bool
+shrink_index(PGconn *conn, const char *day)
+{
+	char		sql[200];
+	PGresult   *res;
+	bool		ok;
+
+	snprintf(sql, sizeof(sql), "SELECT 'REINDEX INDEX CONCURRENTLY ' || index, 'DROP INDEX CONCURRENTLY ' || broken FROM prom._compact_index(%s)", day);
+	res = prom_remote_exec(conn, sql);
+	ok = PQresultStatus(res) == PGRES_TUPLES_OK && command(conn, "SET lock_timeout = '1s'");
+	if (ok && !PQgetisnull(res, 0, 1))
+		(void) command(conn, PQgetvalue(res, 0, 1));
+	else if (ok && !PQgetisnull(res, 0, 0))
+		(void) command(conn, PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return ok && command(conn, "RESET lock_timeout");
 }
 
 /* Days that are over are frozen one by one, before autovacuum has to do so for all of them at once. */
