@@ -151,11 +151,13 @@ def samples(server, era, senders):
 
 
 def merged(server):
-    """Merge everything; what is wrong.  The maintenance worker may be at it too."""
+    """Merge everything, and compact it; what is wrong.  The maintenance worker may be at it too."""
     for _ in range(200):
         server.sql("CALL prom.merge()")
         left = server.sql("SELECT count(*) FROM prom.fresh")
         if left == "0":
+            for day in server.sql("SELECT DISTINCT day FROM prom.stat_rows() WHERE stage = 'warm'").split():
+                server.sql(f"CALL prom.compact('{day}')")
             return []
     return [f"{left} rows stay fresh however often they are merged"]
 
