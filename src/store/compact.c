@@ -53,7 +53,7 @@ typedef struct Compaction
 
 static void run(void *arg);
 static int64 set_aside(void *arg);
-static bool next_due_block(const Compaction *c, uint64 row, int32 *block, int64 *bytes);
+static bool is_due(const Compaction *c, uint64 row, int32 *block, int64 *bytes);
 static void compact_block(Compaction *c, PromPieces *out);
 static void take_rows(Compaction *c, PromMerge *merge, PromPieces *out);
 static int	slices(int samples, int64 bytes);
@@ -132,7 +132,7 @@ run(void *arg)
 			int64		bytes;
 
 			SPI_tuptable = found;
-			if (!next_due_block(c, row, &c->block, &bytes))
+			if (!is_due(c, row, &c->block, &bytes))
 				continue;
 			if (done > 0 && done + bytes > STEP_BYTES)
 			{
@@ -152,7 +152,7 @@ run(void *arg)
 
 /* False if compacting the block of this row of the survey is not worth it. */
 static bool
-next_due_block(const Compaction *c, uint64 row, int32 *block, int64 *bytes)
+is_due(const Compaction *c, uint64 row, int32 *block, int64 *bytes)
 {
 	int64		rows = DatumGetInt64(column(row, 2));
 	int64		loose_rows = DatumGetInt64(column(row, 3));
