@@ -33,7 +33,7 @@ CREATE TABLE prom.warm (
 -- Each partition has a primary key of its own, made by prom._make_day.  One here would be made twice
 -- for every partition when a dump is restored: by ATTACH PARTITION, and by the dump.
 COMMENT ON TABLE prom.warm IS 'Merged samples: a row holds series of one block (sid >> 6) within one UTC day; one partition per day.';
-COMMENT ON COLUMN prom.warm.gen IS 'How often the row was merged, eight rows of one generation making one of the next; 127: full, stays as it is.';
+COMMENT ON COLUMN prom.warm.gen IS 'How often the row was merged, eight rows of one generation making one of the next; 127: full, stays as it is until its day is compacted, 128: compacted.';
 
 CREATE TABLE prom.metadata (
 	shard	int2 NOT NULL,

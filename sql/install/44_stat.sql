@@ -68,7 +68,12 @@ SELECT prom._stat_time('started') AS since,
 	prom._stat_merge_error() AS last_error,
 	prom._stat('quarantined_rows') AS rows_quarantined,
 	(SELECT pg_catalog.count(*) FROM prom.quarantine) AS quarantine_rows,
-	prom._stat('collected_series') AS series_collected
+	prom._stat('collected_series') AS series_collected,
+	(SELECT pg_catalog.count(DISTINCT day) FROM prom.compaction) AS days_to_compact,
+	prom._stat('compact_steps') AS compact_steps,
+	prom._stat('compact_rows') AS rows_compacted,
+	prom._stat('compact_us') OPERATOR(pg_catalog./) 1e6::pg_catalog.float8 AS compact_seconds,
+	prom._stat_time('compact_last') AS last_compact
 FROM (SELECT pg_catalog.min(added) AS oldest, pg_catalog.count(*) AS rows, pg_catalog.count(day) AS late,
 		coalesce(pg_catalog.sum(samples), 0)::pg_catalog.int8 AS samples, coalesce(pg_catalog.sum(pg_catalog.pg_column_size(data)), 0)::pg_catalog.int8 AS bytes
 	FROM prom.fresh) AS f;
@@ -92,6 +97,11 @@ COMMENT ON COLUMN prom.stat_merge.last_error IS 'and why';
 COMMENT ON COLUMN prom.stat_merge.rows_quarantined IS 'damaged rows set aside since the start';
 COMMENT ON COLUMN prom.stat_merge.quarantine_rows IS 'rows in prom.quarantine now';
 COMMENT ON COLUMN prom.stat_merge.series_collected IS 'series removed because they had no samples left';
+COMMENT ON COLUMN prom.stat_merge.days_to_compact IS 'days with rows that are not compacted, today among them';
+COMMENT ON COLUMN prom.stat_merge.compact_steps IS 'steps of compactions, a transaction each';
+COMMENT ON COLUMN prom.stat_merge.rows_compacted IS 'warm rows taken in by them; what they made counts as written';
+COMMENT ON COLUMN prom.stat_merge.compact_seconds IS 'time spent in them';
+COMMENT ON COLUMN prom.stat_merge.last_compact IS 'when one was committed last';
 
 CREATE FUNCTION prom.stat_rows(start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity')
 RETURNS TABLE (stage text, day date, gen int2, "rows" int8, samples int8, bytes int8)
@@ -107,4 +117,4 @@ BEGIN ATOMIC
 	GROUP BY 2, 3 ORDER BY 1, 2, 3;
 END;
 COMMENT ON FUNCTION prom.stat_rows(timestamptz, timestamptz) IS
-'Rows that hold samples with start <= time <= end: how many of each stage, day and generation (127: full), with their samples and bytes. Reads all of these rows, not their samples.';
+'Rows that hold samples with start <= time <= end: how many of each stage, day and generation (127: full, 128: compacted), with their samples and bytes. Reads all of these rows, not their samples.';

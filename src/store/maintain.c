@@ -1,7 +1,7 @@
 /*
  * maintain.c
- *	  The maintenance worker: merges when it is due, vacuums what the merge leaves behind, makes days
- *	  ahead and collects series without samples.
+ *	  The maintenance worker: merges when it is due, vacuums what the merge leaves behind, compacts days
+ *	  that are over, makes days ahead and collects series without samples.
  *
  * It works through an ordinary backend, over libpq: VACUUM cannot run inside a function, and what it
  * does shows in pg_stat_activity, can be cancelled, and fails without harm to the worker.  One turn a
@@ -26,6 +26,7 @@
 #define PARTITION_MS	3600000	/* how often the next day's partition is looked after */
 #define COLLECT_MS		3600000 /* from one look for series without samples to the next */
 #define COLLECT_BLOCKS	64		/* of series ids, looked at in one turn */
+#define COMPACT_MS		500		/* how long a turn compacts before the next merge has its turn */
 #define FREEZE_MS		600000	/* how often an old day is looked for that is not frozen yet */
 #define FREEZE_AGE		10000000	/* transactions */
 #define FRESH_BYTES		(256 * 1024 * 1024) /* a file of this size is made smaller when it is empty again */
@@ -36,6 +37,7 @@ int			prom_store_exemplar_max_age_s = 86400;
 
 static int	merge_age_s = 30;
 static int	series_grace_s = 86400;
+static int	compact_delay_s = 3600;
 
 static void ignore_notice(void *arg, const char *message);
 static bool turn(PGconn *conn);
@@ -44,6 +46,11 @@ static bool answer(PGconn *conn, const char *sql, bool *yes);
 static bool make_days(PGconn *conn);
 static bool collect_series(PGconn *conn);
 static bool vacuum_fresh(PGconn *conn);
+static bool compact_day(PGconn *conn);
+static bool compact(PGconn *conn, const PGresult *next);
+static bool begin_day(PGconn *conn, const char *part, const char *day);
+static bool end_day(PGconn *conn, const char *part, const char *day);
+static bool shrink_index(PGconn *conn, const char *day);
 static bool freeze_day(PGconn *conn);
 static bool drop_exemplars(PGconn *conn);
 static void complain(const char *message);
@@ -115,7 +122,7 @@ turn(PGconn *conn)
 	if (!answer(conn, "SELECT prom._is_loaded()", &loaded))
 		return false;
 	if (!loaded)
-		return true;
+		return compact_day(conn);
 	if (!make_days(conn) || !drop_exemplars(conn))
 		return false;
 	snprintf(sql, sizeof(sql), "SELECT prom._merge_due(%d, %d)", MERGE_ROWS, merge_age_s);
@@ -123,7 +130,7 @@ turn(PGconn *conn)
 		return false;
 	if (due && !(command(conn, "CALL prom.merge()") && vacuum_fresh(conn)))
 		return false;
-	return collect_series(conn) && freeze_day(conn);
+	return collect_series(conn) && compact_day(conn) && freeze_day(conn);
 }
 
 /*
@@ -142,6 +149,98 @@ vacuum_fresh(PGconn *conn)
 	if (!answer(conn, sql, &large))
 		return false;
 	return command(conn, large ? "VACUUM (TRUNCATE) prom.fresh" : "VACUUM prom.fresh");
+}
+
+/* What a compaction needs next, for a while. */
+static bool
+compact_day(PGconn *conn)
+{
+	char		sql[100];
+	PGresult   *res;
+	bool		ok = true;
+
+	if (compact_delay_s < 0)
+		return true;
+	snprintf(sql, sizeof(sql), "SELECT work, shard, day, part FROM prom._compact_next(%d)", compact_delay_s);
+	res = prom_remote_exec(conn, sql);
+	if (PQresultStatus(res) != PGRES_TUPLES_OK)
+		ok = false;
+	else if (PQntuples(res) > 0 && !PQgetisnull(res, 0, 0))
+		ok = compact(conn, res);
+	PQclear(res);
+	return ok;
+}
+
+static bool
+compact(PGconn *conn, const PGresult *next)
+{
+	const char *work = PQgetvalue(next, 0, 0);
+	const char *shard = PQgetvalue(next, 0, 1);
+	const char *day = PQgetvalue(next, 0, 2);
+	const char *part = PQgetisnull(next, 0, 3) ? NULL : PQgetvalue(next, 0, 3);	/* NULL: dropped */
+	TimestampTz begin = GetCurrentTimestamp();
+	bool		more = true;
+	char		sql[100];
+
+	if (strcmp(work, "end") == 0)
+		return end_day(conn, part, day);
+	if (part && strcmp(work, "begin") == 0 && !begin_day(conn, part, day))
+		return false;
+	snprintf(sql, sizeof(sql), "SELECT prom._compact_step(%s::pg_catalog.int2, %s, false)", shard, day);
+	while (more && !TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), COMPACT_MS))
+	{
+		if (!answer(conn, sql, &more))
+			return false;
+	}
+	return true;
+}
+
+/* Makes room in front, so that the vacuum at the end finds free pages behind and can give them back. */
+static bool
+begin_day(PGconn *conn, const char *part, const char *day)
+{
+	char		sql[200];
+
+	snprintf(sql, sizeof(sql), "VACUUM (TRUNCATE off) %s", part);
+	if (!command(conn, sql))
+		return false;
+	snprintf(sql, sizeof(sql), "SELECT prom._compact_begin(%s)", day);
+	return command(conn, sql);
+}
+
+/* Freezes as well: rows of the day will hardly change any more. */
+static bool
+end_day(PGconn *conn, const char *part, const char *day)
+{
+	char		sql[200];
+
+	snprintf(sql, sizeof(sql), "VACUUM (FREEZE) %s", part ? part : "");
+	if (part && !(command(conn, sql) && shrink_index(conn, day)))
+		return false;
+	snprintf(sql, sizeof(sql), "SELECT prom._compact_end(%s)", day);
+	return command(conn, sql);
+}
+
+/*
+ * Most of the index is left from rows that were merged.  Nobody waits for this, but it waits for whoever
+ * has an old snapshot, and so it gives up after a while: what it leaves then is removed the next time.
+ */
+static bool
+shrink_index(PGconn *conn, const char *day)
+{
+	char		sql[200];
+	PGresult   *res;
+	bool		ok;
+
+	snprintf(sql, sizeof(sql), "SELECT 'REINDEX INDEX CONCURRENTLY ' || index, 'DROP INDEX CONCURRENTLY ' || broken FROM prom._compact_index(%s)", day);
+	res = prom_remote_exec(conn, sql);
+	ok = PQresultStatus(res) == PGRES_TUPLES_OK && command(conn, "SET lock_timeout = '1s'");
+	if (ok && !PQgetisnull(res, 0, 1))
+		(void) command(conn, PQgetvalue(res, 0, 1));
+	else if (ok && !PQgetisnull(res, 0, 0))
+		(void) command(conn, PQgetvalue(res, 0, 0));
+	PQclear(res);
+	return ok && command(conn, "RESET lock_timeout");
 }
 
 /* Days that are over are frozen one by one, before autovacuum has to do so for all of them at once. */
@@ -255,6 +354,9 @@ prom_store_init(void)
 	DefineCustomIntVariable("promgres.merge_age",
 							"Age of fresh samples at which they are merged into compressed rows.",
 							NULL, &merge_age_s, 30, 1, 3600, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("promgres.compact_delay",
+							"How long after its end (UTC), and after samples came for it, a day is compacted; -1: never.",
+							NULL, &compact_delay_s, 3600, -1, PG_INT32_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.series_grace",
 							"How long a series stays after its last sample is gone; -1 keeps it.",
 							NULL, &series_grace_s, 86400, -1, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);

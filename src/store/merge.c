@@ -22,28 +22,21 @@
  * older than all that is merged for this day after them, and are taken with it; and of a block and day
  * it takes all rows of a generation and below, so what it leaves there is older than what it takes.
  *
- * Damage: a step runs in a subtransaction.  If it fails, the rows that it was reading are verified one
- * by one, those that are damaged go to prom.quarantine, and the step is tried again without them.
+ * Damage: see step.c.
  *
- * Locking: a lock per shard, held to the end of the transaction; a second merge of the shard does
- * nothing, a deletion waits.  Readers are never blocked.
+ * Locking: the shard's (step.c); a second merge of the shard does nothing, a deletion waits.
  */
 #include "postgres.h"
 
 #include "access/table.h"
-#include "access/xact.h"
-#include "catalog/pg_class.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "portability/instr_time.h"
-#include "storage/lock.h"
-#include "utils/acl.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
-#include "utils/resowner.h"
 
 #include "common/compat.h"
 #include "store/private.h"
@@ -67,7 +60,6 @@ typedef struct Step
 	int16		shard;
 	int			max_rows;
 	MemoryContext cxt;
-	ErrorData  *error;
 	int			taken;			/* fresh rows, late ones among them */
 
 	enum
@@ -108,9 +100,8 @@ typedef struct BlockState
 	int16		below;
 } BlockState;
 
-static bool try_step(Step *step);
-static int64 set_aside_damaged(const Step *step);
-static void run_step(Step *step);
+static int64 set_aside_damaged(void *arg);
+static void run_step(void *arg);
 static void take_fresh(Step *step, PromMerge *merge);
 static int64 add_fresh(Step *step, PromMerge *merge);
 static Datum column(uint64 row, int number);
@@ -127,33 +118,18 @@ static void merge_targets(Step *step, Target *targets, int ntargets, PromPiece *
 static void take_warm(Step *step, Target *targets, int n);
 
 PG_FUNCTION_INFO_V1(prom_merge_step);
-PG_FUNCTION_INFO_V1(prom_lock_merge);
 
 Datum
 prom_merge_step(PG_FUNCTION_ARGS)
 {
 	Step		step = {.shard = PG_GETARG_INT16(0), .max_rows = PG_GETARG_INT32(1), .cxt = CurrentMemoryContext};
+	PromStep	work = {run_step, set_aside_damaged, &step};
 	instr_time	begin;
 	instr_time	end;
 
-	if (IsolationUsesXactSnapshot())
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("a merge cannot run in a transaction that is REPEATABLE READ or SERIALIZABLE"),
-				 errdetail("It must see what the merge before it has committed."),
-				 errhint("Use READ COMMITTED.")));
-	if (!prom_merge_lock(step.shard, false))
-		PG_RETURN_INT32(0);
 	INSTR_TIME_SET_CURRENT(begin);
-	while (!try_step(&step))
-	{
-		if (!prom_may_be_damage(step.error->sqlerrcode) || set_aside_damaged(&step) == 0)
-		{
-			prom_stat_merge_failed(step.error->message);
-			ReThrowError(step.error);
-		}
-		FreeErrorData(step.error);
-	}
+	if (!prom_step_run(&work, step.shard, false))
+		PG_RETURN_INT32(0);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, begin);
 	if (step.taken > 0)
@@ -165,65 +141,11 @@ prom_merge_step(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(step.taken);
 }
 
-Datum
-prom_lock_merge(PG_FUNCTION_ARGS)
-{
-	(void) prom_merge_lock(PG_GETARG_INT16(0), true);
-	PG_RETURN_VOID();
-}
-
-/*
- * A lock on prom.warm and the shard.  Not an advisory one: anybody could take that, and merging would
- * stop without a word.
- */
-bool
-prom_merge_lock(int16 shard, bool wait)
-{
-	Oid			warm = prom_store_relid("warm");
-	AclResult	acl = pg_class_aclcheck(warm, GetUserId(), ACL_INSERT | ACL_DELETE);
-	LOCKTAG		tag;
-
-	if (acl != ACLCHECK_OK)
-		aclcheck_error(acl, OBJECT_TABLE, "warm");
-	SET_LOCKTAG_OBJECT(tag, MyDatabaseId, RelationRelationId, warm, (uint16) (shard - PG_INT16_MIN));
-	return LockAcquire(&tag, ExclusiveLock, false, !wait) != LOCKACQUIRE_NOT_AVAIL;
-}
-
-/* Runs the step; if it fails, nothing of it is left but the error. */
-static bool
-try_step(Step *step)
-{
-	ResourceOwner owner = CurrentResourceOwner;
-	volatile bool ok = true;
-	PromStatMark mark;
-
-	prom_stat_mark(&mark);
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(step->cxt);
-	PG_TRY();
-	{
-		run_step(step);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		ok = false;
-		MemoryContextSwitchTo(step->cxt);
-		step->error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-		prom_stat_back_to(&mark);
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(step->cxt);
-	CurrentResourceOwner = owner;
-	return ok;
-}
-
 /* Of the rows that the step was reading; returns how many. */
 static int64
-set_aside_damaged(const Step *step)
+set_aside_damaged(void *arg)
 {
+	const Step *step = arg;
 	Oid			types[] = {INT2OID, INT8OID, INT4ARRAYOID, INT2ARRAYOID, INT8OID};
 	Datum		args[] = {Int16GetDatum(step->shard), Int64GetDatum(step->day_ms), PointerGetDatum(step->blocks),
 		PointerGetDatum(step->below), Int64GetDatum(step->day_ms + PROM_DAY_MS)};
@@ -252,8 +174,9 @@ set_aside_damaged(const Step *step)
 }
 
 static void
-run_step(Step *step)
+run_step(void *arg)
 {
+	Step	   *step = arg;
 	MemoryContext input;
 	MemoryContext old;
 	PromMerge	merge;
@@ -432,6 +355,7 @@ merge_day(Step *step, int64 day_ms, PromPiece *first, int n)
 		pieces.piece = first;
 		pieces.n = n;
 		prom_pieces_write(&pieces, false);
+		prom_compaction_mark(step->shard, day_ms);
 	}
 	MemoryContextSwitchTo(old);
 	MemoryContextDelete(cxt);

@@ -1,9 +1,9 @@
 /*
  * pieces.c
- *	  Samples cut into rows of prom.warm: one block of 64 series on one UTC day each, below a page.
+ *	  Samples cut into rows of prom.warm: one block of 64 series on one UTC day, or a slice of it, each.
  *
- * What a merge of chunks yields, series by series, is put into the rows of as many days as it has at a
- * time; a row is finished when its block ends or it is full.  Finished rows, pieces, are kept until
+ * What a merge of chunks yields, series by series, is put into the rows of as many days, or slices, as it has
+ * at a time; a row is finished when its block ends or it is full.  Finished rows, pieces, are kept until
  * they are written or merged further.
  */
 #include "postgres.h"
@@ -21,17 +21,18 @@
 #define ROW_BYTES		7600	/* a row is cut at this size: it stays in the page */
 #define SERIES_SAMPLES	4096	/* of one series in one row, at most */
 #define RUN_BYTES		(256 * 1024)	/* of the histograms of one series in one row, unpacked */
-#define MAX_FILLING		64		/* days of one block that are filled at a time */
 
-/* The row of one day that is being filled. */
+/* The row of one slice of time that is being filled. */
 struct PromFilling
 {
+	int64		slice_ms;		/* where the slice begins */
 	PromChunkBuilder *builder;
 	PromPiece	piece;
 	int32		last_sid;
 };
 
-static int	run_length(const PromGather *g, int first, int64 day_ms);
+static int64 slice_start(const PromPieces *out, int64 t_ms);
+static int	run_length(const PromPieces *out, const PromGather *g, int first, int64 end_ms);
 static void add_run(struct PromFilling *f, int32 sid, const PromGather *g, int first, int n, PromPieces *out);
 static void finish_piece(struct PromFilling *f, PromPieces *out);
 
@@ -42,7 +43,10 @@ prom_pieces_init(PromPieces *p, int16 shard, MemoryContext cxt)
 	p->shard = shard;
 	p->cxt = cxt;
 	p->builders_cxt = cxt;
-	p->filling = MemoryContextAllocZero(cxt, sizeof(struct PromFilling) * MAX_FILLING);
+	p->style = PROM_CHUNK_WARM;
+	p->row_bytes = ROW_BYTES;
+	p->series_samples = SERIES_SAMPLES;
+	p->filling = MemoryContextAllocZero(cxt, sizeof(struct PromFilling) * PROM_MAX_SLICES);
 }
 
 void
@@ -52,6 +56,9 @@ prom_pieces_init_like(PromPieces *p, const PromPieces *with, MemoryContext cxt)
 	p->shard = with->shard;
 	p->cxt = cxt;
 	p->builders_cxt = with->builders_cxt;
+	p->style = with->style;
+	p->row_bytes = with->row_bytes;
+	p->series_samples = with->series_samples;
 	p->filling = with->filling;
 }
 
@@ -77,13 +84,13 @@ prom_pieces_cut(PromPieces *out, PromMerge *merge)
 		}
 		for (int first = 0, next; first < g->n; first = next)
 		{
-			int64		day_ms = prom_day_start(g->t_ms[first]);
+			int64		slice_ms = slice_start(out, g->t_ms[first]);
 			int			f = 0;
 
-			next = first + run_length(g, first, day_ms);
-			while (f < nfilling && filling[f].piece.day_ms != day_ms)
+			next = first + run_length(out, g, first, slice_ms + (out->slice_ms > 0 ? out->slice_ms : PROM_DAY_MS));
+			while (f < nfilling && filling[f].slice_ms != slice_ms)
 				f++;
-			if (f == MAX_FILLING)
+			if (f == PROM_MAX_SLICES)
 			{
 				for (int i = 0; i < nfilling; i++)
 					finish_piece(&filling[i], out);
@@ -92,7 +99,8 @@ prom_pieces_cut(PromPieces *out, PromMerge *merge)
 			if (f == nfilling)
 			{
 				nfilling++;
-				filling[f].piece.day_ms = day_ms;
+				filling[f].slice_ms = slice_ms;
+				filling[f].piece.day_ms = prom_day_start(slice_ms);
 			}
 			add_run(&filling[f], sid, g, first, next - first, out);
 		}
@@ -101,11 +109,19 @@ prom_pieces_cut(PromPieces *out, PromMerge *merge)
 		finish_piece(&filling[i], out);
 }
 
-/* Samples from "first" on that may stand in one row: of one day, and not too many. */
-static int
-run_length(const PromGather *g, int first, int64 day_ms)
+static int64
+slice_start(const PromPieces *out, int64 t_ms)
 {
-	int			end = Min(g->n, first + SERIES_SAMPLES);
+	if (out->slice_ms == 0)
+		return prom_day_start(t_ms);
+	return t_ms - (t_ms - out->slice_from_ms) % out->slice_ms;
+}
+
+/* Samples from "first" on that may stand in one row: before "end_ms", and not too many. */
+static int
+run_length(const PromPieces *out, const PromGather *g, int first, int64 end_ms)
+{
+	int			end = Min(g->n, first + out->series_samples);
 	size_t		bytes = 0;
 	int			i = first;
 
@@ -114,11 +130,11 @@ run_length(const PromGather *g, int first, int64 day_ms)
 		if (g->histograms && g->histograms[i])
 			bytes += g->histograms[i]->size;
 		i++;
-	} while (i < end && g->t_ms[i] < day_ms + PROM_DAY_MS && bytes < RUN_BYTES);
+	} while (i < end && g->t_ms[i] < end_ms && bytes < RUN_BYTES);
 	return i - first;
 }
 
-/* Samples of one series within one day go into the row of that day, after it if they do not fit. */
+/* Samples of one series within one slice go into its row, after it if they do not fit. */
 static void
 add_run(struct PromFilling *f, int32 sid, const PromGather *g, int first, int n, PromPieces *out)
 {
@@ -128,11 +144,11 @@ add_run(struct PromFilling *f, int32 sid, const PromGather *g, int first, int n,
 	{
 		MemoryContext old = MemoryContextSwitchTo(out->builders_cxt);
 
-		f->builder = prom_chunk_begin(PROM_CHUNK_WARM, out->shard);
+		f->builder = prom_chunk_begin(out->style, out->shard);
 		MemoryContextSwitchTo(old);
 	}
 	if (prom_chunk_series(f->builder) > 0 &&
-		(sid == f->last_sid || prom_chunk_bytes(f->builder) >= ROW_BYTES))
+		(sid == f->last_sid || prom_chunk_bytes(f->builder) >= out->row_bytes))
 		finish_piece(f, out);
 	if (prom_chunk_series(f->builder) == 0)
 	{

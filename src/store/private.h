@@ -71,7 +71,9 @@ extern void prom_store_insert_fresh(Relation fresh, int16 shard, const PromFresh
 
 /* ---- pieces.c ---- */
 
-#define PROM_GEN_FULL	127		/* never merged again */
+#define PROM_GEN_FULL	127		/* not merged again but by a compaction */
+#define PROM_GEN_COMPACT 128	/* made by one */
+#define PROM_MAX_SLICES	64		/* of one block that are filled at a time */
 #define PROM_FULL_BYTES	5000	/* from this size on another round of merging gains little */
 
 /* A warm row to be. */
@@ -95,6 +97,11 @@ typedef struct PromPieces
 	int16		shard;
 	int16		gen;			/* of the pieces being made */
 	bool		may_be_full;	/* may they? */
+	PromChunkStyle style;
+	size_t		row_bytes;		/* a row is cut at this size, before zstd */
+	int			series_samples; /* of one series in one row, at most */
+	int64		slice_from_ms;	/* if slice_ms > 0 rows hold a slice of this length, counted from here; else a day */
+	int64		slice_ms;
 	struct PromFilling *filling;	/* builders are large: kept from block to block */
 	MemoryContext builders_cxt;
 } PromPieces;
@@ -142,10 +149,28 @@ extern bool prom_may_be_damage(int sqlerrcode);
 extern int64 prom_quarantine_rows(const char *table, const char *condition, int nargs, const Oid *types,
 								  const Datum *args);
 
-/* ---- merge.c ---- */
+/* ---- step.c ---- */
+
+/* Work on rows of a shard.  Both are called with "arg"; what run has done is undone if it fails. */
+typedef struct PromStep
+{
+	void		(*run) (void *arg);
+	int64		(*set_aside) (void *arg);	/* damaged rows among those that run was reading; how many */
+	void	   *arg;
+} PromStep;
+
+/* Does the work under the lock of the shard's merges; false: the lock is taken, nothing is done. */
+extern bool prom_step_run(const PromStep *step, int16 shard, bool wait);
 
 /* The lock of a shard's merges, to the end of the transaction; false: it is taken. */
 extern bool prom_merge_lock(int16 shard, bool wait);
+
+/* ---- compact.c ---- */
+
+/* Rows of the day were written that a compaction may take in.  Needs SPI and the shard's lock. */
+extern void prom_compaction_mark(int16 shard, int64 day_ms);
+
+/* ---- merge.c ---- */
 
 /* The partition of a day.  Needs SPI. */
 extern void prom_make_day(int64 day_ms);

@@ -8,8 +8,8 @@
  * release or by hand, the row can be taken back.
  *
  * A row that comes back is older than all rows of prom.warm: where both have a sample of one series and
- * time, what was stored all the while counts.  It is never merged again, because a merge would make it
- * later than rows that are later than it.
+ * time, what was stored all the while counts.  Of merges only a compaction takes it, with all rows of
+ * its block and day: what they leave behind would be older than what they make.
  *
  * Verifying costs a subtransaction a row.  It happens only when something has failed, or on request.
  *
@@ -337,7 +337,10 @@ write_back(int16 shard, PromChunk *chunk)
 	for (int i = 0; i < pieces.n; i++)
 	{
 		if (i == 0 || pieces.piece[i].day_ms != pieces.piece[i - 1].day_ms)
+		{
 			prom_make_day(pieces.piece[i].day_ms);
+			prom_compaction_mark(shard, pieces.piece[i].day_ms);
+		}
 		pieces.piece[i].gen = PROM_GEN_FULL;
 	}
 	prom_pieces_write(&pieces, true);

@@ -63,6 +63,10 @@ static const char *const names[] = {
 	[PROM_STAT_MERGE_LAST] = "merge_last",
 	[PROM_STAT_MERGE_ERRORS] = "merge_errors",
 	[PROM_STAT_MERGE_LAST_ERROR] = "merge_last_error",
+	[PROM_STAT_COMPACT_STEPS] = "compact_steps",
+	[PROM_STAT_COMPACT_ROWS] = "compact_rows",
+	[PROM_STAT_COMPACT_US] = "compact_us",
+	[PROM_STAT_COMPACT_LAST] = "compact_last",
 	[PROM_STAT_QUARANTINED_ROWS] = "quarantined_rows",
 	[PROM_STAT_COLLECTED_SERIES] = "collected_series",
 	[PROM_STAT_GATEWAY_STARTS] = "gateway_starts",
@@ -84,7 +88,7 @@ static bool
 is_time(PromStatCounter c)
 {
 	return c == PROM_STAT_STARTED || c == PROM_STAT_INGEST_LAST || c == PROM_STAT_MERGE_LAST ||
-		c == PROM_STAT_MERGE_LAST_ERROR;
+		c == PROM_STAT_MERGE_LAST_ERROR || c == PROM_STAT_COMPACT_LAST;
 }
 
 static void

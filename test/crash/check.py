@@ -26,7 +26,6 @@ ORPHANS = {
         WHERE (f.samples, f.t_min, f.t_max, f.sid_min, f.sid_max) IS DISTINCT FROM (x.n, x.t_min, x.t_max, x.a, x.b)""",
     "series ids given twice": "SELECT shard, sid, count(*) FROM prom.series GROUP BY 1, 2 HAVING count(*) > 1",
     "label sets with two series": "SELECT shard, labels::text, count(*) FROM prom.series GROUP BY 1, 2 HAVING count(*) > 1",
-    "series whose hashes are not those of their labels": "SELECT sid FROM prom.series WHERE pairs IS DISTINCT FROM prom._label_pairs(labels)",
     "ids that would be given again": """
         SELECT s.sid FROM prom.series s JOIN prom.metric m ON m.shard = s.shard AND m.name = s.labels['__name__']
         WHERE s.sid >= m.block * 64 + m.used AND s.sid < m.block * 64 + 64
@@ -151,11 +150,13 @@ def samples(server, era, senders):
 
 
 def merged(server):
-    """Merge everything; what is wrong.  The maintenance worker may be at it too."""
+    """Merge everything, and compact it; what is wrong.  The maintenance worker may be at it too."""
     for _ in range(200):
         server.sql("CALL prom.merge()")
         left = server.sql("SELECT count(*) FROM prom.fresh")
         if left == "0":
+            for day in server.sql("SELECT DISTINCT day FROM prom.stat_rows() WHERE stage = 'warm'").split():
+                server.sql(f"CALL prom.compact('{day}')")
             return []
     return [f"{left} rows stay fresh however often they are merged"]
 

@@ -86,6 +86,18 @@ def kill_merge(r):
     return "under way" if cut else "it had just ended"
 
 
+def kill_compaction(r):
+    """kill -9 of a backend that compacts"""
+    r.server.sql("CALL prom.merge()")
+    day = r.server.sql("SELECT max(day) FROM prom.stat_rows() WHERE stage = 'warm'")
+    compaction, pid = r.server.start_psql(f"CALL prom.compact('{day}')")
+    r.sleep(0.06)
+    r.server.kill_child(pid)
+    cut = compaction.wait(60) != 0
+    wait_for(r.server.answers, "the server is back")
+    return "under way" if cut else "it had just ended"
+
+
 def kill_postmaster(r):
     """kill -9 of the postmaster"""
     r.sleep(0.5)
@@ -188,7 +200,7 @@ def orphans_of(server):
     return found
 
 
-ALWAYS = (kill_ingest_backend, kill_gateway, kill_maintenance, kill_maintenance_backend, kill_any, kill_merge,
+ALWAYS = (kill_ingest_backend, kill_gateway, kill_maintenance, kill_maintenance_backend, kill_any, kill_merge, kill_compaction,
           kill_postmaster, kill_postmaster_twice, stop_in_merge, restart_fast, terminate_all, cancel_all, promote_standby)
 
 # What a fault may leave in the server log, besides the signal 9 that it sent.
