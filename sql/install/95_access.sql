@@ -33,7 +33,7 @@ DO $$
 DECLARE
 	one		text;
 BEGIN
-	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'token'] LOOP
+	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction', 'token'] LOOP
 		EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', one);
 	END LOOP;
 END
@@ -57,6 +57,12 @@ BEGIN
 			('_merge_step', true, 'prom_admin'),
 			('collect_series', false, 'prom_admin'),
 			('_collect_step', true, 'prom_admin'),
+			('compact', false, NULL),
+			('_compact_step', false, NULL),
+			('_compact_begin', false, NULL),
+			('_compact_end', false, NULL),
+			('_compact_next', false, NULL),
+			('_compact_index', false, NULL),
 			('create_token', false, 'prom_admin'),
 			('revoke_token', false, 'prom_admin'),
 			('_add_token', false, NULL),
