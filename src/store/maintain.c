@@ -29,7 +29,7 @@
 #define COMPACT_MS		500		/* how long a turn compacts before the next merge has its turn */
 #define FREEZE_MS		600000	/* how often an old day is looked for that is not frozen yet */
 #define FREEZE_AGE		10000000	/* transactions */
-#define FRESH_BYTES		(256 * 1024 * 1024) /* a file of this size is made smaller when it is empty again */
+#define FRESH_BYTES		(16 * 1024 * 1024) /* a file of this size is made smaller when it is empty again: queries read all of it */
 
 int			prom_store_max_ahead_s = 86400;
 int			prom_store_max_age_s = 315360000;
