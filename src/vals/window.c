@@ -381,10 +381,14 @@ remove_stale(PromGather *g)
 	g->n = n;
 }
 
-/* Puts the samples in order. */
+/* Puts the samples in order; extended windows are of floats. */
 static void
-finish_gather(PromGather *g, bool keep_stale)
+finish_gather(const LeafState *s, PromGather *g, bool keep_stale)
 {
+	if (g->histograms && s->has_reach)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s modifier is not supported with histograms", s->reach.after_ms > 0 ? "smoothed" : "anchored")));
 	/* what sorting takes: two arrays of samples with time, value and order */
 	if (!g->sorted)
 		prom_store_need_memory((size_t) g->n * 2 * 3 * 8);
@@ -400,12 +404,8 @@ window_result(LeafState *s, PromGather *g)
 	const PromRangeFunction *function = s->function;
 	const PromRangeScalar *scalar = s->has_scalar ? &s->scalar : NULL;
 
-	finish_gather(g, function->sees_stale);
+	finish_gather(s, g, function->sees_stale);
 	prom_gather_hints(g);
-	if (g->histograms && s->has_reach)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s modifier is not supported with histograms", s->reach.after_ms > 0 ? "smoothed" : "anchored")));
 	if (g->histograms)
 		return PointerGetDatum(prom_range_eval_mixed(g->n, g->t_ms, g->values, g->histograms, &s->steps, s->range_ms,
 													 function->fn, scalar));
@@ -499,7 +499,7 @@ finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 		LeafSeries *one = &s->series[i];
 
 		CHECK_FOR_INTERRUPTS();
-		finish_gather(&one->gather, keep_stale);
+		finish_gather(s, &one->gather, keep_stale);
 		result[i] = s->has_reach ? reached_samples(s, one) :
 			chunk_of(s, one->sid, one->gather.n, one->gather.t_ms, one->gather.values, one->gather.histograms);
 	}
