@@ -69,16 +69,11 @@ compare_series(const void *a, const void *b)
 
 /* The series with these ids, each with a gather of its own. */
 static void
-set_series(LeafState *s, const ArrayType *sids, MemoryContext cxt)
+set_series(LeafState *s, ArrayType *sids, MemoryContext cxt)
 {
-	const int32 *sid = (const int32 *) ARR_DATA_PTR(sids);
+	const int32 *sid = prom_store_sids(sids, &s->n);
 	bool		sorted = true;
 
-	if (ARR_ELEMTYPE(sids) != INT4OID || ARR_NDIM(sids) > 1 || ARR_HASNULL(sids))
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("series ids must be a one-dimensional array without nulls")));
-	s->n = ArrayGetNItems(ARR_NDIM(sids), ARR_DIMS(sids));
 	s->series = MemoryContextAlloc(cxt, sizeof(LeafSeries) * Max(s->n, 1));
 	for (int i = 0; i < s->n; i++)
 	{
