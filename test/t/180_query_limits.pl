@@ -17,7 +17,7 @@ $node->safe_psql('postgres', <<'SQL');
 CREATE FUNCTION pg_temp.fill(metric text, n int, samples int) RETURNS void LANGUAGE sql AS $$
 	WITH s AS (SELECT (prom.series_id(prom.labels(jsonb_build_object('__name__', metric, 'i', 'value-' || i)))).* FROM generate_series(1, n) i)
 	INSERT INTO prom.fresh (shard, sid_min, sid_max, t_min, t_max, samples, seq, data)
-	SELECT shard, min(sid), max(sid), min(part) * 8000::int8, max(part + least(samples, 8000)) * 1000::int8, 0, nextval('prom.store_seq'),
+	SELECT shard, min(sid), max(sid), min(part) * 1000::int8, max(part + least(samples, 8000)) * 1000::int8, 0, nextval('prom.store_seq'),
 		prom.chunk_merge(prom.chunk_build(shard, sid, (SELECT array_agg(t * 1000::int8 ORDER BY t) FROM generate_series(part, part + least(samples, 8000) - 1) t),
 			(SELECT array_agg((sid * t)::float8 ORDER BY t) FROM generate_series(part, part + least(samples, 8000) - 1) t), 'fresh'), 1)
 	FROM s, generate_series(0, samples - 1, 8000) part GROUP BY shard, sid >> 6, part;
