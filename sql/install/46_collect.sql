@@ -64,6 +64,7 @@ BEGIN
 		-- Whoever has written to one of them meanwhile is waited for, and then it is not empty.
 		LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
 		due := prom._empty_series(one, due);
+		DELETE FROM prom.exemplar e WHERE e.shard = one AND e.sid = ANY (due);
 		PERFORM prom._stat_count('collected_series',
 			prom._remove_series(array_fill(one, ARRAY[cardinality(due)]), due));
 	END LOOP;

@@ -99,7 +99,6 @@ static const PromStatus statuses[] = {
 	{"42601", 400, "bad_data", false},	/* PromQL that does not parse */
 	{"42804", 400, "bad_data", false},	/* PromQL of a wrong type */
 	{"42883", 400, "bad_data", false},	/* unknown PromQL function */
-	{"0A000", 400, "bad_data", false},	/* PromQL that is not supported yet */
 	{"53300", 503, "unavailable", true},	/* no connection is free */
 	{"55P03", 503, "unavailable", true},	/* lock not available */
 	{"57", 503, "unavailable", true},	/* shutdown, not yet started */

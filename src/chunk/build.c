@@ -338,12 +338,6 @@ replace_stale(int n, const double **values, const PromHistogram *const **histogr
 }
 
 void
-prom_chunk_add(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, const double *values)
-{
-	prom_chunk_add_mixed(b, sid, n, t_ms, values, NULL);
-}
-
-void
 prom_chunk_add_mixed(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, const double *values,
 					 const PromHistogram *const *histograms)
 {

@@ -58,12 +58,8 @@ extern PromChunkBuilder *prom_chunk_begin(PromChunkStyle style, int16 shard);
 /*
  * Append a series: sid greater than those before, times strictly ascending,
  * 1 <= n <= PROM_CHUNK_MAX_SAMPLES.  Columns are encoded here, so bytes() below is known.
- */
-extern void prom_chunk_add(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms,
-						   const double *values);
-
-/*
- * The same with histograms among the samples: where histograms[i] is not NULL it is sample i and
+ *
+ * Histograms may be among the samples: where histograms[i] is not NULL it is sample i and
  * values[i] is not looked at.  NULL: floats only.  A stale histogram (by its sum) is stored as the float
  * that says so.  Histograms of one series: 32 MB at most.
  */
@@ -159,10 +155,8 @@ extern void prom_gather_reset(PromGather *g);	/* keeps the memory */
 /* Add the samples of a column with from_ms < t <= to_ms. */
 extern void prom_gather_column(PromGather *g, PromChunkReader *r, int column, int64 from_ms,
 							   int64 to_ms, int64 order);
-extern void prom_gather_samples(PromGather *g, int n, const int64 *t_ms, const double *values,
-								int64 order);
 
-/* With histograms among them, which are copied; see prom_chunk_add_mixed. */
+/* Add samples, with histograms among them, which are copied; see prom_chunk_add_mixed. */
 extern void prom_gather_mixed(PromGather *g, int n, const int64 *t_ms, const double *values,
 							  const PromHistogram *const *histograms, int64 order);
 extern void prom_gather_finish(PromGather *g);

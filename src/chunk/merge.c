@@ -204,12 +204,6 @@ copy_histograms(PromGather *g, int n, const PromHistogram *const *histograms)
 }
 
 void
-prom_gather_samples(PromGather *g, int n, const int64 *t_ms, const double *values, int64 order)
-{
-	prom_gather_mixed(g, n, t_ms, values, NULL, order);
-}
-
-void
 prom_gather_mixed(PromGather *g, int n, const int64 *t_ms, const double *values,
 				  const PromHistogram *const *histograms, int64 order)
 {

@@ -123,8 +123,8 @@ typedef struct PromqlFunction
 	PromqlType	arg_types[6];	/* of those beyond: the sixth */
 	PromqlType	result;
 	bool		experimental;
-	/* how it is translated: what translate.c needs to know; NULL/0 = not supported yet */
-	int			kind;			/* PromqlFunctionKind of translate.h, PROMQL_FN_NONE: not supported yet */
+	/* how it is translated: what translate.c needs to know */
+	int			kind;			/* PromqlFunctionKind of translate.h */
 	const char *sql;			/* suffix of the SQL function or the name of the window function */
 } PromqlFunction;
 

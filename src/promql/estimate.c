@@ -120,7 +120,7 @@ series_of(const PromqlNode *node)
 		case PROMQL_AGGREGATE:
 			return series_of_aggregate(node);
 		case PROMQL_CALL:
-			if (node->function->kind == 0 || strncmp(node->function->name, "absent", 6) == 0)
+			if (strncmp(node->function->name, "absent", 6) == 0)
 				return 1;
 			left = 1;
 			for (int i = 0; i < list_length(node->args); i++)

@@ -3,8 +3,7 @@
  *	  The functions of Prometheus 3, one row each, in the order of their names.
  *
  * Names are case-sensitive.  More arguments than there are types have the last one's.  Experimental ones are
- * known by name, so that the error can say so, and rejected unless the setting allows them.  A kind other
- * than PROMQL_FN_NONE means that translate_call.c offers it.
+ * known by name, so that the error can say so, and rejected unless the setting allows them.
  */
 #include "postgres.h"
 
@@ -18,9 +17,8 @@
 
 #define UNLIMITED (-1)
 
-/* of one vector, of one range; the offered ones of a range are window functions of the same name */
+/* of one vector, of one range; those of a range are window functions of the same name */
 #define OF_HISTOGRAM(name)		{name, 1, 1, {V}, V, false, PROMQL_FN_HISTOGRAM, name}
-#define OF_RANGE(name)			{name, 1, 1, {M}, V, false, PROMQL_FN_NONE, NULL}
 #define WINDOW_X(name)			{name, 1, 1, {M}, V, true, PROMQL_FN_WINDOW, name}
 #define WINDOW(name)			{name, 1, 1, {M}, V, false, PROMQL_FN_WINDOW, name}
 #define WINDOW_NAMED(name)		{name, 1, 1, {M}, V, false, PROMQL_FN_WINDOW_NAMED, name}

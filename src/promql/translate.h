@@ -9,7 +9,6 @@
 
 typedef enum PromqlFunctionKind
 {
-	PROMQL_FN_NONE,				/* not offered yet */
 	PROMQL_FN_WINDOW,			/* over the samples of a range: an aggregate over chunks */
 	PROMQL_FN_WINDOW_NAMED,		/* the same, and series keep their names */
 	PROMQL_FN_WINDOW_SCALAR,	/* the same with scalars, which may differ from step to step */

@@ -89,7 +89,6 @@ promql_call_sql(PromqlContext *cx, PromqlNode *node)
 		case PROMQL_FN_HISTOGRAM_FRACTION:
 			inner = promql_with_buckets(cx);
 			return promql_histogram_sql(&inner, node);
-		case PROMQL_FN_NONE:
 		case PROMQL_FN_TIME:
 		case PROMQL_FN_START:
 		case PROMQL_FN_END:

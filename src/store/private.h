@@ -195,6 +195,5 @@ extern void prom_stat_init(void);
 /* ---- scan.c ---- */
 
 /* The ids of an int4[] without NULLs; points into the array. */
-extern int32 *prom_store_sid_array(ArrayType *a, int *n);
 
 #endif							/* PROM_STORE_PRIVATE_H */

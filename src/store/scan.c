@@ -258,6 +258,17 @@ prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range)
 	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
 }
 
+int32 *
+prom_store_sids(ArrayType *a, int *n)
+{
+	if (ARR_ELEMTYPE(a) != INT4OID || ARR_NDIM(a) > 1 || ARR_HASNULL(a))
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("series ids must be a one-dimensional array without nulls")));
+	*n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
+	return (int32 *) ARR_DATA_PTR(a);
+}
+
 PG_FUNCTION_INFO_V1(prom_fresh_step);
 PG_FUNCTION_INFO_V1(prom_fresh_final);
 PG_FUNCTION_INFO_V1(prom_sids);
@@ -348,7 +359,7 @@ fresh_begin(MemoryContext cxt, ArrayType *sids)
 {
 	MemoryContext old = MemoryContextSwitchTo(cxt);
 	Fresh	   *f = palloc0(sizeof(Fresh));
-	int32	   *given = prom_store_sid_array(sids, &f->nsids);
+	int32	   *given = prom_store_sids(sids, &f->nsids);
 
 	f->sids = palloc(sizeof(int32) * Max(f->nsids, 1));
 	memcpy(f->sids, given, sizeof(int32) * f->nsids);
@@ -467,7 +478,7 @@ prom_hits(PG_FUNCTION_ARGS)
 {
 	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
 	int			nsids;
-	int32	   *sids = prom_store_sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	int32	   *sids = prom_store_sids(PG_GETARG_ARRAYTYPE_P(1), &nsids);
 	Datum	   *hits = palloc(sizeof(Datum) * Max(Min(nsids, c.reader.nseries), 1));
 	int			nhits = 0;
 
@@ -491,7 +502,7 @@ prom_without(PG_FUNCTION_ARGS)
 	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
 	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_WARM, c.reader.shard);
 	int			nsids;
-	int32	   *sids = prom_store_sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	int32	   *sids = prom_store_sids(PG_GETARG_ARRAYTYPE_P(1), &nsids);
 	int64		from_ms = PG_GETARG_INT64(2);
 	int64		to_ms = PG_GETARG_INT64(3);
 
@@ -527,7 +538,7 @@ prom_only(PG_FUNCTION_ARGS)
 	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
 	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_PLAIN, c.reader.shard);
 	int			nsids;
-	int32	   *sids = prom_store_sid_array(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	int32	   *sids = prom_store_sids(PG_GETARG_ARRAYTYPE_P(1), &nsids);
 	int64		from_ms = PG_GETARG_INT64(2);
 	int64		to_ms = PG_GETARG_INT64(3);
 
@@ -621,15 +632,4 @@ column_has(Column *c, int column, int64 from_ms, int64 to_ms)
 			return true;
 	}
 	return false;
-}
-
-int32 *
-prom_store_sid_array(ArrayType *a, int *n)
-{
-	if (ARR_ELEMTYPE(a) != INT4OID || ARR_NDIM(a) > 1 || ARR_HASNULL(a))
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("series ids must be a one-dimensional array without nulls")));
-	*n = ArrayGetNItems(ARR_NDIM(a), ARR_DIMS(a));
-	return (int32 *) ARR_DATA_PTR(a);
 }

@@ -15,6 +15,9 @@
 #define PROM_STORE_H
 
 #include "postgres.h"
+
+#include "utils/array.h"
+
 #include "series/series.h"
 
 /* Fresh rows always win over warm ones: their order is seq + this. */
@@ -52,6 +55,9 @@ extern void prom_active_sql(StringInfo out, const char *alias, PromScanRange ran
 
 /* The same without a look into the rows: true as well if another series of its block has such a sample. */
 extern void prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range);
+
+/* The ids of an int4[] without NULLs; points into the array. */
+extern int32 *prom_store_sids(ArrayType *a, int *n);
 
 /* ---- budget.c ---- */
 

@@ -163,7 +163,7 @@ visible_sids(int16 shard, Datum sids, Datum *visible, int *n)
 	run(SERIES_SQL, lengthof(args), types, args);
 	*n = 0;
 	*visible = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
-	return isnull ? NULL : prom_store_sid_array(DatumGetArrayTypeP(*visible), n);
+	return isnull ? NULL : prom_store_sids(DatumGetArrayTypeP(*visible), n);
 }
 
 /* The blocks of series that are ascending. */

@@ -69,16 +69,11 @@ compare_series(const void *a, const void *b)
 
 /* The series with these ids, each with a gather of its own. */
 static void
-set_series(LeafState *s, const ArrayType *sids, MemoryContext cxt)
+set_series(LeafState *s, ArrayType *sids, MemoryContext cxt)
 {
-	const int32 *sid = (const int32 *) ARR_DATA_PTR(sids);
+	const int32 *sid = prom_store_sids(sids, &s->n);
 	bool		sorted = true;
 
-	if (ARR_ELEMTYPE(sids) != INT4OID || ARR_NDIM(sids) > 1 || ARR_HASNULL(sids))
-		ereport(ERROR,
-				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("series ids must be a one-dimensional array without nulls")));
-	s->n = ArrayGetNItems(ARR_NDIM(sids), ARR_DIMS(sids));
 	s->series = MemoryContextAlloc(cxt, sizeof(LeafSeries) * Max(s->n, 1));
 	for (int i = 0; i < s->n; i++)
 	{
@@ -381,10 +376,14 @@ remove_stale(PromGather *g)
 	g->n = n;
 }
 
-/* Puts the samples in order. */
+/* Puts the samples in order; extended windows are of floats. */
 static void
-finish_gather(PromGather *g, bool keep_stale)
+finish_gather(const LeafState *s, PromGather *g, bool keep_stale)
 {
+	if (g->histograms && s->has_reach)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s modifier is not supported with histograms", s->reach.after_ms > 0 ? "smoothed" : "anchored")));
 	/* what sorting takes: two arrays of samples with time, value and order */
 	if (!g->sorted)
 		prom_store_need_memory((size_t) g->n * 2 * 3 * 8);
@@ -400,12 +399,8 @@ window_result(LeafState *s, PromGather *g)
 	const PromRangeFunction *function = s->function;
 	const PromRangeScalar *scalar = s->has_scalar ? &s->scalar : NULL;
 
-	finish_gather(g, function->sees_stale);
+	finish_gather(s, g, function->sees_stale);
 	prom_gather_hints(g);
-	if (g->histograms && s->has_reach)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s modifier is not supported with histograms", s->reach.after_ms > 0 ? "smoothed" : "anchored")));
 	if (g->histograms)
 		return PointerGetDatum(prom_range_eval_mixed(g->n, g->t_ms, g->values, g->histograms, &s->steps, s->range_ms,
 													 function->fn, scalar));
@@ -499,7 +494,7 @@ finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 		LeafSeries *one = &s->series[i];
 
 		CHECK_FOR_INTERRUPTS();
-		finish_gather(&one->gather, keep_stale);
+		finish_gather(s, &one->gather, keep_stale);
 		result[i] = s->has_reach ? reached_samples(s, one) :
 			chunk_of(s, one->sid, one->gather.n, one->gather.t_ms, one->gather.values, one->gather.histograms);
 	}

@@ -26,6 +26,16 @@ ORPHANS = {
         WHERE (f.samples, f.t_min, f.t_max, f.sid_min, f.sid_max) IS DISTINCT FROM (x.n, x.t_min, x.t_max, x.a, x.b)""",
     "series ids given twice": "SELECT shard, sid, count(*) FROM prom.series GROUP BY 1, 2 HAVING count(*) > 1",
     "label sets with two series": "SELECT shard, labels::text, count(*) FROM prom.series GROUP BY 1, 2 HAVING count(*) > 1",
+    "exemplars of series that are not there": """
+        SELECT e.shard, e.sid, count(*) FROM prom.exemplar e
+        WHERE NOT EXISTS (SELECT FROM prom.series s WHERE s.shard = e.shard AND s.sid = e.sid) GROUP BY 1, 2""",
+    "shards that have another number of series than they say": """
+        SELECT h.shard, h.series FROM prom.shard h
+        WHERE h.series <> (SELECT count(*) FROM prom.series s WHERE s.shard = h.shard)""",
+    "metrics that have another number of series than they say": """
+        SELECT m.name, m.series, s.n FROM prom.metric m
+        FULL JOIN (SELECT shard, labels['__name__'] AS name, count(*) AS n FROM prom.series GROUP BY 1, 2) s USING (shard, name)
+        WHERE m.series IS DISTINCT FROM s.n""",
     "ids that would be given again": """
         SELECT s.sid FROM prom.series s JOIN prom.metric m ON m.shard = s.shard AND m.name = s.labels['__name__']
         WHERE s.sid >= m.block * 64 + m.used AND s.sid < m.block * 64 + 64
@@ -48,6 +58,14 @@ JOIN pg_am a ON a.oid = c.relam AND a.amname = 'btree'
 WHERE c.relnamespace = 'prom'::regnamespace AND c.relkind = 'i'
 """
 
+# The same for the index that selectors use; bt_index_check knows nothing of GIN.
+UNFOUND = """
+SELECT 'series that the index of pairs does not find: ' || count(*) FROM (SELECT shard, sid, labels FROM prom.series OFFSET 0) s
+WHERE NOT EXISTS (SELECT FROM prom.series x
+    WHERE prom._label_pairs(x.labels) @> prom._label_pairs(s.labels) AND x.shard + 0 = s.shard AND x.sid + 0 = s.sid)
+HAVING count(*) > 0
+"""
+
 
 def orphans(server):
     """What is wrong, in words; one round trip."""
@@ -56,6 +74,7 @@ def orphans(server):
         for name, query in ORPHANS.items())
     wrong = server.sql(f"SET enable_indexscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off; {sql}")
     server.sql(INDEXES)
+    wrong += server.sql(f"SET enable_seqscan = off; SET enable_indexscan = off; {UNFOUND}")
     return wrong.splitlines()
 
 

@@ -76,5 +76,10 @@ SELECT (prom._extended('anchored_rate', prom._steps_chunk('[1 2 3]', 10, 10), 0,
 SELECT sum(samples) FROM prom.ingest(ARRAY[(SELECT pg_temp.body(VARIADIC array_agg(pg_temp.series(l::text[], '{60000}', '{1}'))) FROM unnest(ARRAY[
 	'{__name__,m,instance,a,job,b}', '{__name__,target_info,instance,a,job,b,x,1}', '{__name__,target_info,instance,a,job,b,x,2}', '{__name__,p,instance,a}', '{__name__,other_info,instance,a,y,1}', '{__name__,more_info,instance,a,y,2}']) l)]);
 SELECT e, pg_temp.try(e) FROM unnest(ARRAY['info(m)', 'info(p)', 'info(p, {__name__=~".+_info"})', 'info(p, {__name__=~".+_info",z=""})', 'info(p, {z=~".+"})']) e;
+
+-- extended ranges are of floats, be they evaluated or shown
+SELECT samples, histograms FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series_of('{__name__,native}', pg_temp.histogram(60000, 1, 1, '{0,1}', '{1}')))]);
+SELECT e, pg_temp.try(e) FROM unnest(ARRAY['rate(native[2m] anchored)', 'rate(native[2m] smoothed)', 'native[2m] anchored', 'native[2m] smoothed', 'native[2m]']) e;
+
 RESET promgres.promql_experimental;
 SELECT prom.delete_series('{__name__=~".+"}');

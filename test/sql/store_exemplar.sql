@@ -54,6 +54,11 @@ SELECT count(*) FROM prom.exemplars('req{le="1"}');
 SELECT prom.delete_series('req{le="3"}', to_timestamp(pg_temp.ago(60) / 1000.0), to_timestamp(pg_temp.ago(60) / 1000.0));
 SELECT prom.delete_series('req');
 SELECT e.labels, e.value FROM prom.exemplar e;
+-- with a series that is collected
+SELECT exemplars FROM clock, prom.ingest(ARRAY[pg_temp.body(pg_temp.series_of('{__name__,bare}', pg_temp.exemplar('{trace_id,x}', 1, pg_temp.ago(60))))]);
+CALL prom.collect_series('0 s');
+SELECT count(*) AS series FROM prom.series WHERE labels['__name__'] = 'bare';
+SELECT count(*) AS exemplars FROM prom.exemplar e WHERE NOT EXISTS (SELECT FROM prom.series s WHERE s.shard = e.shard AND s.sid = e.sid);
 -- and with age
 INSERT INTO prom.exemplar SELECT 0, 1, pg_temp.ago(86410), 1, '{a="b"}';
 SELECT prom._drop_exemplars(), count(*) FROM prom.exemplar;
