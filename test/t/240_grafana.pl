@@ -29,6 +29,8 @@ my $config = slurp_file("$top/contrib/prometheus/prometheus.yml");
 $config =~ s/prometheus:9090/127.0.0.1:$prometheus_port/;
 $config =~ s/node-exporter:9100/127.0.0.1:$exporter_port/;
 $config =~ s/promgres:9201/127.0.0.1:$node->{gateway_port}/g;
+# help and type come with the first samples, not a minute later
+$config =~ s/^( *)- (url: .*write)$/$1- $2\n$1  metadata_config:\n$1    send_interval: 1s/m;
 append_to_file("$tmp/prometheus.yml", $config);
 spawn('node_exporter', 'prometheus-node-exporter', "--web.listen-address=127.0.0.1:$exporter_port");
 spawn('prometheus', 'prometheus', "--config.file=$tmp/prometheus.yml", "--storage.tsdb.path=$tmp/tsdb",
@@ -86,6 +88,7 @@ my ($from, $to) = ($Promgres::sample_end_ms / 1000 - 3600, $Promgres::sample_end
 # ---- first use of the data source ----
 optional('rules', 'rules: groups', sub { ref $_[0]{groups} eq 'ARRAY' });
 optional("query_exemplars?query=test&start=${from}000&end=${to}000", 'exemplars: times in milliseconds pass', sub { ref $_[0] eq 'ARRAY' });
+wait_for(sub { get('metadata?metric=node_load1')->{data}{node_load1} }, 'metadata has come');
 optional('metadata?limit=5000', 'metadata: type and help',
 	sub { ref $_[0] eq 'HASH' && $_[0]{node_load1}[0]{type} eq 'gauge' && $_[0]{node_load1}[0]{help} =~ /load/ });
 optional('alerts', 'alerts', sub { ref $_[0]{alerts} eq 'ARRAY' });

@@ -34,7 +34,7 @@ SKIP:
 		[ [ 'query', 'instant', $url, 'temperature', '--time', $end ], qr/^temperature\{instance="host1:9100", job="app"\} => \S+ @\[$end\]/m ],
 		[ [ 'query', 'range', $url, 'sum(temperature)', '--start', $end - 600, '--end', $end, '--step', '60s' ], qr/@\[$end\]/ ],
 		[ [ 'query', 'series', '--match=temperature', '--start', $end - 600, '--end', $end, $url ], qr/host5:9100/ ],
-		[ [ 'query', 'labels', $url, 'instance' ], qr/^host1:9100$/m ]);
+		[ [ 'query', 'labels', '--start', $end - 600, '--end', $end, $url, 'instance' ], qr/^host1:9100$/m ]);
 	foreach my $case (@cases)
 	{
 		my ($ok, $out, $err) = run_program('promtool', @{ $case->[0] });
