@@ -169,10 +169,6 @@ CREATE AGGREGATE prom._raw(data prom.chunk, ord int8, sids int4[], from_ms int8,
 );
 COMMENT ON AGGREGATE prom._raw(prom.chunk, int8, int4[], int8, int8) IS 'the samples with from_ms < t <= to_ms as they were written, markers of a series'' end included';
 
-CREATE FUNCTION prom._reached_samples_done(internal) RETURNS prom.chunk[]
-	AS 'MODULE_PATHNAME', 'prom_reached_samples_done' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
-COMMENT ON FUNCTION prom._reached_samples_done(internal) IS 'final function of a leaf';
-
 CREATE FUNCTION prom._reached_samples_add(internal, prom.chunk, int8, int4[], int8, int8, int4, int8, int8, int8) RETURNS internal
 	AS 'MODULE_PATHNAME', 'prom_reached_samples_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
 COMMENT ON FUNCTION prom._reached_samples_add(internal, prom.chunk, int8, int4[], int8, int8, int4, int8, int8, int8) IS 'adds a row to prom._reached_samples';
@@ -181,7 +177,7 @@ CREATE AGGREGATE prom._reached_samples(data prom.chunk, ord int8, sids int4[], s
 	SFUNC = prom._reached_samples_add,
 	STYPE = internal,
 	SSPACE = 65536,
-	FINALFUNC = prom._reached_samples_done,
+	FINALFUNC = prom._samples_done,
 	FINALFUNC_MODIFY = READ_WRITE,
 	PARALLEL = SAFE
 );

@@ -55,7 +55,6 @@ PG_FUNCTION_INFO_V1(prom_window_done);
 PG_FUNCTION_INFO_V1(prom_samples_add);
 PG_FUNCTION_INFO_V1(prom_reached_samples_add);
 PG_FUNCTION_INFO_V1(prom_samples_done);
-PG_FUNCTION_INFO_V1(prom_reached_samples_done);
 PG_FUNCTION_INFO_V1(prom_raw_done);
 
 static int
@@ -267,91 +266,85 @@ add_row(FunctionCallInfo fcinfo, LeafState *s, int data)
 	}
 }
 
-/* A row without data leaves the state as it is. */
+/*
+ * A row whose chunk is argument "data"; without one it leaves the state as it is.  "set" reads what the first
+ * row's arguments behind the ids say.
+ */
 static Datum
-skip_row(FunctionCallInfo fcinfo)
+leaf_add(FunctionCallInfo fcinfo, int data, void (*set) (FunctionCallInfo fcinfo, LeafState *s))
 {
-	if (PG_ARGISNULL(0))
-		PG_RETURN_NULL();
-	PG_RETURN_POINTER(PG_GETARG_POINTER(0));
+	LeafState  *s;
+	bool		is_new;
+
+	if (PG_ARGISNULL(data))
+	{
+		if (PG_ARGISNULL(0))
+			PG_RETURN_NULL();
+		PG_RETURN_POINTER(PG_GETARG_POINTER(0));
+	}
+	s = get_state(fcinfo, data, &is_new);
+	if (is_new)
+		set(fcinfo, s);
+	add_row(fcinfo, s, data);
+	PG_RETURN_POINTER(s);
+}
+
+static void
+set_window(FunctionCallInfo fcinfo, LeafState *s)
+{
+	s->function = prom_range_function(PG_GETARG_TEXT_PP(1), Max(PG_NARGS() - 9 - 2, 0), false);
+	set_windows(fcinfo, s, 5);
+	set_scalar(fcinfo, s, 9);
+}
+
+static void
+set_extended(FunctionCallInfo fcinfo, LeafState *s)
+{
+	s->function = prom_range_function(PG_GETARG_TEXT_PP(1), 0, true);
+	set_windows(fcinfo, s, 5);
+	set_reach(fcinfo, s, 9);
+}
+
+static void
+set_samples(FunctionCallInfo fcinfo, LeafState *s)
+{
+	s->from_ms = PG_GETARG_INT64(4);
+	s->to_ms = PG_GETARG_INT64(5);
+}
+
+static void
+set_reached_samples(FunctionCallInfo fcinfo, LeafState *s)
+{
+	set_windows(fcinfo, s, 4);
+	set_reach(fcinfo, s, 8);
 }
 
 /* (state, function, data, ord, sids, start_ms, step_ms, nsteps, range_ms [, scalar, now_ms, now_step_ms [, second]]) */
 Datum
 prom_window_add(PG_FUNCTION_ARGS)
 {
-	LeafState  *s;
-	bool		is_new;
-
-	if (PG_ARGISNULL(2))
-		return skip_row(fcinfo);
-	s = get_state(fcinfo, 2, &is_new);
-	if (is_new)
-	{
-		s->function = prom_range_function(PG_GETARG_TEXT_PP(1), Max(PG_NARGS() - 9 - 2, 0), false);
-		set_windows(fcinfo, s, 5);
-		set_scalar(fcinfo, s, 9);
-	}
-	add_row(fcinfo, s, 2);
-	PG_RETURN_POINTER(s);
+	return leaf_add(fcinfo, 2, set_window);
 }
 
 /* (state, function, data, ord, sids, start_ms, step_ms, nsteps, range_ms, before_ms, after_ms) */
 Datum
 prom_extended_add(PG_FUNCTION_ARGS)
 {
-	LeafState  *s;
-	bool		is_new;
-
-	if (PG_ARGISNULL(2))
-		return skip_row(fcinfo);
-	s = get_state(fcinfo, 2, &is_new);
-	if (is_new)
-	{
-		s->function = prom_range_function(PG_GETARG_TEXT_PP(1), 0, true);
-		set_windows(fcinfo, s, 5);
-		set_reach(fcinfo, s, 9);
-	}
-	add_row(fcinfo, s, 2);
-	PG_RETURN_POINTER(s);
+	return leaf_add(fcinfo, 2, set_extended);
 }
 
 /* (state, data, ord, sids, from_ms, to_ms) */
 Datum
 prom_samples_add(PG_FUNCTION_ARGS)
 {
-	LeafState  *s;
-	bool		is_new;
-
-	if (PG_ARGISNULL(1))
-		return skip_row(fcinfo);
-	s = get_state(fcinfo, 1, &is_new);
-	if (is_new)
-	{
-		s->from_ms = PG_GETARG_INT64(4);
-		s->to_ms = PG_GETARG_INT64(5);
-	}
-	add_row(fcinfo, s, 1);
-	PG_RETURN_POINTER(s);
+	return leaf_add(fcinfo, 1, set_samples);
 }
 
 /* (state, data, ord, sids, start_ms, step_ms, nsteps, range_ms, before_ms, after_ms) */
 Datum
 prom_reached_samples_add(PG_FUNCTION_ARGS)
 {
-	LeafState  *s;
-	bool		is_new;
-
-	if (PG_ARGISNULL(1))
-		return skip_row(fcinfo);
-	s = get_state(fcinfo, 1, &is_new);
-	if (is_new)
-	{
-		set_windows(fcinfo, s, 4);
-		set_reach(fcinfo, s, 8);
-	}
-	add_row(fcinfo, s, 1);
-	PG_RETURN_POINTER(s);
+	return leaf_add(fcinfo, 1, set_reached_samples);
 }
 
 /* ---- results ---- */
@@ -503,12 +496,6 @@ finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 
 Datum
 prom_samples_done(PG_FUNCTION_ARGS)
-{
-	return finish_samples(fcinfo, false);
-}
-
-Datum
-prom_reached_samples_done(PG_FUNCTION_ARGS)
 {
 	return finish_samples(fcinfo, false);
 }
