@@ -120,7 +120,7 @@ my $recent = decode_json(HTTP::Tiny->new->post_form("$scraper/api/v1/query", { q
 is(scalar(@$recent), 20, 'all series of another');
 is(scalar(grep { $_->{values}[-1][0] * 1000 == $now_ms - 10_000 && exists $_->{metric}{replica} && !exists $_->{metric}{instance} } @$recent),
 	20, 'each its newest sample, without an instance of the scrape');
-is(ask($scraper, 'query', { query => 'sum(up)' }) =~ /"2"/, 1, 'both scrapes are well');
+ok(wait_for(sub { ask($scraper, 'query', { query => 'sum(up)' }) =~ /"2"/ }, 'both targets are up'), 'both scrapes are well');
 ok(wait_for(sub { ask($scraper, 'query', { query => 'promgres_up' }) =~ /"1"\]/ }, 'metrics are scraped'), 'so is /metrics');
 $node->stop;
 done_testing();
