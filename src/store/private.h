@@ -192,8 +192,4 @@ extern void prom_stat_back_to(const PromStatMark *mark);
 
 extern void prom_stat_init(void);
 
-/* ---- scan.c ---- */
-
-/* The ids of an int4[] without NULLs; points into the array. */
-
 #endif							/* PROM_STORE_PRIVATE_H */

@@ -26,7 +26,7 @@
 /* Series of one warm row: sid >> PROM_BLOCK_BITS. */
 #define PROM_BLOCK_BITS 6
 
-/* ---- scan.c ---- */
+/* ---- leaf.c ---- */
 
 typedef struct PromScanRange
 {
@@ -55,6 +55,8 @@ extern void prom_active_sql(StringInfo out, const char *alias, PromScanRange ran
 
 /* The same without a look into the rows: true as well if another series of its block has such a sample. */
 extern void prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range);
+
+/* ---- scan.c ---- */
 
 /* The ids of an int4[] without NULLs; points into the array. */
 extern int32 *prom_store_sids(ArrayType *a, int *n);

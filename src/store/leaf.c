@@ -1,0 +1,213 @@
+/*
+ * leaf.c
+ *	  How a query reaches the samples of its series: the SQL of a leaf of every translated expression.
+ *
+ * A leaf is SQL over the tables, so that it can be pasted, explained and planned like any other:
+ *
+ *	- b: prom.series, restricted by the matchers, by blocks of 64 ids: what a row of prom.warm is about;
+ *	- f: the fresh samples of all matched series, gathered once per shard into one plain chunk;
+ *	- l: per block, an aggregate over its warm rows (an index scan) and over f, one result per series.
+ *
+ * Who is subject to row security on prom.series reads no table of samples; for him both come from the
+ * functions of visible.c.  Time bounds are constants, so partitions of other days are not even locked.
+ * Operators are qualified as all names are: the text means the same under any search_path.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/rls.h"
+
+#include "store/private.h"
+
+/* How the current user gets at samples. */
+typedef struct Access
+{
+	bool		restricted;		/* not by tables */
+	const char *fresh;
+	const char *warm;
+} Access;
+
+/* May the current user read a table as it is? */
+static bool
+reads_table(const char *name)
+{
+	Oid			table = prom_store_relid(name);
+
+	return check_enable_rls(table, InvalidOid, true) != RLS_ENABLED &&
+		pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
+}
+
+/* Their owner reads the tables themselves; others views, which show them to those who see all series. */
+static Access
+find_access(void)
+{
+	Access		a;
+
+	a.restricted = prom_series_restricted();
+	a.fresh = reads_table("fresh") ? "prom.fresh" : "prom._fresh_rows";
+	a.warm = reads_table("warm") ? "prom.warm" : "prom._warm_rows";
+	return a;
+}
+
+/* The matched series of each shard. */
+static void
+matched_sql(StringInfo out, const PromMatcher *m, int n)
+{
+	appendStringInfoString(out, "SELECT i.shard, pg_catalog.array_agg(i.sid) AS sids, pg_catalog.min(i.sid) AS low, pg_catalog.max(i.sid) AS high\n"
+						   "FROM prom.series AS i\n"
+						   "WHERE ");
+	prom_matchers_sql(out, "i", m, n);
+	appendStringInfoString(out, "\nGROUP BY i.shard");
+}
+
+/* The fresh samples of all matched series, one chunk per shard. */
+static void
+fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, PromScanRange range)
+{
+	if (access->restricted)
+	{
+		appendStringInfo(out, "SELECT m.shard, prom._visible_fresh(m.shard, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
+						 "FROM (\n",
+						 range.from_ms, range.to_ms);
+		matched_sql(out, m, n);
+		appendStringInfoString(out, ") AS m\nOFFSET 0");
+		return;
+	}
+	appendStringInfo(out, "SELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
+					 "FROM (\n",
+					 range.from_ms, range.to_ms);
+	matched_sql(out, m, n);
+	appendStringInfo(out, ") AS m\n"
+					 "JOIN %s AS f ON f.shard OPERATOR(pg_catalog.=) m.shard\n"
+					 "AND f.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT " AND f.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT "\n"
+					 "AND f.sid_max OPERATOR(pg_catalog.>=) m.low AND f.sid_min OPERATOR(pg_catalog.<=) m.high\n"
+					 "GROUP BY f.shard",
+					 access->fresh, range.from_ms, range.to_ms);
+}
+
+/* The warm rows of the group b. */
+static void
+warm_sql(StringInfo out, const Access *access, PromScanRange range)
+{
+	if (access->restricted)
+		appendStringInfo(out, "SELECT w.data, w.ord\n"
+						 "FROM prom._visible_warm(b.shard, b.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS w",
+						 range.from_ms, range.to_ms);
+	else
+		appendStringInfo(out, "SELECT w.data, w.seq AS ord\n"
+						 "FROM %s AS w\n"
+						 "WHERE w.shard OPERATOR(pg_catalog.=) b.shard AND w.block OPERATOR(pg_catalog.=) b.block\n"
+						 "AND w.t_min OPERATOR(pg_catalog.>=) " INT64_FORMAT " AND w.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT
+						 " AND w.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT,
+						 access->warm, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms, range.from_ms);
+}
+
+/* The rows of a leaf over groups of series: shard, block, sids and labels of each. */
+static void
+groups_sql(StringInfo out, const char *groups, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+{
+	Access		access = find_access();
+
+	appendStringInfo(out, "pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
+					 "FROM (\n%s) AS b\n"
+					 "LEFT JOIN (\n",
+					 groups);
+	fresh_sql(out, &access, m, n, range);
+	appendStringInfo(out, ") AS f ON f.shard OPERATOR(pg_catalog.=) b.shard\n"
+					 "CROSS JOIN LATERAL (\n"
+					 "SELECT %s AS results\n"
+					 "FROM (\n",
+					 leaf);
+	warm_sql(out, &access, range);
+	appendStringInfo(out, "\nUNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l) AS r\n"
+					 "WHERE r.out IS NOT NULL",
+					 PROM_FRESH_ORDER);
+}
+
+void
+prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+{
+	StringInfoData groups;
+
+	initStringInfo(&groups);
+	appendStringInfo(&groups, "SELECT s.shard, s.sid OPERATOR(pg_catalog.>>) %d AS block,"
+					 " pg_catalog.array_agg(s.sid) AS sids, pg_catalog.array_agg(s.labels) AS labels\n"
+					 "FROM prom.series AS s\n"
+					 "WHERE ",
+					 PROM_BLOCK_BITS);
+	prom_matchers_sql(&groups, "s", m, n);
+	appendStringInfoString(&groups, "\nGROUP BY 1, 2");
+	appendStringInfoString(out, "(\nSELECT ");
+	groups_sql(out, groups.data, m, n, range, leaf);
+}
+
+/*
+ * Each series is a group of its own, and they are sorted before anything is read of them: the planner would sort
+ * their samples, too.
+ */
+void
+prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+{
+	StringInfoData groups;
+
+	initStringInfo(&groups);
+	appendStringInfo(&groups, "SELECT s.shard, s.sid OPERATOR(pg_catalog.>>) %d AS block, ARRAY[s.sid] AS sids, ARRAY[s.labels] AS labels,"
+					 " s.labels AS place\n"
+					 "FROM prom.series AS s\n"
+					 "WHERE ",
+					 PROM_BLOCK_BITS);
+	prom_matchers_sql(&groups, "s", m, n);
+	appendStringInfoString(&groups, "\nORDER BY s.labels OFFSET 0");
+	appendStringInfoString(out, "(\nSELECT b.place, ");
+	groups_sql(out, groups.data, m, n, range, leaf);
+	appendStringInfoString(out, "\nORDER BY r.place");
+}
+
+/* The half about fresh rows, and the closing parenthesis. */
+static void
+active_fresh_sql(StringInfo out, const Access *access, const char *alias, int64 first_ms, int64 to_ms)
+{
+	appendStringInfo(out, " OR (%s.shard, %s.sid) IN (SELECT f.shard, pg_catalog.unnest(prom._sids(f.data)) FROM %s AS f"
+					 " WHERE f.t_max >= " INT64_FORMAT " AND f.t_min <= " INT64_FORMAT "))",
+					 alias, alias, access->fresh, first_ms, to_ms);
+}
+
+void
+prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
+{
+	int64		first_ms = range.from_ms < PG_INT64_MAX ? range.from_ms + 1 : range.from_ms;
+	Access		access = find_access();
+
+	if (access.restricted)
+	{
+		appendStringInfo(out, "(EXISTS (SELECT FROM prom._visible_warm(%s.shard, ARRAY[%s.sid], " INT64_FORMAT ", " INT64_FORMAT "))"
+						 " OR prom._visible_fresh(%s.shard, ARRAY[%s.sid], " INT64_FORMAT ", " INT64_FORMAT ") IS NOT NULL)",
+						 alias, alias, range.from_ms, range.to_ms, alias, alias, range.from_ms, range.to_ms);
+		return;
+	}
+	appendStringInfo(out, "(EXISTS (SELECT FROM %s AS w WHERE w.shard = %s.shard AND w.block = prom._block(%s.sid)"
+					 " AND w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT
+					 " AND prom._has(w.data, %s.sid, " INT64_FORMAT ", " INT64_FORMAT "))",
+					 access.warm, alias, alias, prom_day_start(first_ms), range.to_ms, first_ms, alias, first_ms,
+					 range.to_ms);
+	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
+}
+
+void
+prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range)
+{
+	int64		first_ms = range.from_ms < PG_INT64_MAX ? range.from_ms + 1 : range.from_ms;
+	Access		access = find_access();
+
+	/* of others' rows nothing is to be seen, not even that they are there */
+	if (access.restricted)
+	{
+		prom_active_sql(out, alias, range);
+		return;
+	}
+	appendStringInfo(out, "((%s.shard, prom._block(%s.sid)) IN (SELECT w.shard, w.block FROM %s AS w"
+					 " WHERE w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT ")",
+					 alias, alias, access.warm, prom_day_start(first_ms), range.to_ms, first_ms);
+	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
+}
