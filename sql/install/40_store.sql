@@ -184,6 +184,8 @@ BEGIN
 		-- What comes in meanwhile waits for the next call: this one has an end, and merges no crumbs.
 		last := (SELECT pg_catalog.max(f.seq) FROM prom._fresh_rows f WHERE f.shard OPERATOR(pg_catalog.=) one);
 		LOOP
+			-- Another merge may be under way, whose rows are among those that are to be merged.
+			PERFORM prom._lock_merge(one);
 			taken := prom._merge_step(one, 2000);
 			COMMIT;
 			SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
