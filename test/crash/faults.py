@@ -91,7 +91,7 @@ def kill_compaction(r):
     r.server.sql("CALL prom.merge()")
     day = r.server.sql("SELECT max(day) FROM prom.stat_rows() WHERE stage = 'warm'")
     # One takes some milliseconds: they are made to follow one another, from rows that say they are loose.
-    again = ("UPDATE prom.warm SET gen = 126 WHERE gen = 128", f"CALL prom.compact('{day}')")
+    again = ("UPDATE prom.warm SET gen = 127 WHERE gen = 128", f"CALL prom.compact('{day}')")
     compaction, pid = r.server.start_psql(*again * 50)
     r.sleep(0.3)
     doing = r.server.sql(f"SELECT state || ' ' || query FROM pg_stat_activity WHERE pid = {pid}")
