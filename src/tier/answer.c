@@ -43,6 +43,17 @@ prom_growing_text(PromGrowing *list, const char *text)
 	return copy != NULL ? memcpy(copy, text, size) : NULL;
 }
 
+char *
+prom_growing_etag(PromGrowing *list, const char *text)
+{
+	char		quoted[256];
+
+	if (text[0] == '\0' || text[0] == '"' || strncmp(text, "W/", 2) == 0 || strlen(text) > sizeof(quoted) - 3)
+		return prom_growing_text(list, text);
+	snprintf(quoted, sizeof(quoted), "\"%s\"", text);
+	return prom_growing_text(list, quoted);
+}
+
 void
 prom_xml_escape(StringInfo out, const char *text)
 {

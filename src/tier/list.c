@@ -150,7 +150,7 @@ take_element(const char *parent, const char *name, const char *text, void *arg)
 	if ((in_object && strcmp(name, "Key") == 0) || (strcmp(parent, "CommonPrefixes") == 0 && strcmp(name, "Prefix") == 0))
 		return (l->one.key = prom_growing_text(objects, text)) != NULL;
 	if (in_object && strcmp(name, "ETag") == 0)
-		return (l->one.etag = prom_growing_text(objects, text)) != NULL;
+		return (l->one.etag = prom_growing_etag(objects, text)) != NULL;
 	if (in_object && strcmp(name, "Size") == 0)
 		l->one.size = strtoll(text, NULL, 10);
 	else if (in_object && strcmp(name, "LastModified") == 0)

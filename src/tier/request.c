@@ -44,6 +44,7 @@ static bool judge_transport(PromFlight *flight, CURLcode result);
 static bool judge_success(PromFlight *flight, long http);
 static bool judge_failure(PromFlight *flight, long http);
 static bool code_is(const PromWire *wire, const char *codes);
+static bool ends_early(const PromTransfer *transfer, const PromWire *wire, long http);
 static bool body_is_right(PromFlight *flight, long http);
 static bool blame(PromFlight *flight, PromTransferStatus status, const char *cause);
 
@@ -493,7 +494,7 @@ judge_success(PromFlight *flight, long http)
 
 	if (transfer->verb == PROM_VERB_GET && flight->request.wants_body && !flight->request.xml_answer &&
 		!body_is_right(flight, http))
-		return true;
+		return !ends_early(transfer, wire, http);
 	if (flight->request.key != NULL && transfer->etag != NULL && strcmp(transfer->etag, wire->etag) != 0)
 	{
 		blame(flight, PROM_TRANSFER_CHANGED,
@@ -507,6 +508,14 @@ judge_success(PromFlight *flight, long http)
 	return false;
 }
 
+/* Is the answer to a range what there is of it, because the object ends before? */
+static bool
+ends_early(const PromTransfer *transfer, const PromWire *wire, long http)
+{
+	return http == 206 && transfer->length > 0 && wire->range_first == transfer->offset &&
+		wire->range_last + 1 == wire->range_total && wire->range_total < transfer->offset + transfer->length;
+}
+
 static bool
 body_is_right(PromFlight *flight, long http)
 {
@@ -517,7 +526,10 @@ body_is_right(PromFlight *flight, long http)
 	int64		end = http == 206 ? wire->range_last + 1 : transfer->body_size;
 	char		hash[PROM_SIGV4_HASH_BYTES];
 
-	if (first != transfer->offset || end - first != transfer->body_size || (transfer->length >= 0 && transfer->length != transfer->body_size))
+	if (ends_early(transfer, wire, http))
+		blame(flight, PROM_TRANSFER_DAMAGED,
+			  psprintf("The object is shorter than it should be: it has %lld bytes.", (long long) wire->range_total));
+	else if (first != transfer->offset || end - first != transfer->body_size || (transfer->length >= 0 && transfer->length != transfer->body_size))
 		blame(flight, PROM_TRANSFER_DAMAGED,
 			  psprintf("It answered with bytes %lld to %lld of the object, of which %lld came; asked for were %lld from %lld.",
 					   (long long) first, (long long) end - 1, (long long) transfer->body_size,
@@ -563,7 +575,7 @@ judge_failure(PromFlight *flight, long http)
 	else if (code_is(wire, "ExpiredToken TokenRefreshRequired InvalidToken"))
 		flight->hint = "The session token is not valid any more: get new credentials.";
 	else if (code_is(wire, "AccessDenied") || (http == 403 && wire->code[0] == '\0'))
-		flight->hint = "The credentials are known, but do not permit this: look at the policies of user and bucket.";
+		flight->hint = "Look at access_key_id and secret_access_key; if they are right, at the policies of user and bucket.";
 	else if (code_is(wire, "NoSuchBucket"))
 		flight->hint = "Look at the option \"bucket\", or make the bucket: promgres does not.";
 	else if (code_is(wire, "AuthorizationHeaderMalformed PermanentRedirect TemporaryRedirect IllegalLocationConstraintException") || http / 100 == 3)

@@ -143,6 +143,9 @@ extern void *prom_growing_add(PromGrowing *list);
 /* The same of a text. */
 extern char *prom_growing_text(PromGrowing *list, const char *text);
 
+/* And of an etag: with the quotes that headers have and XML may lack.  One that is empty stays so. */
+extern char *prom_growing_etag(PromGrowing *list, const char *text);
+
 extern void prom_xml_escape(StringInfo out, const char *text);
 
 /* Percent-decoding in place, "+" being a blank. */

@@ -114,7 +114,10 @@ prom_upload_part(PromBucket *bucket, const PromUpload *upload, int number, const
 	return answer->new_etag;
 }
 
-/* It may be that the bucket has done it and its answer was lost: then the upload is gone, and the object there. */
+/*
+ * It may be that the bucket has done it and its answer was lost: then the upload is gone, and the object there.
+ * And Ceph 16 answers with an empty etag.
+ */
 const char *
 prom_upload_complete(PromBucket *bucket, const PromUpload *upload, const PromPart *parts, int nparts)
 {
@@ -141,9 +144,11 @@ prom_upload_complete(PromBucket *bucket, const PromUpload *upload, const PromPar
 		return object.etag;
 	if (answer->status != PROM_TRANSFER_OK)
 		prom_transfer_raise(answer);
-	if (reader.etag == NULL)
-		prom_answer_malformed(bucket, request.doing, "it has no ETag");
-	return reader.etag;
+	if (reader.etag != NULL && reader.etag[0] != '\0')
+		return reader.etag;
+	if (!prom_bucket_head(bucket, upload->key, &object))
+		prom_answer_malformed(bucket, request.doing, "the object is not there");
+	return object.etag;
 }
 
 void
@@ -251,7 +256,7 @@ take_element(const char *parent, const char *name, const char *text, void *arg)
 		else if (strcmp(name, "Size") == 0)
 			r->part.size = strtoll(text, NULL, 10);
 		else if (strcmp(name, "ETag") == 0)
-			return (r->part.etag = prom_growing_text(list, text)) != NULL;
+			return (r->part.etag = prom_growing_etag(list, text)) != NULL;
 	}
 	else if (strcmp(parent, "Upload") == 0)
 	{
@@ -287,7 +292,7 @@ take_element(const char *parent, const char *name, const char *text, void *arg)
 	else if (strcmp(name, "UploadId") == 0)
 		return keep(&r->upload_id, list, text);
 	else if (strcmp(name, "ETag") == 0)
-		return keep(&r->etag, list, text);
+		return (r->etag = prom_growing_etag(list, text)) != NULL;
 	else if (strcmp(name, "NextPartNumberMarker") == 0)
 		return keep(&r->next_part, list, text);
 	else if (strcmp(name, "NextKeyMarker") == 0)
