@@ -2,7 +2,7 @@
 """An HTTP proxy before an S3 that does what the real one cannot be made to do: fault_proxy.py PORT TARGET_PORT
 
 Rules are given as JSON to POST /__rules, and replace those that were there; what was seen is answered to
-GET /__log (and forgotten): a list of {method, path, headers, size, rule}, and the most requests at a time.
+GET /__log (and forgotten): a list of {method, path, headers, size, rule}.
 
 A rule is {"method": regex, "path": regex, "skip": n, "times": n, "do": action, ...}: the first that matches
 method and path (with its query) is taken, after having let pass `skip` requests, at most `times` times (for ever).
@@ -35,7 +35,6 @@ lock = threading.Lock()
 rules = []
 log = []
 kept = []
-busy = most = 0
 
 
 def choose(method, path):
@@ -67,7 +66,6 @@ class Proxy(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def handle_any(self):
-        global busy, most
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if self.path.startswith("/__"):
             return self.control(body)
@@ -75,26 +73,18 @@ class Proxy(BaseHTTPRequestHandler):
         with lock:
             log.append({"method": self.command, "path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()},
                         "size": len(body), "rule": rule.get("do")})
-            busy += 1
-            most = max(most, busy)
-        try:
-            self.serve(rule, body)
-        finally:
-            with lock:
-                busy -= 1
+        self.serve(rule, body)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any
 
     def control(self, body):
-        global most
         with lock:
             if self.path == "/__rules":
                 rules[:] = json.loads(body)
                 answer = b"[]"
             else:
-                answer = json.dumps({"requests": log, "most": most}).encode()
+                answer = json.dumps({"requests": log}).encode()
                 log.clear()
-                most = 0
         self.send(200, {"Content-Length": str(len(answer))}, answer)
 
     def serve(self, rule, body):
