@@ -571,7 +571,7 @@ judge_failure(PromFlight *flight, long http)
 	else if (code_is(wire, "InvalidAccessKeyId"))
 		flight->hint = "The bucket does not know the access key; look at access_key_id.";
 	else if (code_is(wire, "SignatureDoesNotMatch"))
-		flight->hint = "Look at secret_access_key; if it is right, at the option \"region\".";
+		flight->hint = "Look at access_key_id and secret_access_key; if they are right, at the option \"region\".";
 	else if (code_is(wire, "ExpiredToken TokenRefreshRequired InvalidToken"))
 		flight->hint = "The session token is not valid any more: get new credentials.";
 	else if (code_is(wire, "AccessDenied") || (http == 403 && wire->code[0] == '\0'))

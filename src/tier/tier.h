@@ -217,7 +217,7 @@ struct PromTransfer
 typedef struct PromTransfers PromTransfers;
 
 /*
- * A place for transfers, in a child of the current memory context.  At most prom_bucket_transfers of them
+ * A place for transfers, in a child of the current memory context; the bucket must live as long.  At most prom_bucket_transfers of them
  * are on the wire at a time, the others wait in the order in which they were given.
  */
 extern PromTransfers *prom_transfers_begin(PromBucket *bucket);

@@ -44,7 +44,7 @@ struct PromTransfers
 	dlist_head	on_wire;
 	dlist_head	pausing;
 	dlist_head	landed;
-	int			non_wire;		/* how many on_wire has */
+	int			wire_count;		/* how many on_wire has */
 	int			nleft;			/* not handed out */
 };
 
@@ -257,10 +257,10 @@ start(PromTransfers *transfers)
 	{
 		PromFlight *flight = dlist_container(PromFlight, node, i.cur);
 
-		if (transfers->non_wire < transfers->bucket->transfers && since_begun_ms(flight) >= flight->retry_ms)
+		if (transfers->wire_count < transfers->bucket->transfers && since_begun_ms(flight) >= flight->retry_ms)
 			launch(flight);
 	}
-	while (transfers->non_wire < transfers->bucket->transfers && !dlist_is_empty(&transfers->queued))
+	while (transfers->wire_count < transfers->bucket->transfers && !dlist_is_empty(&transfers->queued))
 	{
 		PromFlight *flight = first_of(&transfers->queued);
 
@@ -288,7 +288,7 @@ launch(PromFlight *flight)
 	stat.bytes_out += flight->request.size;
 	dlist_delete(&flight->node);
 	dlist_push_tail(&transfers->on_wire, &flight->node);
-	transfers->non_wire++;
+	transfers->wire_count++;
 }
 
 /* libcurl goes on with all that is on the wire, whoever the owner is; none of it can raise here. */
@@ -329,7 +329,7 @@ land(PromFlight *flight, CURLcode result)
 
 	/* First of all, as judging allocates and could raise. */
 	curl_multi_remove_handle(multi, flight->wire->curl);
-	transfers->non_wire--;
+	transfers->wire_count--;
 	dlist_delete(&flight->node);
 	dlist_push_tail(&transfers->landed, &flight->node);
 

@@ -15,7 +15,7 @@ use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Promgres;
 
-our @EXPORT = qw(start_radosgw start_proxy make_server bucket_missing);
+our @EXPORT = qw(start_radosgw start_swift start_proxy make_server bucket_missing);
 
 my $top = "$FindBin::Bin/../..";
 
@@ -36,15 +36,26 @@ sub start_radosgw
 	my $dir = PostgreSQL::Test::Utils::tempdir_short();
 
 	local @ENV{ keys %environment } = values %environment;
-	run_make_certificate($dir);
+	make_certificate($dir);
 	spawn('radosgw', "$top/test/lib/radosgw", $dir);
 	wait_for(sub { -f "$dir/ready" }, 'radosgw is ready', 120) or die "radosgw does not start: see $dir\n";
 	my ($port, $tls_port) = split ' ', slurp_file("$dir/ready");
 	return { port => $port, tls_port => $tls_port, dir => $dir };
 }
 
+# Swift's S3; its port.
+sub start_swift
+{
+	my $dir = PostgreSQL::Test::Utils::tempdir_short();
+
+	spawn('swift', "$top/test/lib/swift", $dir);
+	wait_for(sub { -f "$dir/ready" }, 'Swift is ready', 120) or die "Swift does not start: see $dir\n";
+	chomp(my $port = slurp_file("$dir/ready"));
+	return $port;
+}
+
 # DIR/ca.crt, and DIR/tls.pem signed by it for localhost
-sub run_make_certificate
+sub make_certificate
 {
 	my ($dir) = @_;
 
