@@ -55,7 +55,7 @@ extern Oid	prom_bucket_server(const char *name);
  */
 extern PromBucket *prom_bucket_open(Oid server);
 
-/* "bucket/prefix at host:port", for messages and reports; never has a secret. */
+/* 'bucket "name" at host:port', for messages and reports; never has a secret. */
 extern const char *prom_bucket_describe(const PromBucket *bucket);
 
 /* The name of the foreign server. */

@@ -197,6 +197,15 @@ is(sql("SET ROLE admin; SELECT count(*) FROM prom.bucket_check('b') WHERE NOT ok
 is(sql("SET ROLE admin; SELECT count(*) FROM pg_user_mappings WHERE umoptions IS NOT NULL"), '0', 'which he does not see');
 fails('SELECT count(*) FROM pg_user_mapping', qr/42501/, 'nor in the table', 'admin');
 
+$node->stop;
+{
+	local @ENV{qw(AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY)} = qw(AK SK);
+	$node->start;
+}
+is(sql("SELECT detail, (SELECT prom._bucket_get('from_file', 'p/new') IS NOT NULL) FROM prom.bucket_check() WHERE \"check\" = 'credentials'"), 'from: environment|t',
+	'the environment of the server comes before the file');
+fails("SELECT prom._bucket_get('theirs', 'x')", qr/55000: there are no credentials/, 'and is not for everybody either');
+
 # --- secrets do not leak
 
 ok(slurp_file($node->logfile) !~ /\Q$secret\E|\Q$c{SecretAccessKey}\E|\Q$c{SessionToken}\E/, 'no secret is in the log of the server');
