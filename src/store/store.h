@@ -23,10 +23,13 @@
 /* Fresh rows always win over warm ones: their order is seq + this. */
 #define PROM_FRESH_ORDER (INT64CONST(1) << 62)
 
+/* Points of rollups are older than anything raw: the order of a part is the part + this. */
+#define PROM_ROLLUP_ORDER (-PROM_FRESH_ORDER)
+
 /* Series of one warm row: sid >> PROM_BLOCK_BITS. */
 #define PROM_BLOCK_BITS 6
 
-/* ---- leaf.c ---- */
+/* ---- segment.c ---- */
 
 typedef struct PromScanRange
 {
@@ -34,17 +37,50 @@ typedef struct PromScanRange
 	int64		to_ms;			/* inclusive */
 } PromScanRange;
 
+/* Samples of a time, all of one resolution */
+typedef struct PromSegment
+{
+	int64		from_ms;		/* exclusive */
+	int64		to_ms;			/* inclusive */
+	int32		resolution_s;	/* 0: raw */
+} PromSegment;
+
+/* What a leaf reads; not of raw samples alone. */
+typedef struct PromSegments
+{
+	PromScanRange range;		/* of all of them together; longer than what was asked for */
+	PromSegment *segment;		/* ascending, without gaps */
+	int			n;
+	int32		coarsest_s;
+	int			parts;			/* of rollups: 1 << PROM_PART_... */
+} PromSegments;
+
+/* By how many times the coarsest resolution the range is longer */
+#define PROM_SEGMENT_REACH 3
+
+/*
+ * The segments of a range, in which resolutions up to most_ms are allowed and finer ones are taken where those are
+ * not; NULL: raw samples only.
+ */
+extern PromSegments *prom_segments(const PromLevel *levels, int n, PromScanRange range, int64 most_ms, int parts);
+
+/* As an int8[] of SQL: end and resolution of each. */
+extern char *prom_segments_sql(const PromSegments *segments);
+
+/* ---- leaf.c ---- */
+
 /*
  * Append what follows FROM, up to and with the WHERE clause, to get one row per series that satisfies
  * the matchers: r.labels, and r.out, never NULL, its element of the result of "leaf", an aggregate call over
- * c.data, c.ord and b.sids, the ids of a block's series.
+ * c.data, c.ord and b.sids, the ids of a block's series.  With segments their range is read, and of rollups
+ * c.ord is PROM_ROLLUP_ORDER + part; NULL: raw samples only.
  */
 extern void prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
-						  const char *leaf);
+						  const PromSegments *segments, const char *leaf);
 
 /* The same with rows in order of labels; needs no memory for samples if the planner may not hash or sort. */
 extern void prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
-								 const char *leaf);
+								 const PromSegments *segments, const char *leaf);
 
 /*
  * Append a condition on the row "alias" of prom.series: the series has a sample with
