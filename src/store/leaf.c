@@ -265,15 +265,12 @@ prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange 
 static void
 active_rollup_sql(StringInfo out, const char *alias, PromScanRange range, bool restricted, bool has)
 {
-	int			n;
-	const PromLevel *levels = prom_levels(&n);
-	PromSegments *segments = prom_segments(levels, n, range, 0, 1 << PROM_PART_LAST);
+	PromSegments *segments = prom_raw_segments(range);
 
 	for (int i = 0; segments && i < segments->n; i++)
 	{
 		PromSegment s = segments->segment[i];
 
-		s.from_ms = Max(s.from_ms, range.from_ms);
 		if (s.resolution_s == 0 || s.from_ms >= s.to_ms)
 			continue;
 		if (restricted)

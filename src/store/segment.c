@@ -44,6 +44,27 @@ prom_segments(const PromLevel *levels, int n, PromScanRange range, int64 most_ms
 	return segments;
 }
 
+PromSegments *
+prom_raw_segments(PromScanRange range)
+{
+	int			n;
+	const PromLevel *levels = prom_levels(&n);
+	PromSegments *segments = prom_segments(levels, n, range, 0, 1 << PROM_PART_LAST);
+
+	/* no step looks back to what was before */
+	if (segments)
+	{
+		while (segments->segment->to_ms <= range.from_ms && segments->n > 1)
+		{
+			segments->segment++;
+			segments->n--;
+		}
+		segments->segment->from_ms = range.from_ms;
+		segments->range = range;
+	}
+	return segments;
+}
+
 char *
 prom_segments_sql(const PromSegments *segments)
 {

@@ -29,6 +29,8 @@
 /* Series of one warm row: sid >> PROM_BLOCK_BITS. */
 #define PROM_BLOCK_BITS 6
 
+struct PromLevel;
+
 /* ---- segment.c ---- */
 
 typedef struct PromScanRange
@@ -62,7 +64,11 @@ typedef struct PromSegments
  * The segments of a range, in which resolutions up to most_ms are allowed and finer ones are taken where those are
  * not; NULL: raw samples only.
  */
-extern PromSegments *prom_segments(const PromLevel *levels, int n, PromScanRange range, int64 most_ms, int parts);
+extern PromSegments *prom_segments(const struct PromLevel *levels, int n, PromScanRange range, int64 most_ms,
+								   int parts);
+
+/* Of who wants samples as they were written: rollups stand in where those are gone. */
+extern PromSegments *prom_raw_segments(PromScanRange range);
 
 /* As an int8[] of SQL: end and resolution of each. */
 extern char *prom_segments_sql(const PromSegments *segments);
