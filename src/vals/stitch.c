@@ -223,7 +223,7 @@ prom_range_points_avg(PromRange *w, double *result)
 {
 	double		count = prom_range_weight(w);
 
-	if (count == w->end - w->first)
+	if (w->share == 1 && count == w->end - w->first)
 		return prom_range_avg(w, result);
 	if (!prom_range_points_sum(w, result))
 		return false;

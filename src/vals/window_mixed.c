@@ -388,7 +388,7 @@ mixed_points_avg(MixedRange *m, double *v, const PromHistogram **h)
 {
 	double		count = prom_range_weight(&m->w);
 
-	if (count == m->w.end - m->w.first)
+	if (m->w.share == 1 && count == m->w.end - m->w.first)
 		return mixed_avg(m, v, h);
 	if (!mixed_sum(m, v, h))
 		return false;
