@@ -1,7 +1,7 @@
 /*
  * maintain.c
  *	  The maintenance worker: merges when it is due, vacuums what the merge leaves behind, compacts days
- *	  that are over, makes days ahead and collects series without samples.
+ *	  that are over and makes their rollups, makes days ahead and collects series without samples.
  *
  * It works through an ordinary backend, over libpq: VACUUM cannot run inside a function, and what it
  * does shows in pg_stat_activity, can be cancelled, and fails without harm to the worker.  One turn a
@@ -27,6 +27,7 @@
 #define COLLECT_MS		3600000 /* from one look for series without samples to the next */
 #define COLLECT_BLOCKS	64		/* of series ids, looked at in one turn */
 #define COMPACT_MS		500		/* how long a turn compacts before the next merge has its turn */
+#define ROLLUP_MS		500		/* how long a turn makes rollups */
 #define FREEZE_MS		600000	/* how often an old day is looked for that is not frozen yet */
 #define FREEZE_AGE		10000000	/* transactions */
 #define FRESH_BYTES		(16 * 1024 * 1024) /* a file of this size is made smaller when it is empty again: queries read all of it */
@@ -38,6 +39,7 @@ int			prom_store_exemplar_max_age_s = 86400;
 static int	merge_age_s = 30;
 static int	series_grace_s = 86400;
 static int	compact_delay_s = 3600;
+static int	rollup_delay_s = 3600;
 
 static void ignore_notice(void *arg, const char *message);
 static bool turn(PGconn *conn);
@@ -51,6 +53,7 @@ static bool compact(PGconn *conn, const PGresult *next);
 static bool begin_day(PGconn *conn, const char *part, const char *day);
 static bool end_day(PGconn *conn, const char *part, const char *day);
 static bool shrink_index(PGconn *conn, const char *day);
+static bool downsample(PGconn *conn);
 static bool freeze_day(PGconn *conn);
 static bool drop_exemplars(PGconn *conn);
 static void complain(const char *message);
@@ -122,7 +125,7 @@ turn(PGconn *conn)
 	if (!answer(conn, "SELECT prom._is_loaded()", &loaded))
 		return false;
 	if (!loaded)
-		return compact_day(conn);
+		return compact_day(conn) && downsample(conn);
 	if (!make_days(conn) || !drop_exemplars(conn))
 		return false;
 	snprintf(sql, sizeof(sql), "SELECT prom._merge_due(%d, %d)", MERGE_ROWS, merge_age_s);
@@ -130,7 +133,7 @@ turn(PGconn *conn)
 		return false;
 	if (due && !(command(conn, "CALL prom.merge()") && vacuum_fresh(conn)))
 		return false;
-	return collect_series(conn) && compact_day(conn) && freeze_day(conn);
+	return collect_series(conn) && compact_day(conn) && downsample(conn) && freeze_day(conn);
 }
 
 /*
@@ -241,6 +244,23 @@ shrink_index(PGconn *conn, const char *day)
 		(void) command(conn, PQgetvalue(res, 0, 0));
 	PQclear(res);
 	return ok && command(conn, "RESET lock_timeout");
+}
+
+/* The next steps of rollups, for a while. */
+static bool
+downsample(PGconn *conn)
+{
+	TimestampTz begin = GetCurrentTimestamp();
+	bool		more = rollup_delay_s >= 0;
+	char		sql[100];
+
+	snprintf(sql, sizeof(sql), "SELECT prom._downsample_step(pg_catalog.make_interval(secs => %d))", rollup_delay_s);
+	while (more && !TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), ROLLUP_MS))
+	{
+		if (!answer(conn, sql, &more))
+			return false;
+	}
+	return true;
 }
 
 /* Days that are over are frozen one by one, before autovacuum has to do so for all of them at once. */
@@ -357,6 +377,9 @@ prom_store_init(void)
 	DefineCustomIntVariable("promgres.compact_delay",
 							"How long after its end (UTC), and after samples came for it, a day is compacted; -1: never.",
 							NULL, &compact_delay_s, 3600, -1, PG_INT32_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("promgres.rollup_delay",
+							"How long after its end (UTC) rollups of a day are made, and after its samples changed, made again; -1: never.",
+							NULL, &rollup_delay_s, 3600, -1, PG_INT32_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.series_grace",
 							"How long a series stays after its last sample is gone; -1 keeps it.",
 							NULL, &series_grace_s, 86400, -1, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
@@ -375,6 +398,7 @@ prom_store_init(void)
 							"0 stores none.", &prom_store_exemplar_max_age_s, 86400, 0, PG_INT32_MAX, PGC_SIGHUP,
 							GUC_UNIT_S,
 							NULL, NULL, NULL);
+	prom_level_init();
 	prom_budget_init();
 	prom_store_ingest_init();
 	prom_stat_init();
