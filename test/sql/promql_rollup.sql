@@ -8,74 +8,23 @@ SET search_path = public, prom;
 SET extra_float_digits = 0;
 SET client_min_messages = warning;
 
+SET timezone = 'UTC';
+
 -- Three days, a sample each five minutes: a counter with resets, a steady one, a gauge, a constant, one with
 -- gaps, one that ends, and one with samples right at the ends of windows and days.
 SELECT sum(samples) FROM prom.ingest(ARRAY[(SELECT pg_temp.body(VARIADIC array_agg(pg_temp.series(ARRAY['__name__', 'm', 'kind', kind], t, v) ORDER BY kind))
 	FROM (SELECT kind, array_agg(t ORDER BY i) AS t, array_agg(v ORDER BY i) AS v
 		FROM generate_series(0, 863) i, LATERAL (VALUES
-			('counter', 7000 + i * 300000::int8, (i * (i % 13 + 50)) % 9000),
+			('counter', 7000 + i * 300000::int8, (i * 97) % 20000 + i % 5 * 10),
 			('steady', 7000 + i * 300000::int8, 3.0 * i),
 			('gauge', 7000 + i * 300000::int8, (i * 37) % 101 - 50 + i / 1024.0),
 			('constant', 7000 + i * 300000::int8, 5),
 			('sparse', CASE WHEN i % 17 = 0 THEN 7000 + i * 300000::int8 END, i % 29),
 			('ended', CASE WHEN i < 401 THEN 7000 + i * 300000::int8 END, i % 16),
-			('sharp', i * 300000::int8, (i * 11) % 23)) s(kind, t, v)
+			('sharp', (i + 1) * 300000::int8, (i * 11) % 23)) s(kind, t, v)
 		WHERE t IS NOT NULL GROUP BY kind) s)]);
 SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series_of('{__name__,m,kind,ended}', pg_temp.sample(7000 + 401 * 300000, '\x7ff0000000000002')))]);
 CALL prom.merge();
-
--- Rollups made here, sample by sample; those of the server have a test of their own.
-CREATE FUNCTION pg_temp.roll(r int4, until_ms int8, which text DEFAULT 'm') RETURNS int8 LANGUAGE plpgsql AS $$
-DECLARE
-	w		int8 := r * 1000::int8;
-	s		record;
-	p		record;
-	before	record;
-	closed	float8;		-- last of the window before
-	increase float8;
-	made	int8;
-BEGIN
-	CREATE TEMP TABLE point (sid int4, part int2, t int8, v float8);
-	FOR s IN SELECT q.labels, q.sid FROM prom.series q WHERE q.labels->>'__name__' = which LOOP
-		SELECT NULL::int8 AS t_ms, NULL::float8 AS value, NULL::int8 AS stamp INTO before;
-		FOR p IN SELECT x.t_ms, x.value, ceil(x.t_ms::numeric / w)::int8 * w AS stamp, float8send(x.value) = '\x7ff0000000000002' AS stale
-			FROM prom.samples_of('{__name__="' || which || '"}') x WHERE x.labels = s.labels AND x.t_ms > 0 AND x.t_ms <= until_ms ORDER BY x.t_ms LOOP
-			IF before.stamp IS DISTINCT FROM p.stamp THEN
-				closed := coalesce(before.value, p.value);
-				increase := 0;
-				IF ((before.stamp - 1) / 86400000) IS DISTINCT FROM ((p.stamp - 1) / 86400000) THEN
-					INSERT INTO point VALUES (s.sid, 1, p.t_ms, p.value);
-				END IF;
-			END IF;
-			IF before.value > p.value THEN
-				DELETE FROM point o WHERE o.sid = s.sid AND o.part = 2 AND o.t > p.stamp - w;
-				INSERT INTO point SELECT s.sid, 2, before.t_ms, closed + increase WHERE before.stamp = p.stamp
-					UNION ALL SELECT s.sid, 2, p.t_ms, p.value;
-				increase := increase + p.value;
-			ELSIF before.value IS NOT NULL THEN
-				increase := increase + p.value - before.value;
-			END IF;
-			before := p;
-		END LOOP;
-		INSERT INTO point SELECT s.sid, 1, t_ms, value FROM (SELECT DISTINCT ON (ceil(x.t_ms::numeric / w)) x.t_ms, x.value
-			FROM prom.samples_of('{__name__="' || which || '"}') x WHERE x.labels = s.labels AND x.t_ms > 0 AND x.t_ms <= until_ms ORDER BY ceil(x.t_ms::numeric / w), x.t_ms DESC) l;
-		INSERT INTO point SELECT s.sid, u.part, g.stamp, u.v
-			FROM (SELECT ceil(x.t_ms::numeric / w)::int8 * w AS stamp, count(*) AS n, sum(x.value) AS total, min(x.value) AS low, max(x.value) AS high
-				FROM prom.samples_of('{__name__="' || which || '"}') x
-				WHERE x.labels = s.labels AND x.t_ms > 0 AND x.t_ms <= until_ms AND float8send(x.value) <> '\x7ff0000000000002' GROUP BY 1) g,
-			LATERAL (VALUES (3, g.n), (4, g.total), (5, g.low), (6, g.high)) u(part, v);
-	END LOOP;
-	PERFORM prom._make_rollup(r, day) FROM (SELECT DISTINCT (t - 1) / 86400000 * 86400000 AS day FROM point) d;
-	INSERT INTO prom.rollup SELECT r, 0, block, part, day, 1, min(t_min), max(t_max), sum(n), prom.chunk_merge(data, 1, 'cold')
-		FROM (SELECT sid >> 6 AS block, part, (t - 1) / 86400000 * 86400000 AS day, min(t) AS t_min, max(t) AS t_max, count(*) AS n,
-				prom.chunk_build(0::int2, sid, array_agg(t ORDER BY t), array_agg(v ORDER BY t)) AS data
-			FROM (SELECT DISTINCT ON (sid, part, t) * FROM point) o GROUP BY sid, part, 3) c
-		GROUP BY block, part, day;
-	GET DIAGNOSTICS made = ROW_COUNT;
-	DROP TABLE point;
-	INSERT INTO prom.level VALUES (r, 0, until_ms);
-	RETURN made;
-END $$;
 
 -- An expression by raw samples and by rollups: points, those that only one of them has, the greatest difference.
 CREATE FUNCTION pg_temp.both(e text, start_s int8, end_s int8, step interval, resolution text DEFAULT '1h',
@@ -92,7 +41,10 @@ BEGIN
 END $$;
 
 -- 20 minutes for the first two days, an hour for the first one
-SELECT pg_temp.roll(3600, 86400000), pg_temp.roll(1200, 172800000);
+SET promgres.rollup_resolutions = '20min, 1h';
+CALL prom.downsample('0');
+DELETE FROM prom.rollup WHERE day >= CASE resolution WHEN 3600 THEN 86400000 ELSE 172800000 END;
+UPDATE prom.level SET until_ms = CASE resolution WHEN 3600 THEN 86400000 ELSE 172800000 END;
 
 -- what is chosen: by the setting, by the range, by the step
 CREATE FUNCTION pg_temp.reads(e text, resolution text, step interval DEFAULT '1h', start_s int8 DEFAULT 3600, end_s int8 DEFAULT 259200) RETURNS text LANGUAGE plpgsql AS $$
@@ -131,10 +83,12 @@ SELECT (pg_temp.both('count_over_time(m[6h] @ 100800)', 0, 259200, '1h')).*;
 SELECT (pg_temp.both('sum_over_time(m[6h])', 0, 259200, '20min', '20min')).*;
 SELECT (pg_temp.both('m', 0, 259200, '20min', '20min')).*;
 
--- what is added up between samples is, whoever adds it; a steady counter within 1 %
-SELECT f, (pg_temp.both(f || '(m{kind="steady"}[' || range || '])', 7200, 259200, step)).* FROM unnest(ARRAY['rate', 'increase', 'delta', 'irate', 'idelta', 'deriv']) f,
-	unnest(ARRAY['2h', '1d']) range, unnest(ARRAY['1h', '7min']::interval[]) step WHERE f IN ('rate', 'increase', 'delta') OR range = '1d' AND step = '1h' AND f = 'deriv';
-SELECT (pg_temp.both('increase(m{kind="counter"}[6h])', 21600, 259200, '1h')).*;
+-- what a counter rises by is not lost between the last samples of windows; between stamps the answer is that of the last one
+SELECT f, range, step, points, only_raw, only_rolled, off < 0.01 AS near FROM unnest(ARRAY['rate', 'increase', 'delta', 'deriv', 'irate']) f,
+	unnest(ARRAY['2h', '1d']::interval[]) range, unnest(ARRAY['1h', '7min']::interval[]) step,
+	pg_temp.both(format('%s(m{kind="steady"}[%ss])', f, extract(epoch FROM range)::int), 3600 + extract(epoch FROM range)::int8, 259200, step)
+WHERE step = '1h' OR f = 'rate';
+SELECT points, only_raw, only_rolled, off < 0.01 AS near FROM pg_temp.both('increase(m{kind="counter"}[6h])', 21600, 259200, '1h');
 SELECT (pg_temp.both('resets(m{kind="counter"}[6h])', 21600, 259200, '1h')).only_rolled;
 
 -- between stamps the answer is that of the last one
@@ -177,8 +131,7 @@ FULL JOIN prom.query_range('sum_over_time(m[2h])', to_timestamp(0), to_timestamp
 -- names and values of labels of series that only rollups hold
 SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,left,x,1}', '{3600000,7200000}', '{1,2}'))]);
 CALL prom.merge();
-DELETE FROM prom.level WHERE resolution = 3600;
-SELECT pg_temp.roll(3600, 86400000, 'left');
+CALL prom.downsample('0');
 DELETE FROM prom.warm WHERE t_min < 86400000;
 SELECT prom._api_series('{left,other}', 0, 4000000, 0);
 SELECT prom._api_series('{left,other}', 7200001, 9000000, 0);
