@@ -178,3 +178,8 @@ SELECT (prom._stitched('rate', prom._steps_chunk('[1 2 3]', 10, 10), 0, '{0}', 3
 -- raw samples alone are read as if there were no rollups
 DELETE FROM prom.level;
 SELECT prom.to_sql('sum_over_time(m[2h])', to_timestamp(7200), to_timestamp(172800), '1h') ~ 'stitched|rollup' AS is_stitched;
+
+-- nothing stays for other tests
+SELECT prom.delete_series('{__name__=~"m|left"}');
+DELETE FROM prom.rollup;
+DELETE FROM prom.rollup_due;
