@@ -15,7 +15,7 @@ CREATE TABLE prom.rollup (
 -- As with prom.warm, each leaf partition has a primary key of its own.
 COMMENT ON TABLE prom.rollup IS 'Samples in windows (k*resolution, (k+1)*resolution], stamped with their end: a row holds one part of the points of series of one block (sid >> 6) on one UTC day; partitions by resolution, then by day.';
 COMMENT ON COLUMN prom.rollup.resolution IS 'width of a window in seconds';
-COMMENT ON COLUMN prom.rollup.part IS '1: the last raw sample of each window, 2: what makes these right for counters that were reset, 3: count, 4: sum, 5: min, 6: max';
+COMMENT ON COLUMN prom.rollup.part IS '1: the last raw sample of each window, 2: what makes these right for counters that were reset, 3: count, 4: sum, 5 and 6: min and max where 1 does not say the same';
 COMMENT ON COLUMN prom.rollup.day IS 'beginning of the UTC day (ms since 1970) after which the windows end, 24 hours after it at the latest';
 COMMENT ON COLUMN prom.rollup.seq IS 'counts the rows of one part';
 COMMENT ON COLUMN prom.rollup.t_min IS 'of the first point, ms since 1970';
