@@ -12,11 +12,17 @@
  * value, plus the value before each drop.  Of a window in which the value dropped only the last drop is
  * kept, as two points: the sample before it, with the values before the earlier drops of the window
  * added, and the sample after it as it is.  So last and reset together increase as the samples do, to the
- * bit where a window has one drop.  What "last" has anyway is not repeated.
+ * bit where a window has one drop.  What "last" has anyway is not repeated; and of floats the second point is
+ * left out where the window's last sample lies below the first, so that the drop is seen without it.  (What drops
+ * in most windows is a gauge, and would take twice the space.)
  *
- * count, sum, min, max: of all samples but stale markers, as the functions of that name see them, at the
- * end of the window.  Histograms have no min and max; of a window with floats and histograms the sum
- * is that of neither.
+ * count, sum: of all samples but stale markers, as the functions of that name see them, at the end of the
+ * window.  Of a window with floats and histograms the sum is that of neither.
+ *
+ * min, max: also at the end of the window, but where "last" says the same they are left out.  The minimum of
+ * some windows is that of "last" and "min" together, the maximum likewise: "last" is one of the samples, and lies in
+ * its window; where both have a point at one time, because the last sample is at the window's end, the
+ * higher part counts.  So a counter has no "max", and what is constant neither.  Histograms have neither.
  */
 #include "postgres.h"
 
@@ -33,8 +39,8 @@ typedef struct Window
 	int			after_drop;
 	double		dropped;		/* values before earlier drops */
 	const PromHistogram *dropped_histogram;
-	double		kept_dropped;	/* the same at the last drop */
-	const PromHistogram *kept_histogram;
+	double		top;			/* the value before the last drop with those before earlier ones */
+	const PromHistogram *kept_histogram;	/* histograms before drops but the last */
 	int			floats;
 	int			histograms;
 	double		sum;
@@ -107,7 +113,7 @@ add_float(Window *w, int i, double v, const PromBefore *before, int before_at)
 	{
 		w->before_drop = before_at;
 		w->after_drop = i;
-		w->kept_dropped = w->dropped;
+		w->top = before->value + w->dropped;
 		w->kept_histogram = NULL;
 		w->dropped += before->value;
 	}
@@ -168,8 +174,12 @@ finish_window(PromPoints *p, const Window *w, const PromGather *samples, int las
 		add_point(&p->part[PROM_PART_SUM], w->end_ms, 0, prom_histogram_sum_done(palloc, &w->histogram_sum), order);
 	if (w->floats > 0)
 	{
-		add_value(&p->part[PROM_PART_MIN], w->end_ms, w->min, order);
-		add_value(&p->part[PROM_PART_MAX], w->end_ms, w->max, order);
+		double		final = samples->values[w->last_live];
+
+		if (!(final <= w->min) && !isnan(w->min))
+			add_value(&p->part[PROM_PART_MIN], w->end_ms, w->min, order);
+		if (!(final >= w->max) && !isnan(w->max))
+			add_value(&p->part[PROM_PART_MAX], w->end_ms, w->max, order);
 	}
 }
 
@@ -202,9 +212,9 @@ add_reset(PromPoints *p, const Window *w, const PromGather *samples, int last, i
 
 			h = sum ? sum : h;
 		}
-		add_point(to, samples->t_ms[i], h ? 0 : samples->values[i] + w->kept_dropped, h, order);
+		add_point(to, samples->t_ms[i], h ? 0 : w->top, h, order);
 	}
-	if (w->after_drop != w->last_live)
+	if (w->after_drop != w->last_live && (w->histograms > 0 || !(w->top > samples->values[w->last_live])))
 		copy_sample(to, samples, w->after_drop, order);
 }
 
