@@ -22,9 +22,9 @@ END
 $$;
 
 -- Reading: series themselves, what row security lets through of them; the rest by views and functions.
-GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom._label_name, prom._fresh_rows, prom._warm_rows, prom._metadata,
-	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge TO prom_reader;
-GRANT SELECT ON prom.stat_ingest, prom.stat_merge TO pg_monitor;
+GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom._label_name, prom._fresh_rows, prom._warm_rows, prom._rollup_rows, prom._metadata,
+	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge, prom.level TO prom_reader;
+GRANT SELECT ON prom.stat_ingest, prom.stat_merge, prom.level TO pg_monitor;
 GRANT SELECT ON prom.stat_merge, prom.tokens TO prom_admin;
 
 -- Tables of samples and labels let in nobody but their owner, also if somebody is granted all tables of the
@@ -33,7 +33,8 @@ DO $$
 DECLARE
 	one		text;
 BEGIN
-	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction', 'token'] LOOP
+	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction',
+		'rollup', 'rollup_open', 'rollup_due', 'token'] LOOP
 		EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', one);
 	END LOOP;
 END
@@ -73,6 +74,7 @@ BEGIN
 			('_series_removed', false, NULL),
 			('_remove_series', false, NULL),
 			('_make_day', false, NULL),
+			('_make_rollup', false, NULL),
 			('_drop_exemplars', false, NULL),
 			('_lock_merge', false, NULL),
 			('_empty_series', false, NULL),

@@ -61,6 +61,35 @@ extern void prom_active_block_sql(StringInfo out, const char *alias, PromScanRan
 /* The ids of an int4[] without NULLs; points into the array. */
 extern int32 *prom_store_sids(ArrayType *a, int *n);
 
+/* ---- level.c ---- */
+
+/* A resolution of the samples; raw ones are complete where they were not dropped. */
+typedef struct PromLevel
+{
+	int32		resolution_s;	/* width of a window; 0: raw samples */
+	int64		from_ms;		/* rollups are complete for stamps after this; of raw, the beginning of the oldest
+								 * day that is kept, PG_INT64_MIN: nothing was dropped */
+	int64		until_ms;		/* and up to this; of raw, PG_INT64_MAX */
+} PromLevel;
+
+/* The levels as the active snapshot has them, the finest first: that is raw, which is always there. */
+extern const PromLevel *prom_levels(int *n);
+
+/* ---- rollup.c ---- */
+
+/* prom.rollup.part; the samples of prom.warm and prom.fresh are part 0 */
+typedef enum PromRollupPart
+{
+	PROM_PART_RAW,
+	PROM_PART_LAST,				/* of each window the last raw sample, and the first one of a day */
+	PROM_PART_RESET,			/* with these as well, a counter increases as it did */
+	PROM_PART_COUNT,			/* the rest at the end of the window */
+	PROM_PART_SUM,
+	PROM_PART_MIN,
+	PROM_PART_MAX,
+	PROM_PARTS
+} PromRollupPart;
+
 /* ---- budget.c ---- */
 
 /* What the current statement has read, in this process. */
