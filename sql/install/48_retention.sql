@@ -303,19 +303,36 @@ $$;
 COMMENT ON FUNCTION prom._cut_part(int4, regclass, int8, int8, text, int8, jsonb) IS
 'Takes the series that the condition is true of out of some rows of a partition, those after a shard and block that were written after seq; returns where the next step begins (NULL: done) and what it took. Rows that are read and not touched cost as much, so only new ones are read again.';
 
+CREATE FUNCTION prom._written_since(part regclass, seq int8) RETURNS bool
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	written	bool;
+BEGIN
+	EXECUTE format('SELECT EXISTS (SELECT FROM %s r WHERE r.seq > $1)', part) INTO written USING seq;
+	RETURN written;
+END
+$$;
+COMMENT ON FUNCTION prom._written_since(regclass, int8) IS 'True if the partition has a row with a greater seq.';
+
 CREATE FUNCTION prom._retain_next(resolution int4, from_ms int8)
 RETURNS TABLE (resolution int4, part regclass, from_ms int8, to_ms int8, rules text, condition text, seq int8)
 LANGUAGE sql VOLATILE STRICT PARALLEL SAFE ROWS 1
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	SELECT p.resolution, p.part, p.from_ms, p.to_ms, x.rules, x.condition, CASE WHEN e.rules = x.rules THEN e.seq ELSE -9223372036854775808 END
-	FROM prom._parts() p CROSS JOIN LATERAL prom._expired_series(p.resolution, p.to_ms) x
-	LEFT JOIN prom.expired e ON e.resolution = p.resolution AND e.from_ms = p.from_ms
-	WHERE (p.resolution, p.from_ms) > (_retain_next.resolution, _retain_next.from_ms) AND x.rules IS NOT NULL
-	ORDER BY 1, 3 LIMIT 1;
+	-- One by one in order, so that the functions are called for no more of them than need be.
+	SELECT p.resolution, p.part, p.from_ms, p.to_ms, x.rules, x.condition, d.seq
+	FROM (SELECT p.* FROM prom._parts() p
+		WHERE (p.resolution, p.from_ms) > (_retain_next.resolution, _retain_next.from_ms) ORDER BY p.resolution, p.from_ms) p
+	CROSS JOIN LATERAL prom._expired_series(p.resolution, p.to_ms) x
+	CROSS JOIN LATERAL (SELECT coalesce((SELECT e.seq FROM prom.expired e
+		WHERE e.resolution = p.resolution AND e.from_ms = p.from_ms AND e.rules = x.rules), -9223372036854775808) AS seq OFFSET 0) d
+	WHERE x.rules IS NOT NULL AND (x.condition = 'true' OR prom._written_since(p.part, d.seq))
+	LIMIT 1;
 END;
 COMMENT ON FUNCTION prom._retain_next(int4, int8) IS
-'The next partition with samples that are kept no longer, in order of resolution and time, and from which row on it was not looked at.';
+'The next partition with samples that are kept no longer, in order of resolution and time, and up to which row it was looked at.';
 
 CREATE FUNCTION prom._retain_finish(level int4, part regclass, from_ms int8, to_ms int8, rules text, seq int8, freed int8) RETURNS bool
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -362,6 +379,8 @@ BEGIN
 		SELECT * INTO state, rows, phase, pause_ms FROM prom._retain_size(state);
 		RETURN;
 	END IF;
+	SELECT count(*) FILTER (WHERE (p.resolution, p.from_ms) <= ((state -> 'resolution')::int4, (state -> 'after')::int8)), count(*)
+	INTO done, total FROM prom._parts() p;
 	SELECT n.* INTO next FROM prom._retain_next(coalesce((state -> 'resolution')::int4, 0), coalesce((state -> 'after')::int8, -9223372036854775808)) n;
 	IF NOT FOUND THEN
 		state := '{"size": true}';

@@ -130,6 +130,8 @@ CREATE FUNCTION prom._cut(one int2, sids int4[], from_ms int8, to_ms int8) RETUR
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	days	int8[];
 BEGIN
 	IF cardinality(sids) = 0 THEN
 		RETURN;
@@ -152,9 +154,13 @@ BEGIN
 	), gone AS (
 		DELETE FROM prom.warm w USING hit h
 		WHERE w.shard = one AND w.block = h.block AND w.t_min = h.t_min AND w.seq = h.seq AND h.rest IS NULL
+	), less AS (
+		-- What was compacted is so no more: the next compaction closes the gaps, and its vacuum gives them back.
+		UPDATE prom.warm w SET data = h.rest, samples = (prom.chunk_info(h.rest)).samples, gen = least(w.gen, 127)
+		FROM hit h WHERE w.shard = one AND w.block = h.block AND w.t_min = h.t_min AND w.seq = h.seq AND h.rest IS NOT NULL
 	)
-	UPDATE prom.warm w SET data = h.rest, samples = (prom.chunk_info(h.rest)).samples
-	FROM hit h WHERE w.shard = one AND w.block = h.block AND w.t_min = h.t_min AND w.seq = h.seq AND h.rest IS NOT NULL;
+	SELECT array_agg(DISTINCT floor(h.t_min / 86400000.0)::int8 * 86400000) INTO days FROM hit h;
+	PERFORM prom._mark_compaction(one, d) FROM unnest(days) d;
 END
 $$;
 COMMENT ON FUNCTION prom._cut(int2, int4[], int8, int8) IS

@@ -10,6 +10,7 @@
 #include "utils/relcache.h"
 
 #include "chunk/chunk.h"
+#include "common/remote.h"
 #include "store/store.h"
 
 #define PROM_DAY_MS INT64CONST(86400000)
@@ -169,6 +170,15 @@ extern bool prom_merge_lock(int16 shard, bool wait);
 
 /* Rows of the day were written that a compaction may take in.  Needs SPI and the shard's lock. */
 extern void prom_compaction_mark(int16 shard, int64 day_ms);
+
+/* ---- jobs.c ---- */
+
+/* Starts a job that is due, unless one runs; never waits for it.  False: the connection tells why. */
+extern bool prom_jobs_turn(PGconn *conn);
+
+/* Ends the job that runs, if the settings say now that it should run elsewhere; or whatever they say. */
+extern void prom_jobs_reload(void);
+extern void prom_jobs_stop(void);
 
 /* ---- merge.c ---- */
 
