@@ -28,10 +28,17 @@ SELECT pg_catalog.pg_extension_config_dump('prom.retention', '');
 -- ---- rules
 
 CREATE FUNCTION prom._resolution_name(resolution int4) RETURNS text
-LANGUAGE sql STABLE STRICT PARALLEL SAFE
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-RETURN CASE WHEN resolution = 0 THEN 'raw data' ELSE format('rollups of %s', make_interval(secs => resolution)) END;
+RETURN CASE WHEN resolution = 0 THEN 'raw data' WHEN resolution % 3600 = 0 THEN format('rollups of %sh', resolution / 3600)
+	WHEN resolution % 60 = 0 THEN format('rollups of %smin', resolution / 60) ELSE format('rollups of %ss', resolution) END;
 COMMENT ON FUNCTION prom._resolution_name(int4) IS 'A resolution as messages call it.';
+
+CREATE FUNCTION prom._duration_name(seconds float8) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN seconds = 'infinity' THEN 'for ever' ELSE 'for ' || justify_hours(make_interval(secs => seconds)) END;
+COMMENT ON FUNCTION prom._duration_name(float8) IS 'A time for which something is kept as messages call it.';
 
 CREATE FUNCTION prom._kept(OUT selector text, OUT resolution int4, OUT seconds float8) RETURNS SETOF record
 LANGUAGE sql STABLE PARALLEL SAFE ROWS 10
@@ -51,7 +58,7 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	delay	interval := current_setting('promgres.rollup_delay')::interval;
+	delay	interval := coalesce(current_setting('promgres.rollup_delay', true), '1h')::interval;
 	bad		record;
 BEGIN
 	SELECT k.* INTO bad FROM prom._kept() k
@@ -60,7 +67,7 @@ BEGIN
 	IF FOUND THEN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('raw data of %s would go before rollups are made of it', coalesce(bad.selector, 'all series')),
-			DETAIL = format('It would be kept for %s; a day is rolled up %s after its end.', make_interval(secs => bad.seconds), delay),
+			DETAIL = format('It would be kept %s; a day is rolled up %s after its end.', prom._duration_name(bad.seconds), delay),
 			HINT = format('Keep raw data for %s at least, or set promgres.rollup_resolutions to an empty string.', interval '2 days' + delay);
 	END IF;
 	SELECT f.selector, f.resolution AS fine, c.resolution AS coarse, f.seconds AS fine_s, c.seconds AS coarse_s INTO bad
@@ -70,9 +77,7 @@ BEGIN
 		RAISE invalid_parameter_value USING
 			MESSAGE = format('%s of %s would be kept shorter than %s',
 				prom._resolution_name(bad.coarse), coalesce(bad.selector, 'all series'), prom._resolution_name(bad.fine)),
-			DETAIL = format('%s would be kept %s, %s %s.', initcap(left(prom._resolution_name(bad.coarse), 1)) || substr(prom._resolution_name(bad.coarse), 2),
-				coalesce('for ' || make_interval(secs => nullif(bad.coarse_s, 'infinity')), 'for ever'), prom._resolution_name(bad.fine),
-				coalesce('for ' || make_interval(secs => nullif(bad.fine_s, 'infinity')), 'for ever')),
+			DETAIL = format('They would be kept %s, %s %s.', prom._duration_name(bad.coarse_s), prom._resolution_name(bad.fine), prom._duration_name(bad.fine_s)),
 			HINT = 'What is coarser takes less space and is what is left of old times: keep it as long at least. Levels that one call sets are looked at together.';
 	END IF;
 END
@@ -120,7 +125,7 @@ BEGIN
 	FOR level IN SELECT e.key, extract(epoch FROM e.key::interval)::int4 AS resolution, e.value::interval AS keep FROM jsonb_each_text(rollups) e LOOP
 		IF NOT EXISTS (SELECT FROM prom._resolutions() r WHERE r = level.resolution) THEN
 			RAISE invalid_parameter_value USING MESSAGE = format('there are no rollups of %s', level.key),
-				HINT = format('promgres.rollup_resolutions is "%s".', current_setting('promgres.rollup_resolutions'));
+				HINT = format('promgres.rollup_resolutions is "%s".', current_setting('promgres.rollup_resolutions', true));
 		END IF;
 		PERFORM prom._set_keep(rule, level.resolution, level.keep);
 	END LOOP;

@@ -71,7 +71,7 @@ DECLARE
 	days	int4[] := prom._cron_field(field[3], 1, 31);
 	months	int4[] := prom._cron_field(field[4], 1, 12);
 	weekdays int4[] := prom._cron_field(field[5], 0, 7);
-	begin	timestamp := date_trunc('minute', after AT TIME ZONE 'UTC') + interval '1 minute';
+	first	timestamp := date_trunc('minute', after AT TIME ZONE 'UTC') + interval '1 minute';
 	midnight timestamp;
 	on_day	bool;
 	of_week	bool;
@@ -83,14 +83,14 @@ BEGIN
 	END IF;
 	-- February 29 comes every eight years at least.
 	FOR d IN 0 .. 366 * 8 LOOP
-		midnight := date_trunc('day', begin) + d * interval '1 day';
+		midnight := date_trunc('day', first) + d * interval '1 day';
 		CONTINUE WHEN NOT extract(month FROM midnight)::int4 = ANY (months);
 		on_day := extract(day FROM midnight)::int4 = ANY (days);
 		of_week := extract(dow FROM midnight)::int4 = ANY (weekdays) OR (extract(dow FROM midnight) = 0 AND 7 = ANY (weekdays));
 		-- As cron has it: where both are restricted, one of them suffices.
 		CONTINUE WHEN NOT CASE WHEN field[3] LIKE '*%' OR field[5] LIKE '*%' THEN on_day AND of_week ELSE on_day OR of_week END;
 		SELECT min(midnight + make_interval(hours => h, mins => m)) INTO found FROM unnest(hours) h, unnest(minutes) m
-		WHERE midnight + make_interval(hours => h, mins => m) >= begin;
+		WHERE midnight + make_interval(hours => h, mins => m) >= first;
 		EXIT WHEN found IS NOT NULL;
 	END LOOP;
 	RETURN found AT TIME ZONE 'UTC';
@@ -175,16 +175,19 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	did		record;
-	failed	text[] := '{,,,}';
+	code	text;
+	message	text;
+	detail	text;
+	hint	text;
 BEGIN
 	PERFORM prom._job_number(job);
 	BEGIN
 		EXECUTE format('SELECT s.state, s.rows, s.phase, s.done, s.total, s.pause_ms FROM prom.%I($1) s', '_' || job || '_step')
 		INTO did USING state;
 	EXCEPTION WHEN query_canceled OR OTHERS THEN
-		GET STACKED DIAGNOSTICS failed[1] = RETURNED_SQLSTATE, failed[2] = MESSAGE_TEXT, failed[3] = PG_EXCEPTION_DETAIL, failed[4] = PG_EXCEPTION_HINT;
+		GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
 		state := NULL;
-		failure := failed;
+		failure := ARRAY[code, message, detail, hint];
 		RETURN;
 	END;
 	state := did.state;
