@@ -112,3 +112,175 @@ END
 $$;
 COMMENT ON FUNCTION prom._make_rollup(int4, int8) IS
 'Makes the partition of prom.rollup for windows of so many seconds that end on a UTC day (its beginning, ms since 1970), unless it is there; true if it was made.';
+
+CREATE FUNCTION prom._rollup_resolutions() RETURNS int4[]
+LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_rollup_resolutions';
+COMMENT ON FUNCTION prom._rollup_resolutions() IS 'promgres.rollup_resolutions in seconds, ascending.';
+
+CREATE FUNCTION prom._lock_rollup() RETURNS void
+LANGUAGE C VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'prom_lock_rollup';
+COMMENT ON FUNCTION prom._lock_rollup() IS
+'Waits for a step of rollups to end and keeps others from beginning until the end of the transaction. To be taken before the lock of merges.';
+
+CREATE FUNCTION prom._rolled_until() RETURNS int8
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN CASE WHEN prom._rollup_resolutions() = '{}' THEN 9223372036854775807
+	ELSE least((SELECT min(coalesce(l.until_ms, -86400000)) FROM unnest(prom._rollup_resolutions()) u LEFT JOIN prom.level l ON l.resolution = u),
+		(SELECT min(d.day) FROM prom.rollup_due d)) END;
+COMMENT ON FUNCTION prom._rolled_until() IS
+'Raw samples up to this time (ms since 1970) are in all rollups, as they are now: they may be dropped. The greatest there is if no rollups are made.';
+
+-- Marks
+
+CREATE FUNCTION prom._rollup_mark(one int2, blocks int4[], t_min int8[], t_max int8[]) RETURNS void
+LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	INSERT INTO prom.rollup_due AS x (shard, day, block, hours)
+	SELECT one, d.day, u.block, bit_or(((1 << (least(u.t_max - 1 - d.day, 86399999) / 3600000 - greatest(u.t_min - 1 - d.day, 0) / 3600000 + 1)::int4) - 1)
+		<< (greatest(u.t_min - 1 - d.day, 0) / 3600000)::int4)
+	FROM ROWS FROM (unnest(blocks), unnest(t_min), unnest(t_max)) AS u(block, t_min, t_max)
+	CROSS JOIN LATERAL generate_series((floor((u.t_min - 1) / 86400000.0) * 86400000)::int8, u.t_max - 1, 86400000) d(day)
+	WHERE d.day < greatest((SELECT max(l.until_ms) FROM prom.level l WHERE l.resolution > 0),
+			(SELECT max(o.day) + 86400000 FROM prom.rollup_open o WHERE o.shard = one))
+		AND d.day >= coalesce((SELECT l.from_ms FROM prom.level l WHERE l.resolution = 0), -86400000)
+	GROUP BY d.day, u.block
+	ON CONFLICT (shard, day, block) DO UPDATE SET hours = x.hours | excluded.hours;
+END;
+COMMENT ON FUNCTION prom._rollup_mark(int2, int4[], int8[], int8[]) IS
+'Samples of these blocks changed within these times: marks the hours of those days that have been rolled up, or are just now, and of which there still are raw samples. To be called by whoever changes samples, who holds the merge lock.';
+
+-- Making them
+
+CREATE FUNCTION prom._rollup_day_step(shard int2, day int8) RETURNS void
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'prom_rollup_day_step';
+COMMENT ON FUNCTION prom._rollup_day_step(int2, int8) IS
+'Makes the rollups of some blocks of a shard on a day that has a row in prom.rollup_open, and notes there how far it came. The caller holds the lock of rollups.';
+
+CREATE FUNCTION prom._rollup_due_step(shard int2, day int8) RETURNS int4
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'prom_rollup_due_step';
+COMMENT ON FUNCTION prom._rollup_due_step(int2, int8) IS
+'Makes windows of a shard and day again in which samples have changed, of some of the blocks that have a mark in prom.rollup_due, and removes these marks; returns how many. The caller holds the lock of rollups.';
+
+CREATE FUNCTION prom._rollup_is_loaded() RETURNS bool
+LANGUAGE sql STABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN coalesce((SELECT w.seq FROM prom.warm w WHERE w.seq > 0 LIMIT 1) <= (SELECT s.last_value FROM prom.store_seq s), false);
+COMMENT ON FUNCTION prom._rollup_is_loaded() IS
+'True when there are warm rows and their numbers have been drawn here; see prom._is_loaded.';
+
+CREATE FUNCTION prom._rollup_begin(delay interval) RETURNS bool
+LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	wanted	int4[] := prom._rollup_resolutions();
+	last	int8 := floor(prom._to_ms(clock_timestamp() - delay) / 86400000.0) * 86400000;
+	raw		int8 := coalesce((SELECT l.from_ms FROM prom.level l WHERE l.resolution = 0), -86400000);
+	first	int8;
+	next	int8;
+BEGIN
+	IF NOT EXISTS (SELECT FROM unnest(wanted) u LEFT JOIN prom.level l ON l.resolution = u WHERE l.until_ms IS NULL OR l.until_ms < last) THEN
+		RETURN false;
+	END IF;
+	-- No merge may make rows of a day that is passed over, or opened, without seeing that.
+	PERFORM prom._lock_merge(h.shard) FROM (SELECT s.shard FROM prom.shard s ORDER BY 1) h;
+	-- A new resolution is complete where there were no samples ever.
+	INSERT INTO prom.level (resolution, from_ms, until_ms)
+		SELECT u, raw, greatest(raw, least(last, (SELECT min(d.t_min) FROM prom._days() d) - 86400000)) FROM unnest(wanted) u
+		ON CONFLICT (resolution) DO NOTHING;
+	-- One that was not wanted for so long that raw samples are gone meanwhile goes on without them.
+	UPDATE prom.level l SET until_ms = raw WHERE l.until_ms < raw AND l.resolution = ANY (wanted);
+	SELECT min(l.until_ms) INTO first FROM prom.level l WHERE l.resolution = ANY (wanted);
+	IF first >= last THEN
+		RETURN false;
+	END IF;
+	-- The first day with samples from there on; one at midnight belongs to the day that ends.
+	SELECT least(last, min(greatest(first, d.t_min - 86400000))) INTO next FROM prom._days() d WHERE d.t_min >= first;
+	SELECT least(next, min(l.until_ms)) INTO next FROM prom.level l WHERE l.resolution = ANY (wanted) AND l.until_ms > first;
+	IF next > first THEN
+		UPDATE prom.level l SET until_ms = next WHERE l.until_ms = first AND l.resolution = ANY (wanted);
+	ELSE
+		INSERT INTO prom.rollup_open (shard, day, resolutions)
+			SELECT h.shard, first, (SELECT array_agg(l.resolution ORDER BY 1) FROM prom.level l WHERE l.until_ms = first AND l.resolution = ANY (wanted))
+			FROM prom.shard h;
+	END IF;
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION prom._rollup_begin(interval) IS
+'Opens the next day of which rollups are to be made, or passes over days without samples; false if there is none that has been over for so long.';
+
+CREATE FUNCTION prom._rollup_close(day int8) RETURNS void
+LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	UPDATE prom.level l SET until_ms = _rollup_close.day + 86400000
+		FROM (SELECT DISTINCT unnest(o.resolutions) AS resolution FROM prom.rollup_open o WHERE o.day = _rollup_close.day) x
+		WHERE l.resolution = x.resolution AND l.until_ms = _rollup_close.day;
+	DELETE FROM prom.rollup_open o WHERE o.day = _rollup_close.day;
+END;
+COMMENT ON FUNCTION prom._rollup_close(int8) IS 'The rollups of a day are complete.';
+
+CREATE FUNCTION prom._downsample_step(delay interval) RETURNS bool
+LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	next	record;
+BEGIN
+	IF NOT prom._rollup_is_loaded() THEN
+		RETURN false;
+	END IF;
+	PERFORM prom._lock_rollup();
+	SELECT o.shard, o.day INTO next FROM prom.rollup_open o WHERE o.next_block IS NOT NULL ORDER BY o.day, o.shard LIMIT 1;
+	IF FOUND THEN
+		PERFORM prom._rollup_day_step(next.shard, next.day);
+		IF NOT EXISTS (SELECT FROM prom.rollup_open o WHERE o.day = next.day AND o.next_block IS NOT NULL) THEN
+			PERFORM prom._rollup_close(next.day);
+		END IF;
+		RETURN true;
+	END IF;
+	FOR next IN
+		SELECT d.shard, d.day FROM prom.rollup_due d WHERE d.since < clock_timestamp() - delay GROUP BY 1, 2 ORDER BY 2 DESC, 1
+	LOOP
+		IF prom._rollup_due_step(next.shard, next.day) > 0 THEN
+			RETURN true;
+		END IF;
+	END LOOP;
+	RETURN prom._rollup_begin(delay);
+END
+$$;
+COMMENT ON FUNCTION prom._downsample_step(interval) IS
+'Does what is next for rollups, within the calling transaction and a bounded time: some blocks of the day that is being rolled up, or of a day whose samples have changed since, or the next day is opened. Only what is so long ago. False: there is nothing to do. See prom.downsample.';
+
+-- Deleting
+
+CREATE FUNCTION prom._cut_rollup(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS void
+LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	-- Of the parts that have one value for a whole window, every window goes of which a part is deleted.
+	WITH hit AS MATERIALIZED (
+		SELECT r.resolution, r.block, r.part, r.day, r.seq, prom._without(r.data, sids, from_ms, u.to_ms) AS rest
+		FROM prom.rollup r CROSS JOIN LATERAL (SELECT CASE WHEN r.part <= 2 THEN to_ms
+			ELSE least(to_ms, 253402300800000) + r.resolution * 1000::int8 - 1 END AS to_ms) u
+		WHERE r.shard = one AND r.block IN (SELECT DISTINCT s >> 6 FROM unnest(sids) s)
+			AND r.t_max >= from_ms AND r.t_min <= u.to_ms
+			AND prom._hits(r.data, sids, from_ms, u.to_ms) <> '{}'
+	), gone AS (
+		DELETE FROM prom.rollup r USING hit h WHERE r.resolution = h.resolution AND r.shard = one AND r.block = h.block
+			AND r.part = h.part AND r.day = h.day AND r.seq = h.seq AND h.rest IS NULL
+	)
+	UPDATE prom.rollup r SET data = h.rest, samples = (prom.chunk_info(h.rest)).samples FROM hit h
+	WHERE r.resolution = h.resolution AND r.shard = one AND r.block = h.block
+		AND r.part = h.part AND r.day = h.day AND r.seq = h.seq AND h.rest IS NOT NULL;
+END;
+COMMENT ON FUNCTION prom._cut_rollup(int2, int4[], int8, int8) IS
+'Takes what stands for samples of these series (ascending) with from_ms <= t <= to_ms out of rollups; windows that were not deleted as a whole are made again from what is left, if they are marked. The caller holds the lock of rollups.';

@@ -49,7 +49,7 @@ BEGIN ATOMIC
 			WHERE r.resolution = l.resolution AND (r.selector IS NULL OR r.selector = s.selector)
 			ORDER BY r.selector NULLS LAST LIMIT 1), 'infinity')
 	FROM (SELECT NULL::text AS selector UNION SELECT r.selector FROM prom.retention r) s
-	CROSS JOIN (SELECT 0 AS resolution UNION SELECT r FROM prom._resolutions() r UNION SELECT r.resolution FROM prom.retention r) l;
+	CROSS JOIN (SELECT 0 AS resolution UNION SELECT unnest(prom._rollup_resolutions()) UNION SELECT r.resolution FROM prom.retention r) l;
 END;
 COMMENT ON FUNCTION prom._kept() IS 'How many seconds each rule, and the default, keep each resolution; a rule that does not say it follows the default.';
 
@@ -58,11 +58,11 @@ LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	delay	interval := coalesce(current_setting('promgres.rollup_delay', true), '1h')::interval;
+	delay	interval := greatest(current_setting('promgres.rollup_delay')::interval, '0');
 	bad		record;
 BEGIN
 	SELECT k.* INTO bad FROM prom._kept() k
-	WHERE k.resolution = 0 AND k.seconds < 2 * 86400 + extract(epoch FROM delay) AND EXISTS (SELECT FROM prom._resolutions())
+	WHERE k.resolution = 0 AND k.seconds < 2 * 86400 + extract(epoch FROM delay) AND prom._rollup_resolutions() <> '{}'
 	ORDER BY k.selector NULLS FIRST LIMIT 1;
 	IF FOUND THEN
 		RAISE invalid_parameter_value USING
@@ -123,9 +123,9 @@ BEGIN
 	LOCK TABLE prom.retention IN SHARE ROW EXCLUSIVE MODE;
 	PERFORM prom._set_keep(rule, 0, raw);
 	FOR level IN SELECT e.key, extract(epoch FROM e.key::interval)::int4 AS resolution, e.value::interval AS keep FROM jsonb_each_text(rollups) e LOOP
-		IF NOT EXISTS (SELECT FROM prom._resolutions() r WHERE r = level.resolution) THEN
+		IF NOT level.resolution = ANY (prom._rollup_resolutions()) THEN
 			RAISE invalid_parameter_value USING MESSAGE = format('there are no rollups of %s', level.key),
-				HINT = format('promgres.rollup_resolutions is "%s".', current_setting('promgres.rollup_resolutions', true));
+				HINT = format('promgres.rollup_resolutions is "%s".', current_setting('promgres.rollup_resolutions'));
 		END IF;
 		PERFORM prom._set_keep(rule, level.resolution, level.keep);
 	END LOOP;
@@ -224,8 +224,12 @@ SET search_path = pg_catalog, pg_temp
 SET lock_timeout = '5s'
 AS $$
 BEGIN
-	-- No late sample comes to it meanwhile, and no rollup is made of it.
-	PERFORM prom._lock_merge(h.shard) FROM (SELECT shard FROM prom.shard ORDER BY 1) h;
+	-- No late sample comes to it meanwhile, and no rollup is made again.
+	IF level = 0 THEN
+		PERFORM prom._lock_merge(h.shard) FROM (SELECT shard FROM prom.shard ORDER BY 1) h;
+	ELSE
+		PERFORM prom._lock_rollup();
+	END IF;
 	IF NOT prom._may_drop(level, to_ms) THEN
 		RETURN false;
 	END IF;
@@ -267,6 +271,9 @@ BEGIN
 		RETURN;
 	END IF;
 	next := jsonb_build_array(one, blocks[cardinality(blocks)]);
+	IF level > 0 THEN
+		PERFORM prom._lock_rollup();
+	END IF;
 	PERFORM prom._lock_merge(one);
 	IF NOT prom._may_drop(level, to_ms) THEN
 		next := NULL;

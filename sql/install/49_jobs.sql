@@ -10,6 +10,7 @@ SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	VALUES (1, 'make_days', '1 * * * *', 'makes the partitions of today and tomorrow'),
 		(2, 'drop_exemplars', '*/10 * * * *', 'removes exemplars older than promgres.exemplar_max_age'),
+		(3, 'downsample', '*/10 * * * *', 'makes rollups of days that are over, and again where samples have changed'),
 		(4, 'retain', '5 * * * *', 'drops samples whose time is over, and what is beyond promgres.retention_size'),
 		(5, 'collect_series', '20 * * * *', 'removes series that have no samples left'),
 		(6, 'compact_days', NULL, 'compacts days that are over');
@@ -290,6 +291,33 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION prom._drop_exemplars_step(jsonb) IS 'The job "drop_exemplars".';
 
+CREATE FUNCTION prom._downsample_step(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	began	timestamptz := coalesce((state ->> 'began')::timestamptz, clock_timestamp());
+	delay	interval := coalesce(state ->> 'delay', nullif(current_setting('promgres.rollup_delay'), '-1'))::interval;
+	last	int8;
+BEGIN
+	rows := 0;
+	-- What changes meanwhile waits for the next run.
+	IF delay IS NOT NULL AND prom._downsample_step(delay + (clock_timestamp() - began)) THEN
+		rows := 1;
+		state := state || jsonb_build_object('began', began);
+		last := floor(prom._to_ms(clock_timestamp() - delay) / 86400000.0) * 86400000;
+		SELECT min(l.until_ms) / 86400000, last / 86400000,
+			format('making rollups of %s', to_char(timestamp '1970-01-01' + min(l.until_ms) / 86400000 * interval '1 day', 'YYYY-MM-DD'))
+		INTO done, total, phase FROM prom.level l WHERE l.resolution = ANY (prom._rollup_resolutions());
+		-- Days from the first one that has samples on.
+		SELECT greatest(done - d.first, 0), greatest(total - d.first, 0) INTO done, total FROM (SELECT min(t_min) / 86400000 AS first FROM prom._days()) d;
+	ELSE
+		state := NULL;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION prom._downsample_step(jsonb) IS 'A step of the job "downsample"; rows are steps, done and total count days.';
+
 CREATE FUNCTION prom._collect_series_step(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -345,6 +373,10 @@ COMMENT ON PROCEDURE prom.drop_exemplars() IS 'Removes exemplars that are older 
 CREATE PROCEDURE prom.retain() LANGUAGE plpgsql AS $$ BEGIN CALL prom._run_job('retain'); END $$;
 COMMENT ON PROCEDURE prom.retain() IS
 'Removes the samples whose time is over (prom.set_retention), and the oldest ones while all take more than promgres.retention_size. A job.';
+CREATE PROCEDURE prom.downsample(delay interval DEFAULT NULL) LANGUAGE plpgsql
+AS $$ BEGIN CALL prom._run_job('downsample', pg_catalog.jsonb_build_object('delay', delay)); END $$;
+COMMENT ON PROCEDURE prom.downsample(interval) IS
+'Makes the rollups (promgres.rollup_resolutions) of all days that have been over for a time (promgres.rollup_delay), and again of windows whose samples have changed since, one transaction per step. A job.';
 CREATE PROCEDURE prom.compact_days() LANGUAGE plpgsql AS $$ BEGIN CALL prom._run_job('compact_days'); END $$;
 COMMENT ON PROCEDURE prom.compact_days() IS
 'Compacts the days that are due. A job, but the maintenance worker does the same in turns with merges; it does the vacuuming, too.';
@@ -401,13 +433,13 @@ COMMENT ON VIEW prom.stat_progress_jobs IS 'Jobs that run now, as of their last 
 COMMENT ON COLUMN prom.stat_progress_jobs.done IS 'how far it is: of partitions for retain and downsample, of blocks of ids for the others';
 
 -- What the worker asks for: jobs that it is to run, and what is worth a line in the log.
-CREATE FUNCTION prom._jobs_for_worker(OUT name text, OUT due bool, OUT complaint text, OUT hint text) RETURNS SETOF record
+CREATE FUNCTION prom._jobs_for_worker(since timestamptz, OUT name text, OUT due bool, OUT complaint text, OUT hint text) RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL SAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT r.name,
-		r.schedule IS NOT NULL AND r.pid IS NULL AND prom._is_settled() AND CASE WHEN r.by = 'pg_cron' THEN r.overdue
-			ELSE coalesce((r.job).next_due <= clock_timestamp() OR (r.job).last_start < pg_postmaster_start_time(), true) END,
+		r.schedule IS NOT NULL AND r.pid IS NULL AND CASE WHEN r.by = 'pg_cron' THEN r.overdue
+			ELSE coalesce((r.job).next_due <= clock_timestamp() OR (r.job).last_start < since, true) END AND prom._is_settled(),
 		CASE WHEN r.problem IS NOT NULL THEN format('job "%s" failed: %s', r.name, r.problem)
 			WHEN (r.job).missed OR (r.overdue AND r.by = 'pg_cron') THEN format('pg_cron does not run job "%s"', r.name)
 			WHEN r.overdue THEN format('job "%s" is late', r.name) END,
@@ -417,7 +449,7 @@ BEGIN ATOMIC
 			WHEN r.overdue THEN 'Another one takes long, see prom.stat_progress_jobs.' END
 	FROM prom._job_rows() r;
 END;
-COMMENT ON FUNCTION prom._jobs_for_worker() IS 'For the maintenance worker: which jobs are due, and what is wrong with them.';
+COMMENT ON FUNCTION prom._jobs_for_worker(timestamptz) IS 'For the maintenance worker, whose settings are of this time: which jobs are due, those that have not run since then among them, and what is wrong with them.';
 
 -- ---- pg_cron
 

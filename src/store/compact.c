@@ -93,7 +93,7 @@ prom_compact_step(PG_FUNCTION_ARGS)
 	instr_time	end;
 
 	INSTR_TIME_SET_CURRENT(begin);
-	(void) prom_step_run(&work, c.shard, true);
+	(void) prom_step_run(&work, c.shard, PROM_STEP_WAIT);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, begin);
 	prom_stat_count(PROM_STAT_COMPACT_STEPS, 1);

@@ -39,6 +39,8 @@ typedef struct Noted
 static Noted noted[MAX_NOTED];
 static int	nnoted = 0;
 
+static TimestampTz settled_at = 0;	/* when the worker was started, or its settings were read again */
+
 static PGconn *runner = NULL;	/* where a job runs, or NULL */
 static char *runner_target = NULL;	/* database and role that it is connected to */
 static Noted *running;
@@ -62,13 +64,17 @@ prom_jobs_turn(PGconn *conn)
 	static TimestampTz last = 0;
 	TimestampTz now = GetCurrentTimestamp();
 	bool		ended = runner != NULL && job_ended();
+	char		sql[100];
 	PGresult   *res;
 	bool		ok;
 
+	if (settled_at == 0)
+		settled_at = now;
 	if (!ended && last != 0 && !TimestampDifferenceExceeds(last, now, LOOK_MS))
 		return true;
 	last = now;
-	res = prom_remote_exec(conn, "SELECT name, due, complaint, hint FROM prom._jobs_for_worker()");
+	snprintf(sql, sizeof(sql), "SELECT name, due, complaint, hint FROM prom._jobs_for_worker('%s')", timestamptz_to_str(settled_at));
+	res = prom_remote_exec(conn, sql);
 	ok = PQresultStatus(res) == PGRES_TUPLES_OK;
 	for (int i = 0; ok && i < PQntuples(res); i++)
 	{
@@ -91,6 +97,7 @@ prom_jobs_turn(PGconn *conn)
 void
 prom_jobs_reload(void)
 {
+	settled_at = GetCurrentTimestamp();
 	if (runner && strcmp(target(CurrentMemoryContext), runner_target) != 0)
 		prom_jobs_stop();
 }

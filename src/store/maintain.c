@@ -35,6 +35,7 @@ static int	merge_age_s = 30;
 static int	series_grace_s = 86400;
 static int	retention_mb = 0;
 static int	compact_delay_s = 3600;
+static int	rollup_delay_s = 3600;
 
 static void ignore_notice(void *arg, const char *message);
 static bool turn(PGconn *conn);
@@ -305,6 +306,9 @@ prom_store_init(void)
 	DefineCustomIntVariable("promgres.compact_delay",
 							"How long after its end (UTC), and after samples came for it, a day is compacted; -1: never.",
 							NULL, &compact_delay_s, 3600, -1, PG_INT32_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("promgres.rollup_delay",
+							"How long after its end (UTC) rollups of a day are made, and after its samples changed, made again; -1: never.",
+							NULL, &rollup_delay_s, 3600, -1, PG_INT32_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.series_grace",
 							"How long a series stays after its last sample is gone; -1 keeps it.",
 							NULL, &series_grace_s, 86400, -1, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
@@ -327,6 +331,7 @@ prom_store_init(void)
 							"0 stores none.", &prom_store_exemplar_max_age_s, 86400, 0, PG_INT32_MAX, PGC_SIGHUP,
 							GUC_UNIT_S,
 							NULL, NULL, NULL);
+	prom_level_init();
 	prom_budget_init();
 	prom_store_ingest_init();
 	prom_stat_init();

@@ -8,7 +8,7 @@
  * Order of samples with one timestamp: any fresh row is later than any warm row; fresh rows by seq
  * (drawn when they are written), warm rows by seq (drawn when they are merged).
  *
- * Lock order: the merge lock (one per shard), then prom.series (row exclusive: ingest; share
+ * Lock order: the lock of rollups, the merge lock (one per shard), then prom.series (row exclusive: ingest; share
  * row exclusive: removal of series), then the shard's row in prom.shard, then rows of samples.
  */
 #ifndef PROM_STORE_H
@@ -155,6 +155,13 @@ typedef enum PromStatCounter
 	PROM_STAT_COMPACT_ROWS,		/* taken */
 	PROM_STAT_COMPACT_US,
 	PROM_STAT_COMPACT_LAST,		/* time */
+	PROM_STAT_ROLLUP_STEPS,
+	PROM_STAT_ROLLUP_BLOCKS,	/* of series, on a day each, made or made again */
+	PROM_STAT_ROLLUP_SAMPLES,	/* read */
+	PROM_STAT_ROLLUP_WINDOWS,	/* made, of a series and resolution each */
+	PROM_STAT_ROLLUP_ROWS,		/* written */
+	PROM_STAT_ROLLUP_US,
+	PROM_STAT_ROLLUP_LAST,		/* time */
 	PROM_STAT_QUARANTINED_ROWS,
 	PROM_STAT_COLLECTED_SERIES,
 	PROM_STAT_GATEWAY_STARTS,
