@@ -395,7 +395,7 @@ BEGIN
 	INTO done, total FROM prom._parts() p;
 	SELECT n.* INTO next FROM prom._retain_next(coalesce((state -> 'resolution')::int4, 0), coalesce((state -> 'after')::int8, -9223372036854775808)) n;
 	IF NOT FOUND THEN
-		state := '{"size": true}';
+		state := jsonb_build_object('size', true, 'note', state -> 'note');
 		phase := 'looking at the size';
 		RETURN;
 	END IF;
@@ -433,7 +433,8 @@ BEGIN
 		phase := CASE WHEN prom._may_drop(next.resolution, next.to_ms) THEN format('%s is being read', next.part)
 			ELSE format('%s waits for its rollups', next.part) END;
 	END IF;
-	state := jsonb_build_object('resolution', next.resolution, 'after', next.from_ms, 'tries', tries);
+	state := jsonb_build_object('resolution', next.resolution, 'after', next.from_ms, 'tries', tries,
+		'note', CASE WHEN gone THEN state -> 'note' ELSE coalesce(nullif(state -> 'note', 'null'), to_jsonb(phase)) END);
 END
 $$;
 COMMENT ON FUNCTION prom._retain_step(jsonb) IS
@@ -452,6 +453,7 @@ BEGIN
 	rows := 0;
 	used := pg_total_relation_size('prom.fresh') + coalesce((SELECT sum(pg_total_relation_size(p.part)) FROM prom._parts() p), 0);
 	IF allowed <= 0 OR used <= allowed THEN
+		phase := state ->> 'note';
 		state := NULL;
 		RETURN;
 	END IF;

@@ -1,7 +1,8 @@
 -- 49_jobs: work that comes round: procedures that commit in steps, what they have done, and who runs them.
 --
 -- A job is a name, a schedule, and a function prom._NAME_step(state) that does some of the work and returns the
--- state for the next step, NULL at the end.  prom._run_job is the frame around all of them.  Jobs are run by the
+-- state for the next step, NULL at the end.  prom._run_job is the frame around all of them; without JIT, for a step has
+-- many small statements that are estimated as if they had many rows, and compiling them took most of the time.  Jobs are run by the
 -- maintenance worker, or by pg_cron once prom.schedule_jobs() has told it; a lock sees to it that none runs twice.
 
 CREATE FUNCTION prom._jobs() RETURNS TABLE (number int4, name text, schedule text, does text)
@@ -173,6 +174,7 @@ COMMENT ON FUNCTION prom._job_begin(text) IS 'A job begins: takes its lock and n
 CREATE FUNCTION prom._job_step(job text, INOUT state jsonb, OUT pause_ms int4, OUT failure text[])
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $$
 DECLARE
 	did		record;
@@ -390,6 +392,7 @@ COMMENT ON PROCEDURE prom.collect_series(interval) IS
 CREATE FUNCTION prom._job_rows() RETURNS TABLE (name text, does text, schedule text, by text, pid int4, job prom.job, overdue bool, problem text)
 LANGUAGE plpgsql VOLATILE PARALLEL SAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $$
 DECLARE
 	-- Before the table is read: what began between the two has begun since then.
@@ -436,6 +439,7 @@ COMMENT ON COLUMN prom.stat_progress_jobs.done IS 'how far it is: of partitions 
 CREATE FUNCTION prom._jobs_for_worker(since timestamptz, OUT name text, OUT due bool, OUT complaint text, OUT hint text) RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL SAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 BEGIN ATOMIC
 	SELECT r.name,
 		r.schedule IS NOT NULL AND r.pid IS NULL AND CASE WHEN r.by = 'pg_cron' THEN r.overdue
