@@ -56,6 +56,7 @@ COMMENT ON FUNCTION prom._kept() IS 'How many seconds each rule, and the default
 CREATE FUNCTION prom._check_retention() RETURNS void
 LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
+SET jit = off
 AS $$
 DECLARE
 	delay	interval := greatest(current_setting('promgres.rollup_delay')::interval, '0');

@@ -1,9 +1,11 @@
 -- 49_jobs: work that comes round: procedures that commit in steps, what they have done, and who runs them.
 --
 -- A job is a name, a schedule, and a function prom._NAME_step(state) that does some of the work and returns the
--- state for the next step, NULL at the end.  prom._run_job is the frame around all of them; without JIT, for a step has
--- many small statements that are estimated as if they had many rows, and compiling them took most of the time.  Jobs are run by the
+-- state for the next step, NULL at the end.  prom._run_job is the frame around all of them.  Jobs are run by the
 -- maintenance worker, or by pg_cron once prom.schedule_jobs() has told it; a lock sees to it that none runs twice.
+--
+-- Steps are without JIT: they have many small statements that are estimated as if they had many rows, and compiling
+-- those took nearly all of their time.
 
 CREATE FUNCTION prom._jobs() RETURNS TABLE (number int4, name text, schedule text, does text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10
