@@ -249,6 +249,22 @@ $$;
 COMMENT ON FUNCTION prom._drop_part(int4, regclass, int8, int8) IS
 'Drops a partition of samples; false if it may not be dropped, or somebody reads just now.';
 
+CREATE FUNCTION prom._expire_part(level int4, part regclass, from_ms int8, to_ms int8) RETURNS bool
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF NOT prom._drop_part(level, part, from_ms, to_ms) THEN
+		RETURN false;
+	END IF;
+	PERFORM prom._mark_dropped(level, to_ms);
+	DELETE FROM prom.exemplar e WHERE level = 0 AND e.t_ms < _expire_part.to_ms;
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION prom._expire_part(int4, regclass, int8, int8) IS
+'Drops a partition of samples with all that belongs to them, and tells queries that nothing older is left; false as prom._drop_part.';
+
 CREATE FUNCTION prom._cut_part(level int4, part regclass, from_ms int8, to_ms int8, condition text, seq int8, after jsonb,
 	OUT next jsonb, OUT rows int8, OUT bytes int8)
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -403,12 +419,8 @@ BEGIN
 	-- A partition that is gone through: "row" is where, "seq" how far it reaches when that is done.
 	IF next.condition = 'true' THEN
 		phase := format('dropping %s', next.part);
-		gone := prom._drop_part(next.resolution, next.part, next.from_ms, next.to_ms);
-		IF gone THEN
-			PERFORM prom._mark_dropped(next.resolution, next.to_ms);
-			DELETE FROM prom.exemplar e WHERE next.resolution = 0 AND e.t_ms < next.to_ms;
-			rows := 1;
-		END IF;
+		gone := prom._expire_part(next.resolution, next.part, next.from_ms, next.to_ms);
+		rows := gone::int4;
 	ELSE
 		phase := format('taking series out of %s', next.part);
 		SELECT c.* INTO cut FROM prom._cut_part(next.resolution, next.part, next.from_ms, next.to_ms, next.condition, next.seq,
@@ -469,9 +481,9 @@ BEGIN
 			HINT = 'Raise the limit, keep fewer series (prom.set_retention), or see in prom.jobs why rollups are behind.';
 	END IF;
 	phase := format('dropping %s, for the size', victim.part);
-	IF prom._drop_part(victim.resolution, victim.part, victim.from_ms, victim.to_ms) THEN
-		PERFORM prom._mark_dropped(victim.resolution, victim.to_ms);
+	IF prom._expire_part(victim.resolution, victim.part, victim.from_ms, victim.to_ms) THEN
 		rows := 1;
+		state := state - 'tries';
 	ELSIF tries < 20 THEN
 		state := state || jsonb_build_object('tries', tries + 1);
 		phase := format('waiting for readers of %s', victim.part);

@@ -70,6 +70,7 @@ BEGIN
 			('_set_keep', false, NULL),
 			('_mark_dropped', false, NULL),
 			('_drop_part', false, NULL),
+			('_expire_part', false, NULL),
 			('_cut_part', false, NULL),
 			('_retain_next', false, NULL),
 			('_retain_finish', false, NULL),
