@@ -260,6 +260,41 @@ $$;
 COMMENT ON FUNCTION prom._downsample_step(interval) IS
 'Does what is next for rollups, within the calling transaction and a bounded time: some blocks of the day that is being rolled up, or of a day whose samples have changed since, or the next day is opened. Only what is so long ago. False: there is nothing to do. See prom.downsample.';
 
+CREATE VIEW prom.stat_rollup AS
+SELECT prom._stat_time('started') AS since,
+	CASE WHEN prom._rolled_until() OPERATOR(pg_catalog.<) 9223372036854775807 THEN
+		pg_catalog.to_timestamp(prom._rolled_until()::pg_catalog.float8 OPERATOR(pg_catalog./) 1000::pg_catalog.float8) ELSE 'infinity'::pg_catalog.timestamptz END AS rolled_until,
+	'1970-01-01'::pg_catalog.date OPERATOR(pg_catalog.+) (o.day OPERATOR(pg_catalog./) 86400000)::pg_catalog.int4 AS rolling_day,
+	o.blocks_done,
+	o.blocks,
+	d.blocks AS blocks_due,
+	pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) d.since AS oldest_due_age,
+	prom._stat('rollup_steps') AS steps,
+	prom._stat('rollup_blocks') AS blocks_made,
+	prom._stat('rollup_samples') AS samples_read,
+	prom._stat('rollup_windows') AS windows_made,
+	prom._stat('rollup_rows') AS rows_written,
+	prom._stat('rollup_us') OPERATOR(pg_catalog./) 1e6::pg_catalog.float8 AS seconds,
+	prom._stat_time('rollup_last') AS last_step
+FROM (SELECT pg_catalog.min(o.day) AS day, pg_catalog.sum(coalesce(o.next_block, h.next_block)) AS blocks_done, pg_catalog.sum(h.next_block) AS blocks
+		FROM prom.rollup_open o JOIN prom.shard h USING (shard)) o,
+	(SELECT pg_catalog.count(*) AS blocks, pg_catalog.min(due.since) AS since FROM prom.rollup_due due) d;
+COMMENT ON VIEW prom.stat_rollup IS 'How far rollups are in this database, and what was done for them since the start of the server, in all databases; what was rolled back is not counted. Counters are NULL if promgres is not preloaded.';
+COMMENT ON COLUMN prom.stat_rollup.since IS 'when the server was started';
+COMMENT ON COLUMN prom.stat_rollup.rolled_until IS 'samples up to this time are in all rollups, as they are now';
+COMMENT ON COLUMN prom.stat_rollup.rolling_day IS 'day whose rollups are being made; NULL: none';
+COMMENT ON COLUMN prom.stat_rollup.blocks_done IS 'ids of blocks of series that were looked at for it';
+COMMENT ON COLUMN prom.stat_rollup.blocks IS 'of so many';
+COMMENT ON COLUMN prom.stat_rollup.blocks_due IS 'blocks of series, on a day each, whose samples have changed since it was rolled up';
+COMMENT ON COLUMN prom.stat_rollup.oldest_due_age IS 'how long ago the first of them changed';
+COMMENT ON COLUMN prom.stat_rollup.steps IS 'steps, a transaction each';
+COMMENT ON COLUMN prom.stat_rollup.blocks_made IS 'blocks, on a day each, whose rollups were made, or made again';
+COMMENT ON COLUMN prom.stat_rollup.samples_read IS 'raw samples read for it';
+COMMENT ON COLUMN prom.stat_rollup.windows_made IS 'windows of a series and resolution that were made of them';
+COMMENT ON COLUMN prom.stat_rollup.rows_written IS 'rows of prom.rollup that were written';
+COMMENT ON COLUMN prom.stat_rollup.seconds IS 'time spent in steps';
+COMMENT ON COLUMN prom.stat_rollup.last_step IS 'when one was committed last';
+
 -- Deleting
 
 CREATE FUNCTION prom._cut_rollup(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS void

@@ -23,8 +23,8 @@ $$;
 
 -- Reading: series themselves, what row security lets through of them; the rest by views and functions.
 GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom._label_name, prom._fresh_rows, prom._warm_rows, prom._rollup_rows, prom._metadata,
-	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge, prom.level TO prom_reader;
-GRANT SELECT ON prom.stat_ingest, prom.stat_merge, prom.level TO pg_monitor;
+	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.level TO prom_reader;
+GRANT SELECT ON prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.level TO pg_monitor;
 GRANT SELECT ON prom.stat_merge, prom.tokens, prom.retention TO prom_admin;
 GRANT SELECT ON prom.jobs, prom.stat_progress_jobs TO prom_admin, pg_monitor;
 

@@ -10,7 +10,6 @@
 #include "utils/relcache.h"
 
 #include "chunk/chunk.h"
-#include "common/remote.h"
 #include "store/store.h"
 
 #define PROM_DAY_MS INT64CONST(86400000)
@@ -186,8 +185,10 @@ extern void prom_compaction_mark(int16 shard, int64 day_ms);
 
 /* ---- jobs.c ---- */
 
+struct pg_conn;
+
 /* Starts a job that is due, unless one runs; never waits for it.  False: the connection tells why. */
-extern bool prom_jobs_turn(PGconn *conn);
+extern bool prom_jobs_turn(struct pg_conn *conn);
 
 /* Settings were read anew: each job is due once, and the one that runs ends if it should run elsewhere. */
 extern void prom_jobs_reload(void);

@@ -12,7 +12,9 @@
  * value, plus the value before each drop.  Of a window in which the value dropped only the last drop is
  * kept, as two points: the sample before it, with the values before the earlier drops of the window
  * added, and the sample after it as it is.  So last and reset together increase as the samples do, to the
- * bit where a window has one drop.  What "last" has anyway is not repeated.
+ * bit where a window has one drop.  What "last" has anyway is not repeated; and of floats the second point is
+ * left out where the window's last sample lies below the first, so that the drop is seen without it.  (What drops
+ * in most windows is a gauge, and would take twice the space.)
  *
  * count, sum, min, max: of all samples but stale markers, as the functions of that name see them, at the
  * end of the window.  Histograms have no min and max; of a window with floats and histograms the sum
@@ -33,8 +35,8 @@ typedef struct Window
 	int			after_drop;
 	double		dropped;		/* values before earlier drops */
 	const PromHistogram *dropped_histogram;
-	double		kept_dropped;	/* the same at the last drop */
-	const PromHistogram *kept_histogram;
+	double		top;			/* the value before the last drop with those before earlier ones */
+	const PromHistogram *kept_histogram;	/* histograms before drops but the last */
 	int			floats;
 	int			histograms;
 	double		sum;
@@ -107,7 +109,7 @@ add_float(Window *w, int i, double v, const PromBefore *before, int before_at)
 	{
 		w->before_drop = before_at;
 		w->after_drop = i;
-		w->kept_dropped = w->dropped;
+		w->top = before->value + w->dropped;
 		w->kept_histogram = NULL;
 		w->dropped += before->value;
 	}
@@ -202,9 +204,9 @@ add_reset(PromPoints *p, const Window *w, const PromGather *samples, int last, i
 
 			h = sum ? sum : h;
 		}
-		add_point(to, samples->t_ms[i], h ? 0 : samples->values[i] + w->kept_dropped, h, order);
+		add_point(to, samples->t_ms[i], h ? 0 : w->top, h, order);
 	}
-	if (w->after_drop != w->last_live)
+	if (w->after_drop != w->last_live && (w->histograms > 0 || !(w->top > samples->values[w->last_live])))
 		copy_sample(to, samples, w->after_drop, order);
 }
 

@@ -15,7 +15,8 @@ LANGUAGE sql AS $$
 		SELECT r.*, (ceil(r.t_ms / (width * 1000.0)) * width * 1000)::int8 AS stamp FROM pg_temp.raw(metrics) r
 	), live AS MATERIALIZED (
 		SELECT r.*, lag(r.t_ms) OVER w AS before_ms, lag(r.stamp) OVER w AS before_stamp, lag(r.value) OVER w AS before,
-			row_number() OVER w = 1 AS first_of_day
+			row_number() OVER w = 1 AS first_of_day,
+			first_value(r.value) OVER (PARTITION BY r.shard, r.sid, r.stamp ORDER BY r.t_ms DESC) AS final
 		FROM raw r WHERE r.live WINDOW w AS (PARTITION BY r.shard, r.sid, r.day ORDER BY r.t_ms)
 	), last AS MATERIALIZED (
 		SELECT shard, sid, day, max(t_ms) AS t_ms FROM raw GROUP BY shard, sid, day, stamp
@@ -27,7 +28,7 @@ LANGUAGE sql AS $$
 		FROM live l WHERE l.value < l.before AND l.before <> 'NaN' WINDOW w AS (PARTITION BY l.shard, l.sid, l.stamp ORDER BY l.t_ms)
 	), reset AS (
 		SELECT shard, sid, day, before_ms AS t_ms, before + earlier AS value FROM drops WHERE last_drop AND before_stamp = stamp
-		UNION ALL SELECT shard, sid, day, t_ms, value FROM drops WHERE last_drop
+		UNION ALL SELECT shard, sid, day, t_ms, value FROM drops WHERE last_drop AND (before + earlier <= final OR final = 'NaN')
 	)
 	SELECT shard, sid, 1::int2, day, t_ms, r.value FROM last l JOIN raw r USING (shard, sid, day, t_ms)
 	UNION ALL SELECT shard, sid, 2, day, t_ms, r.value FROM reset r LEFT JOIN last l USING (shard, sid, day, t_ms) WHERE l.t_ms IS NULL
