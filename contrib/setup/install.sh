@@ -11,7 +11,7 @@ BUILD="gcc g++ make bison flex pkg-config libmicrohttpd-dev libgnutls28-dev libs
 SERVER="postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR"
 DEMO="prometheus prometheus-node-exporter curl ca-certificates perl python3"
 BENCH="$DEMO gcc libsnappy-dev victoria-metrics"
-TEST="$DEMO openssl binutils libipc-run-perl python3-yaml chromium chromium-driver victoria-metrics"
+TEST="$DEMO openssl binutils libipc-run-perl python3-yaml chromium chromium-driver victoria-metrics postgresql-$PG_MAJOR-cron"
 
 packages=
 for part in "${@:-build}"

@@ -84,21 +84,3 @@ END
 $$;
 COMMENT ON FUNCTION prom._collect_step(int4, int4, interval) IS
 'Of series in some blocks of ids, marks those without samples and removes those that have been without them for the grace period; returns the next block that has series, or NULL.';
-
-CREATE PROCEDURE prom.collect_series(grace interval DEFAULT NULL)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-	block	int4 := 0;
-	wait	interval := coalesce(grace, pg_catalog.current_setting('promgres.series_grace', true)::pg_catalog.interval, '1 day');
-BEGIN
-	COMMIT;
-	WHILE block IS NOT NULL LOOP
-		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-		block := prom._collect_step(block, 64, wait);
-		COMMIT;
-	END LOOP;
-END
-$$;
-COMMENT ON PROCEDURE prom.collect_series(interval) IS
-'Removes series that have been without samples for a time (promgres.series_grace), and labels and metrics that no other series has; some series per transaction. The maintenance worker does so by itself every hour.';

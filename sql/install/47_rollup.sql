@@ -258,27 +258,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION prom._downsample_step(interval) IS
-'Does what is next for rollups, within the calling transaction and a bounded time: some blocks of the day that is being rolled up, or of a day whose samples have changed since, or the next day is opened. Only what is so long ago. False: there is nothing to do.';
-
-CREATE PROCEDURE prom.downsample(delay interval DEFAULT NULL)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-	began	timestamptz := pg_catalog.clock_timestamp();
-	wait	interval := coalesce(delay, pg_catalog.current_setting('promgres.rollup_delay', true)::pg_catalog.interval, '1 hour');
-	more	bool := wait OPERATOR(pg_catalog.>=) '0 s';
-BEGIN
-	COMMIT;
-	WHILE more LOOP
-		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-		-- What changes meanwhile waits for the next call.
-		more := prom._downsample_step(wait OPERATOR(pg_catalog.+) (pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) began));
-		COMMIT;
-	END LOOP;
-END
-$$;
-COMMENT ON PROCEDURE prom.downsample(interval) IS
-'Makes the rollups (promgres.rollup_resolutions) of all days that have been over for a time (promgres.rollup_delay), and again of windows whose samples have changed since, one transaction per step. The maintenance worker does so by itself; call it to force it.';
+'Does what is next for rollups, within the calling transaction and a bounded time: some blocks of the day that is being rolled up, or of a day whose samples have changed since, or the next day is opened. Only what is so long ago. False: there is nothing to do. See prom.downsample.';
 
 CREATE VIEW prom.stat_rollup AS
 SELECT prom._stat_time('started') AS since,

@@ -164,11 +164,13 @@ BEGIN
 		DELETE FROM prom.warm w USING hit h
 		WHERE w.shard = one AND w.block = h.block AND w.t_min = h.t_min AND w.seq = h.seq AND h.rest IS NULL
 	), changed AS (
-		UPDATE prom.warm w SET data = h.rest, samples = (prom.chunk_info(h.rest)).samples
+		-- What was compacted is so no more: the next compaction closes the gaps, and its vacuum gives them back.
+		UPDATE prom.warm w SET data = h.rest, samples = (prom.chunk_info(h.rest)).samples, gen = least(w.gen, 127)
 		FROM hit h WHERE w.shard = one AND w.block = h.block AND w.t_min = h.t_min AND w.seq = h.seq AND h.rest IS NOT NULL
 	)
 	SELECT array_agg(h.block), array_agg(greatest(h.t_min, from_ms)), array_agg(least(h.t_max, to_ms)) INTO blocks, t_min, t_max FROM hit h;
 	PERFORM prom._rollup_mark(one, blocks, t_min, t_max);
+	PERFORM prom._mark_compaction(one, d) FROM (SELECT DISTINCT (floor(t / 86400000.0) * 86400000)::int8 FROM unnest(t_min) t) x(d);
 END
 $$;
 COMMENT ON FUNCTION prom._cut(int2, int4[], int8, int8) IS

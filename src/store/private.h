@@ -183,6 +183,19 @@ extern bool prom_merge_lock(int16 shard, bool wait);
 /* Rows of the day were written that a compaction may take in.  Needs SPI and the shard's lock. */
 extern void prom_compaction_mark(int16 shard, int64 day_ms);
 
+/* ---- jobs.c ---- */
+
+struct pg_conn;
+
+/* Starts a job that is due, unless one runs; never waits for it.  False: the connection tells why. */
+extern bool prom_jobs_turn(struct pg_conn *conn);
+
+/* Settings were read anew: each job is due once, and the one that runs ends if it should run elsewhere. */
+extern void prom_jobs_reload(void);
+
+/* Ends the job that runs. */
+extern void prom_jobs_stop(void);
+
 /* ---- level.c ---- */
 
 extern void prom_level_init(void);
