@@ -272,6 +272,12 @@ LANGUAGE C STABLE STRICT PARALLEL RESTRICTED ROWS 10 COST 1000 AS 'MODULE_PATHNA
 COMMENT ON FUNCTION prom._visible_warm(int2, int4[], int8, int8) IS
 'Of warm rows, the samples with from_ms < t <= to_ms of those of the series that prom.series shows the caller.';
 
+CREATE FUNCTION prom._visible_rollup(shard int2, sids int4[], resolution int4, parts int2[], from_ms int8, to_ms int8, OUT data prom.chunk, OUT ord int8)
+RETURNS SETOF record
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED ROWS 10 COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_rollup';
+COMMENT ON FUNCTION prom._visible_rollup(int2, int4[], int4, int2[], int8, int8) IS
+'The same of parts of rollups of a resolution in seconds.';
+
 CREATE FUNCTION prom._visible_fresh(shard int2, sids int4[], from_ms int8, to_ms int8) RETURNS prom.chunk
 LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_fresh';
 COMMENT ON FUNCTION prom._visible_fresh(int2, int4[], int8, int8) IS 'The same of fresh rows, as one plain chunk; NULL if there are none.';

@@ -1,15 +1,16 @@
 -- 80_api: what the gateway's backends run.  Each function returns pieces of JSON that, put together in
 -- order, are the value of "data" in an answer of Prometheus' HTTP API.
 
-CREATE FUNCTION prom._api_query(query text, time_ms int8, lookback_ms int8, lim int4, stats text DEFAULT '', submitted int8 DEFAULT 0) RETURNS SETOF text
+CREATE FUNCTION prom._api_query(query text, time_ms int8, lookback_ms int8, lim int4, stats text DEFAULT '', submitted int8 DEFAULT 0,
+	resolution_ms int8 DEFAULT 0) RETURNS SETOF text
 	AS 'MODULE_PATHNAME', 'prom_api_query' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION prom._api_query(text, int8, int8, int4, text, int8) IS
-'Instant query as JSON. time_ms: milliseconds since 1970, NULL for now. lookback_ms: 0 for promgres.lookback_delta. lim: series at most, 0 for all; if it cuts, a notice says so. stats: "true" or "all" tells what the query took. submitted: when it was, in the server''s microseconds, 0 for now.';
+COMMENT ON FUNCTION prom._api_query(text, int8, int8, int4, text, int8, int8) IS
+'Instant query as JSON. time_ms: milliseconds since 1970, NULL for now. lookback_ms: 0 for promgres.lookback_delta. lim: series at most, 0 for all; if it cuts, a notice says so. stats: "true" or "all" tells what the query took. submitted: when it was, in the server''s microseconds, 0 for now. resolution_ms: of the coarsest rollups that may be read, 0 for promgres.max_source_resolution, -1 for none, -2 for auto.';
 
 CREATE FUNCTION prom._api_query_range(query text, start_ms int8, end_ms int8, step_ms int8, lookback_ms int8, lim int4,
-	stats text DEFAULT '', submitted int8 DEFAULT 0) RETURNS SETOF text
+	stats text DEFAULT '', submitted int8 DEFAULT 0, resolution_ms int8 DEFAULT 0) RETURNS SETOF text
 	AS 'MODULE_PATHNAME', 'prom_api_query_range' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION prom._api_query_range(text, int8, int8, int8, int8, int4, text, int8) IS 'Range query as JSON; arguments as those of prom._api_query.';
+COMMENT ON FUNCTION prom._api_query_range(text, int8, int8, int8, int8, int4, text, int8, int8) IS 'Range query as JSON; arguments as those of prom._api_query.';
 
 CREATE FUNCTION prom._api_labels(match text[], start_ms int8, end_ms int8, lim int4) RETURNS SETOF text
 	AS 'MODULE_PATHNAME', 'prom_api_labels' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;

@@ -214,7 +214,7 @@ add_matches(NewestList *list, const char *selector, PromScanRange range)
 	matchers = promql_parse_selector(selector, &n);
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT r.labels, r.out FROM ");
-	prom_scan_sql(&sql, matchers, n, range,
+	prom_scan_sql(&sql, matchers, n, range, prom_raw_segments(range),
 				  psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")", range.from_ms, range.to_ms));
 	SPI_connect();
 	portal = SPI_cursor_open_with_args(NULL, sql.data, 0, NULL, NULL, NULL, true, 0);

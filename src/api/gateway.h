@@ -476,6 +476,7 @@ extern bool prom_param_bool(PromRequest *r, const char *name, bool *value);	/* a
 
 /* What Thanos' clients add to any request is accepted, if it is well-formed. */
 extern bool prom_param_thanos(PromRequest *r);
+extern bool prom_param_resolution(PromRequest *r, int64 *resolution_ms);
 
 /* All values of a repeated parameter, as the literal of an array. */
 extern char *prom_param_array(PromRequest *r, const char *name, int *n);

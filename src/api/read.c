@@ -204,7 +204,7 @@ open_query(Read *read)
 	matchers = read_matchers(&q, read->external, &n);
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT r.labels, r.out FROM ");
-	prom_scan_sorted_sql(&sql, matchers, n, range,
+	prom_scan_sorted_sql(&sql, matchers, n, range, prom_raw_segments(range),
 						 psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")",
 								  range.from_ms, range.to_ms));
 	SPI_connect();

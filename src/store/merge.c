@@ -128,7 +128,7 @@ prom_merge_step(PG_FUNCTION_ARGS)
 	instr_time	end;
 
 	INSTR_TIME_SET_CURRENT(begin);
-	if (!prom_step_run(&work, step.shard, false))
+	if (!prom_step_run(&work, step.shard, PROM_STEP_TRY))
 		PG_RETURN_INT32(0);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, begin);
@@ -351,6 +351,7 @@ merge_day(Step *step, int64 day_ms, PromPiece *first, int n)
 	}
 	if (n > 0)
 	{
+		prom_rollup_mark(step->shard, first, n);
 		raise_generations(step, first, n, &pieces);
 		pieces.piece = first;
 		pieces.n = n;

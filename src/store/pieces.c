@@ -65,48 +65,53 @@ prom_pieces_init_like(PromPieces *p, const PromPieces *with, MemoryContext cxt)
 void
 prom_pieces_cut(PromPieces *out, PromMerge *merge)
 {
-	struct PromFilling *filling = out->filling;
-	int			nfilling = 0;
-	int32		block = -1;
 	int32		sid;
 
 	while (prom_merge_next(merge, &sid))
+		prom_pieces_add(out, sid, &merge->gather);
+	prom_pieces_end(out);
+}
+
+void
+prom_pieces_add(PromPieces *out, int32 sid, const PromGather *g)
+{
+	struct PromFilling *filling = out->filling;
+
+	CHECK_FOR_INTERRUPTS();
+	if (sid >> PROM_BLOCK_BITS != out->block)
 	{
-		PromGather *g = &merge->gather;
-
-		CHECK_FOR_INTERRUPTS();
-		if (sid >> PROM_BLOCK_BITS != block)
-		{
-			for (int i = 0; i < nfilling; i++)
-				finish_piece(&filling[i], out);
-			nfilling = 0;
-			block = sid >> PROM_BLOCK_BITS;
-		}
-		for (int first = 0, next; first < g->n; first = next)
-		{
-			int64		slice_ms = slice_start(out, g->t_ms[first]);
-			int			f = 0;
-
-			next = first + run_length(out, g, first, slice_ms + (out->slice_ms > 0 ? out->slice_ms : PROM_DAY_MS));
-			while (f < nfilling && filling[f].slice_ms != slice_ms)
-				f++;
-			if (f == PROM_MAX_SLICES)
-			{
-				for (int i = 0; i < nfilling; i++)
-					finish_piece(&filling[i], out);
-				f = nfilling = 0;
-			}
-			if (f == nfilling)
-			{
-				nfilling++;
-				filling[f].slice_ms = slice_ms;
-				filling[f].piece.day_ms = prom_day_start(slice_ms);
-			}
-			add_run(&filling[f], sid, g, first, next - first, out);
-		}
+		prom_pieces_end(out);
+		out->block = sid >> PROM_BLOCK_BITS;
 	}
-	for (int i = 0; i < nfilling; i++)
-		finish_piece(&filling[i], out);
+	for (int first = 0, next; first < g->n; first = next)
+	{
+		int64		slice_ms = slice_start(out, g->t_ms[first]);
+		int			f = 0;
+
+		next = first + run_length(out, g, first, slice_ms + (out->slice_ms > 0 ? out->slice_ms : PROM_DAY_MS));
+		while (f < out->nfilling && filling[f].slice_ms != slice_ms)
+			f++;
+		if (f == PROM_MAX_SLICES)
+		{
+			prom_pieces_end(out);
+			f = 0;
+		}
+		if (f == out->nfilling)
+		{
+			out->nfilling++;
+			filling[f].slice_ms = slice_ms;
+			filling[f].piece.day_ms = prom_day_start(slice_ms);
+		}
+		add_run(&filling[f], sid, g, first, next - first, out);
+	}
+}
+
+void
+prom_pieces_end(PromPieces *out)
+{
+	for (int i = 0; i < out->nfilling; i++)
+		finish_piece(&out->filling[i], out);
+	out->nfilling = 0;
 }
 
 static int64

@@ -103,6 +103,8 @@ typedef struct PromPieces
 	int64		slice_from_ms;	/* if slice_ms > 0 rows hold a slice of this length, counted from here; else a day */
 	int64		slice_ms;
 	struct PromFilling *filling;	/* builders are large: kept from block to block */
+	int			nfilling;		/* slices that are being filled */
+	int32		block;			/* their series' */
 	MemoryContext builders_cxt;
 } PromPieces;
 
@@ -113,6 +115,10 @@ extern void prom_pieces_init_like(PromPieces *p, const PromPieces *with, MemoryC
 
 /* Cut what a merge yields into pieces: by block, by day, by size. */
 extern void prom_pieces_cut(PromPieces *out, PromMerge *merge);
+
+/* The same with the samples of one series at a time, ids ascending; at the end of all that is there. */
+extern void prom_pieces_add(PromPieces *out, int32 sid, const PromGather *g);
+extern void prom_pieces_end(PromPieces *out);
 
 /*
  * Write the pieces as rows of prom.warm, whose partitions are there: later than all that is there, or
@@ -159,8 +165,15 @@ typedef struct PromStep
 	void	   *arg;
 } PromStep;
 
+typedef enum PromStepLock
+{
+	PROM_STEP_TRY,				/* do nothing if it is taken */
+	PROM_STEP_WAIT,
+	PROM_STEP_READS				/* moves no samples: only damaged rows are set aside under it */
+} PromStepLock;
+
 /* Does the work under the lock of the shard's merges; false: the lock is taken, nothing is done. */
-extern bool prom_step_run(const PromStep *step, int16 shard, bool wait);
+extern bool prom_step_run(const PromStep *step, int16 shard, PromStepLock lock);
 
 /* The lock of a shard's merges, to the end of the transaction; false: it is taken. */
 extern bool prom_merge_lock(int16 shard, bool wait);
@@ -169,6 +182,63 @@ extern bool prom_merge_lock(int16 shard, bool wait);
 
 /* Rows of the day were written that a compaction may take in.  Needs SPI and the shard's lock. */
 extern void prom_compaction_mark(int16 shard, int64 day_ms);
+
+/* ---- jobs.c ---- */
+
+struct pg_conn;
+
+/* Starts a job that is due, unless one runs; never waits for it.  False: the connection tells why. */
+extern bool prom_jobs_turn(struct pg_conn *conn);
+
+/* Settings were read anew: each job is due once, and the one that runs ends if it should run elsewhere. */
+extern void prom_jobs_reload(void);
+
+/* Ends the job that runs. */
+extern void prom_jobs_stop(void);
+
+/* ---- level.c ---- */
+
+extern void prom_level_init(void);
+
+/* ---- rollup_points.c ---- */
+
+/* The points that samples of one series make, part by part. */
+typedef struct PromPoints
+{
+	PromGather	part[PROM_PARTS];	/* that of raw samples stays empty */
+} PromPoints;
+
+/* Where a series comes from: its last sample that says something; both without: none is known. */
+typedef struct PromBefore
+{
+	bool		has_value;
+	double		value;
+	const PromHistogram *histogram;
+} PromBefore;
+
+extern void prom_points_init(PromPoints *p, MemoryContext cxt);
+extern void prom_points_reset(PromPoints *p);
+
+/* The time at which the window of a sample ends. */
+static inline int64
+prom_window_end(int64 t_ms, int64 window_ms)
+{
+	int64		rest = t_ms % window_ms;
+
+	return rest > 0 ? t_ms - rest + window_ms : t_ms - rest;
+}
+
+/*
+ * Append the points of samples "first" to "end" - 1 of a series, whole windows on one day, after "before".
+ * Needs a memory context of its own for what it takes on the way.
+ */
+extern void prom_points_add(PromPoints *p, int64 window_ms, const PromGather *samples, int first, int end,
+							PromBefore before, int64 order);
+
+/* ---- rollup.c ---- */
+
+/* Rows with these samples were written: days that are rolled up are to be looked at again.  Needs SPI. */
+extern void prom_rollup_mark(int16 shard, const PromPiece *pieces, int n);
 
 /* ---- merge.c ---- */
 

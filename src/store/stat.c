@@ -67,6 +67,13 @@ static const char *const names[] = {
 	[PROM_STAT_COMPACT_ROWS] = "compact_rows",
 	[PROM_STAT_COMPACT_US] = "compact_us",
 	[PROM_STAT_COMPACT_LAST] = "compact_last",
+	[PROM_STAT_ROLLUP_STEPS] = "rollup_steps",
+	[PROM_STAT_ROLLUP_BLOCKS] = "rollup_blocks",
+	[PROM_STAT_ROLLUP_SAMPLES] = "rollup_samples",
+	[PROM_STAT_ROLLUP_WINDOWS] = "rollup_windows",
+	[PROM_STAT_ROLLUP_ROWS] = "rollup_rows",
+	[PROM_STAT_ROLLUP_US] = "rollup_us",
+	[PROM_STAT_ROLLUP_LAST] = "rollup_last",
 	[PROM_STAT_QUARANTINED_ROWS] = "quarantined_rows",
 	[PROM_STAT_COLLECTED_SERIES] = "collected_series",
 	[PROM_STAT_GATEWAY_STARTS] = "gateway_starts",
@@ -88,7 +95,7 @@ static bool
 is_time(PromStatCounter c)
 {
 	return c == PROM_STAT_STARTED || c == PROM_STAT_INGEST_LAST || c == PROM_STAT_MERGE_LAST ||
-		c == PROM_STAT_MERGE_LAST_ERROR || c == PROM_STAT_COMPACT_LAST;
+		c == PROM_STAT_MERGE_LAST_ERROR || c == PROM_STAT_COMPACT_LAST || c == PROM_STAT_ROLLUP_LAST;
 }
 
 static void

@@ -40,6 +40,14 @@
 	" AND w.t_min OPERATOR(pg_catalog.>=) $6 AND w.t_min OPERATOR(pg_catalog.<=) $4" \
 	" AND w.t_max OPERATOR(pg_catalog.>) $3 OFFSET 0) AS o WHERE o.data IS NOT NULL"
 
+#define ROLLUP_SQL \
+	"SELECT o.data, o.part OPERATOR(pg_catalog.+) $9 FROM (" \
+	"SELECT prom._only(q.data, $2, $3, $4) AS data, q.part FROM prom.rollup AS q" \
+	" WHERE q.shard OPERATOR(pg_catalog.=) $1 AND q.block OPERATOR(pg_catalog.=) ANY ($5)" \
+	" AND q.resolution OPERATOR(pg_catalog.=) $6 AND q.part OPERATOR(pg_catalog.=) ANY ($7)" \
+	" AND q.day OPERATOR(pg_catalog.>=) $8 AND q.day OPERATOR(pg_catalog.<) $4" \
+	" AND q.t_max OPERATOR(pg_catalog.>) $3 AND q.t_min OPERATOR(pg_catalog.<=) $4 OFFSET 0) AS o WHERE o.data IS NOT NULL"
+
 #define FRESH_SQL \
 	"SELECT prom._fresh(f.data, f.seq, $2, $3, $4) FROM prom.fresh AS f" \
 	" WHERE f.shard OPERATOR(pg_catalog.=) $1" \
@@ -64,6 +72,7 @@ static void run(const char *sql, int nargs, Oid *types, Datum *args);
 static Datum blocks_of(const int32 *sids, int n);
 
 PG_FUNCTION_INFO_V1(prom_visible_warm);
+PG_FUNCTION_INFO_V1(prom_visible_rollup);
 PG_FUNCTION_INFO_V1(prom_visible_fresh);
 PG_FUNCTION_INFO_V1(prom_visible_exemplars);
 
@@ -88,6 +97,35 @@ prom_visible_warm(PG_FUNCTION_ARGS)
 		args[4] = blocks_of(sids, n);
 		args[5] = Int64GetDatum(prom_day_start(Min(from_ms, PG_INT64_MAX - 1) + 1));
 		run(WARM_SQL, lengthof(args), types, args);
+		leave_owner(o);
+		for (uint64 i = 0; i < SPI_processed; i++)
+			tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
+	}
+	SPI_finish();
+	return (Datum) 0;
+}
+
+/* _visible_rollup(shard, sids, resolution, parts, from_ms, to_ms, OUT data, OUT ord) */
+Datum
+prom_visible_rollup(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int64		from_ms = PG_GETARG_INT64(4);
+	Oid			types[] = {INT2OID, INT4ARRAYOID, INT8OID, INT8OID, INT4ARRAYOID, INT4OID, INT2ARRAYOID, INT8OID, INT8OID};
+	Datum		args[] = {PG_GETARG_DATUM(0), 0, PG_GETARG_DATUM(4), PG_GETARG_DATUM(5), 0, PG_GETARG_DATUM(2),
+	PG_GETARG_DATUM(3), Int64GetDatum(prom_day_start(from_ms)), Int64GetDatum(PROM_ROLLUP_ORDER)};
+	int			n;
+	int32	   *sids;
+
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	sids = visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
+	if (n > 0)
+	{
+		Owner		o = become_owner();
+
+		args[4] = blocks_of(sids, n);
+		run(ROLLUP_SQL, lengthof(args), types, args);
 		leave_owner(o);
 		for (uint64 i = 0; i < SPI_processed; i++)
 			tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
