@@ -20,14 +20,16 @@
 
 static PromqlVector leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name,
 							 List *scalars, bool keep_name);
-static PromqlVector scan_sql(PromqlNode *selector, PromScanRange range, const char *leaf, const char *before,
-							 const char *noted);
+static PromqlVector scan_sql(PromqlNode *selector, PromScanRange range, bool counter, const char *leaf,
+							 const char *before, const char *noted);
+static void append_scan(StringInfo out, const PromqlNode *selector, PromScanRange range, bool counter, const char *leaf);
+static bool is_of_counters(const char *name);
 static PromqlVector extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name);
 static char *reach_sql(const PromqlContext *cx, const PromqlNode *selector, PromScanRange *range);
 static PromqlVector over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, List *scalars,
 							 bool keep_name);
 static List *scalars_sql(PromqlContext *cx, List *scalars, bool *constant);
-static PromqlVector subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
+static PromqlVector subquery_sql(PromqlContext *cx, PromqlNode *node, bool counter, PromSteps *steps);
 static char *noted_sql(PromqlContext *cx, char *vals, const char *labels, PromqlNode *range, const char *name,
 					   List *scalars, List *parameters);
 static bool subquery_steps(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
@@ -93,7 +95,7 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 	node = promql_without_parens(node);
 	if (node->tag == PROMQL_SUBQUERY)
 	{
-		char	   *inner = promql_final_names(subquery_sql(cx, node, &steps)).sql;
+		char	   *inner = promql_final_names(subquery_sql(cx, node, false, &steps)).sql;
 
 		return psprintf("SELECT x.labels, prom._steps_chunk(x.vals, " INT64_FORMAT ", " INT64_FORMAT ") AS samples\n"
 						"FROM (\n%s) AS x\n"
@@ -111,7 +113,7 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 	}
 	initStringInfo(&out);
 	appendStringInfoString(&out, "SELECT r.labels, r.out AS samples\nFROM ");
-	prom_scan_sql(&out, node->matchers, node->nmatchers, range, leaf);
+	append_scan(&out, node, range, false, leaf);
 	appendStringInfoString(&out, "\nORDER BY r.labels");
 	return out.data;
 }
@@ -142,7 +144,7 @@ leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *n
 		parameters = second ? list_make2("p.vals", "p.second") : list_make1("p.vals");
 	}
 	leaf = psprintf("prom._window('%s', c.data, c.ord, b.sids, %s)", name, windows_sql(cx, steps, window_ms, parameters));
-	return scan_sql(selector, range, leaf, before,
+	return scan_sql(selector, range, cx->counter || is_of_counters(name), leaf, before,
 					keep_name ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, scalars, parameters));
 }
 
@@ -158,7 +160,7 @@ extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const cha
 
 	leaf = psprintf("prom._extended('%s_%s', c.data, c.ord, b.sids, %s, %s)", selector->anchored ? "anchored" : "smoothed",
 					name, windows_sql(cx, steps, window_ms, NIL), reach);
-	return scan_sql(selector, range, leaf, "", instant ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, NIL, NIL));
+	return scan_sql(selector, range, cx->counter || is_of_counters(name), leaf, "", instant ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, NIL, NIL));
 }
 
 /*
@@ -166,7 +168,8 @@ extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const cha
  * NULL if it stays.
  */
 static PromqlVector
-scan_sql(PromqlNode *selector, PromScanRange range, const char *leaf, const char *before, const char *noted)
+scan_sql(PromqlNode *selector, PromScanRange range, bool counter, const char *leaf, const char *before,
+		 const char *noted)
 {
 	PromqlVector x = {NULL, selector_names(selector)};
 	StringInfoData out;
@@ -177,11 +180,35 @@ scan_sql(PromqlNode *selector, PromScanRange range, const char *leaf, const char
 						 promql_drop_name_sql("r.labels"), noted, before);
 	else
 		appendStringInfo(&out, "SELECT r.labels, r.out AS vals\nFROM %s", before);
-	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range, leaf);
+	append_scan(&out, selector, range, counter, leaf);
 	if (noted)
 		appendStringInfoString(&out, "\nOFFSET 0) AS n\nWHERE n.vals IS NOT NULL");
 	x.sql = out.data;
 	return x;
+}
+
+/* What is selected, the replicas of a series as one if they are to be. */
+static void
+append_scan(StringInfo out, const PromqlNode *selector, PromScanRange range, bool counter, const char *leaf)
+{
+	if (prom_dedup_labels() == NIL)
+		prom_scan_sql(out, selector->matchers, selector->nmatchers, range, leaf);
+	else
+		prom_dedup_scan_sql(out, selector->matchers, selector->nmatchers, range, counter, leaf);
+}
+
+/* Does the window function take a drop for a reset? */
+static bool
+is_of_counters(const char *name)
+{
+	static const char *const names[] = {"increase", "irate", "rate", "resets"};
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -240,7 +267,7 @@ static PromqlVector
 over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, List *scalars, bool keep_name)
 {
 	PromSteps	inner;
-	PromqlVector x = subquery_sql(cx, subquery, &inner);
+	PromqlVector x = subquery_sql(cx, subquery, is_of_counters(name), &inner);
 	bool		constant;
 	List	   *parameters = scalars_sql(cx, scalars, &constant);
 	char	   *over;
@@ -259,13 +286,14 @@ over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, List *scalar
 	return promql_map_sql(x, over, keep_name);
 }
 
-/* The expression in all windows of the subquery; *steps: at which times. */
+/* The expression in all windows of the subquery, of which a function of counters is computed; *steps: at which times. */
 static PromqlVector
-subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps)
+subquery_sql(PromqlContext *cx, PromqlNode *node, bool counter, PromSteps *steps)
 {
 	PromqlContext inner = *cx;
 
 	check_stack_depth();
+	inner.counter = counter && promql_without_parens(node->left)->tag == PROMQL_SELECTOR;
 	if (!subquery_steps(cx, node, steps))
 	{
 		/* what is wrong with the expression, or not offered, is said all the same */

@@ -103,6 +103,22 @@ warm_sql(StringInfo out, const Access *access, PromScanRange range)
 						 access->warm, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms, range.from_ms);
 }
 
+void
+prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range)
+{
+	Access		access = find_access();
+
+	fresh_sql(out, &access, m, n, range);
+}
+
+void
+prom_leaf_warm_sql(StringInfo out, PromScanRange range)
+{
+	Access		access = find_access();
+
+	warm_sql(out, &access, range);
+}
+
 /* The rows of a leaf over groups of series: shard, block, sids and labels of each. */
 static void
 groups_sql(StringInfo out, const char *groups, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
