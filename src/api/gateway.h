@@ -73,7 +73,7 @@ typedef struct PromOutcome
 	const char *message;		/* UTF-8, no line feed at the end; "" if ok */
 } PromOutcome;
 
-#define PROM_JOB_MAX_PARAMS 8
+#define PROM_JOB_MAX_PARAMS 10
 
 /* One statement for a backend.  Its memory belongs to who submits it, until "done" was called. */
 typedef struct PromJob
@@ -476,6 +476,16 @@ extern bool prom_param_bool(PromRequest *r, const char *name, bool *value);	/* a
 
 /* What Thanos' clients add to any request is accepted, if it is well-formed. */
 extern bool prom_param_thanos(PromRequest *r);
+
+/* ---- dedup.c ---- */
+
+/* The parameters about replicas; false: a bad one is answered. */
+extern bool prom_dedup_check(PromRequest *r);
+
+/* Adds to the job's statement, "SELECT f(...)", that these parameters are in force while it runs. */
+extern void prom_dedup_add(PromRequest *r);
+
+/* ---- params.c ---- */
 
 /* All values of a repeated parameter, as the literal of an array. */
 extern char *prom_param_array(PromRequest *r, const char *name, int *n);

@@ -168,20 +168,13 @@ prom_param_bool(PromRequest *r, const char *name, bool *value)
 	return false;
 }
 
-/*
- * dedup, partial_response: there are no replicas to merge and no stores to miss.  max_source_resolution:
- * the data has one resolution.  What else Thanos knows (replicaLabels[], storeMatch[], engine, ...) has no
- * value that would be wrong.
- */
-bool
-prom_param_thanos(PromRequest *r)
+/* max_source_resolution */
+static bool
+check_resolution(PromRequest *r)
 {
 	const char *resolution = prom_request_param(r, "max_source_resolution");
-	bool		ignored;
 	int64		ns = 0;
 
-	if (!prom_param_bool(r, "dedup", &ignored) || !prom_param_bool(r, "partial_response", &ignored))
-		return false;
 	if (resolution[0] == '\0' || strcmp(resolution, "auto") == 0)
 		return true;
 	if (!prom_param_duration(r, "max_source_resolution", &ns))
@@ -190,6 +183,19 @@ prom_param_thanos(PromRequest *r)
 		return true;
 	prom_answer_error(r, 400, "bad_data", "negative 'max_source_resolution' is not accepted. Try a positive integer");
 	return false;
+}
+
+/*
+ * What Thanos knows and Prometheus does not.  Replicas: see dedup.c.  partial_response: there are no stores to miss.
+ * max_source_resolution: the data has one resolution.  The rest (storeMatch[], engine, ...) has no value that
+ * would be wrong.
+ */
+bool
+prom_param_thanos(PromRequest *r)
+{
+	bool		ignored;
+
+	return prom_dedup_check(r) && prom_param_bool(r, "partial_response", &ignored) && check_resolution(r);
 }
 
 char *
