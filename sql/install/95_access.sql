@@ -23,7 +23,7 @@ $$;
 
 -- Reading: series themselves, what row security lets through of them; the rest by views and functions.
 GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom._label_name, prom._fresh_rows, prom._warm_rows, prom._metadata,
-	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge TO prom_reader;
+	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge, prom.ha_clusters TO prom_reader;
 GRANT SELECT ON prom.stat_ingest, prom.stat_merge TO pg_monitor;
 GRANT SELECT ON prom.stat_merge, prom.tokens TO prom_admin;
 
@@ -33,7 +33,7 @@ DO $$
 DECLARE
 	one		text;
 BEGIN
-	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction', 'token'] LOOP
+	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction', 'token', 'ha_replica'] LOOP
 		EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', one);
 	END LOOP;
 END
@@ -74,6 +74,7 @@ BEGIN
 			('_remove_series', false, NULL),
 			('_make_day', false, NULL),
 			('_drop_exemplars', false, NULL),
+			('_ha_elect', false, NULL),
 			('_lock_merge', false, NULL),
 			('_empty_series', false, NULL),
 			('_cut', false, NULL),

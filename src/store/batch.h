@@ -58,6 +58,9 @@ typedef struct PromIngested
 	int64		bad_histograms;
 	int64		bad_points;		/* of OTLP, */
 	int64		too_much_metadata;
+	int64		other_samples;	/* of replicas that are not elected: dropped, but as good as stored */
+	int64		other_histograms;
+	int64		other_exemplars;
 	bool		malformed;		/* all of it is refused */
 	char	   *error;			/* the first reason */
 	size_t		end;			/* of its samples in the batch */
@@ -106,6 +109,27 @@ extern void prom_batch_refuse(PromIngested *out, char *reason);
 /* promgres.max_samples_per_request and promgres.ingest_type_and_unit_labels */
 extern int	prom_batch_max_samples;
 extern bool prom_batch_type_and_unit;
+
+/* ---- ha.c ---- */
+
+/* promgres.ha_tracker; the functions below are for when it is on */
+extern bool prom_ha_tracker;
+
+typedef enum PromHaVerdict
+{
+	PROM_HA_NONE,				/* of no cluster: stored as it is */
+	PROM_HA_ELECTED,			/* of the elected replica: stored without the replica label */
+	PROM_HA_OTHER				/* dropped */
+} PromHaVerdict;
+
+extern void prom_ha_init(void);
+
+/* A call of prom.ingest begins. */
+extern void prom_ha_begin(void);
+
+/* What becomes of a series, by its labels; if it is of the elected replica *raw is made the hash of what is stored. */
+extern PromHaVerdict prom_ha_verdict(const PromWriteSeries *s, PromSeriesHash *raw);
+extern bool prom_ha_is_replica_label(const PromWriteLabel *l);
 
 /* ---- metadata.c ---- */
 

@@ -124,6 +124,7 @@ typedef enum PromStatCounter
 	PROM_STAT_INGEST_SERIES,	/* made */
 	PROM_STAT_INGEST_HISTOGRAMS,
 	PROM_STAT_INGEST_EXEMPLARS,
+	PROM_STAT_REPLICA_SAMPLES,	/* dropped, of replicas that are not elected */
 	PROM_STAT_INGEST_LAST,		/* time */
 	PROM_STAT_REFUSED_BODIES,	/* malformed */
 	PROM_STAT_REFUSED_LABELS,	/* series */
