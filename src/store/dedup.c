@@ -10,9 +10,9 @@
  *	  of the next samples of both, but those of the replica that was not taken last only count from twice the
  *	  latest distance of samples on (5 s as long as there is none).  So we leave a replica when it has a gap of
  *	  more than about two intervals; then up to three intervals have no sample.
- *	- seamless: the same choice of replicas, made with all samples at hand.  When a replica is left, the other
- *	  one's samples are taken from half an interval behind the last on, not only from the penalty's end on: so no
- *	  interval is without a sample that either has.
+ *	- seamless: the same choice of replicas, made with all samples at hand.  Where one and a half intervals would
+ *	  have no sample they are filled with what the other replica has there, as near as a tenth of an interval: so
+ *	  none is longer than 1.1 intervals, up to which rate() takes samples for regular, if a replica has any.
  *	- chain: all samples, those of equal times once (those of a).  For copies of one origin.
  *
  * Counters: when the replica changes and the new one's value is lower than the last one, the difference is
@@ -35,6 +35,7 @@ typedef struct Replica
 	int			next;
 	int			taken;			/* samples [0, taken) are behind what was taken */
 	int64		penalty_ms;
+	double		before;			/* the last number of these, or -Infinity */
 	double		lift;			/* added to its values */
 } Replica;
 
@@ -45,6 +46,7 @@ typedef struct Walk
 	bool		seamless;
 	int			current;		/* the replica taken last; -1: none */
 	int64		last_ms;
+	int64		interval_ms;	/* seamless: between samples of one replica; 0: not known */
 	bool		has_number;		/* was a number put out, and which was the last? */
 	double		last_number;
 	PromDedupSamples *out;
@@ -81,8 +83,11 @@ pass(Replica *r, int end)
 {
 	for (int i = r->taken; i < end; i++)
 	{
-		if (r->lift != 0 && i > 0 && is_number(r->s, i) && is_number(r->s, i - 1) && r->s->values[i] < r->s->values[i - 1])
+		if (!is_number(r->s, i))
+			continue;
+		if (r->s->values[i] < r->before)
 			r->lift = 0;
+		r->before = r->s->values[i];
 	}
 	r->taken = end;
 }
@@ -109,19 +114,39 @@ take_sample(Walk *w, int which, int i)
 	w->current = which;
 }
 
-/* The replica is left for want of samples: those of the other that were passed since, half an interval from the last on. */
+/* Takes what the replica has between the last sample and another. */
 static void
-take_passed(Walk *w, int which, int end)
+fill(Walk *w, int which, int64 end_ms)
 {
 	Replica    *r = &w->replica[which];
-	int			first = end;
+	int64		begin_ms = w->last_ms + w->interval_ms / 10;
 
-	while (first > r->taken && r->s->t_ms[first - 1] > w->last_ms + r->penalty_ms / 4)
-		first--;
-	for (int i = first; i < end; i++)
+	for (int i = r->taken; i < r->s->n && r->s->t_ms[i] < end_ms; i++)
 	{
+		if (r->s->t_ms[i] <= begin_ms)
+			continue;
 		take_sample(w, which, i);
 		w->last_ms = r->s->t_ms[i];
+	}
+}
+
+/*
+ * Replica "which" has the next sample, at t_ms; seamless: what is missing before it is filled in, and its own
+ * interval is noted.  (After an outage that is none, but twice the former is enough to find back.)
+ */
+static void
+approach(Walk *w, int which, int64 t_ms)
+{
+	const Replica *r = &w->replica[which];
+	bool		stays = w->current == which;
+
+	if (w->interval_ms > 0 && t_ms - w->last_ms > w->interval_ms + w->interval_ms / 2)
+		fill(w, stays ? 1 - which : which, stays ? t_ms - w->interval_ms / 10 : t_ms);
+	if (r->next > 0)
+	{
+		int64		own_ms = t_ms - r->s->t_ms[r->next - 1];
+
+		w->interval_ms = w->interval_ms == 0 || own_ms < 2 * w->interval_ms ? own_ms : 2 * w->interval_ms;
 	}
 }
 
@@ -148,10 +173,12 @@ take_next(Walk *w)
 		which = a->next < a->s->n ? 0 : 1;
 	r = &w->replica[which];
 	t_ms = r->s->t_ms[r->next];
-	if (w->seamless && w->current >= 0 && w->current != which)
-		take_passed(w, which, r->next);
-	/* what is exhausted will not be asked again */
-	w->replica[1 - which].penalty_ms = w->current >= 0 ? 2 * (t_ms - w->last_ms) : FIRST_PENALTY_MS;
+	if (w->seamless && w->current >= 0)
+		approach(w, which, t_ms);
+	if (w->interval_ms > 0)
+		w->replica[1 - which].penalty_ms = 2 * w->interval_ms;
+	else
+		w->replica[1 - which].penalty_ms = w->current >= 0 ? 2 * (t_ms - w->last_ms) : FIRST_PENALTY_MS;
 	r->penalty_ms = 0;
 	take_sample(w, which, r->next);
 	w->last_ms = t_ms;
@@ -181,9 +208,11 @@ void
 prom_dedup_merge(PromDedupMethod method, bool counter, const PromDedupSamples *a, const PromDedupSamples *b,
 				 PromDedupSamples *out)
 {
-	Walk		w = {.replica = {{.s = a}, {.s = b}}, .counter = counter, .current = -1, .out = out};
+	Walk		w = {.counter = counter, .current = -1, .out = out};
 
 	out->n = 0;
+	w.replica[0] = (Replica) {.s = a, .before = -INFINITY};
+	w.replica[1] = (Replica) {.s = b, .before = -INFINITY};
 	w.seamless = method == PROM_DEDUP_SEAMLESS;
 	if (method == PROM_DEDUP_CHAIN)
 		merge_chain(a, b, out);
