@@ -260,6 +260,9 @@ extern int	prom_request_working(void); /* requests that are being answered */
 extern void prom_request_memory(size_t *bodies, size_t *answers);
 extern void prom_request_tick(void);	/* ends the connections of slow clients */
 
+/* The parameters of body and URL; false and an answer if they are malformed.  For routes that check headers. */
+extern bool prom_request_read_params(PromRequest *r);
+
 /* The value of a parameter, "" if it is absent. */
 extern const char *prom_request_param(const PromRequest *r, const char *name);
 

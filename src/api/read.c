@@ -68,7 +68,8 @@ prom_read_run(PromRequest *r)
 {
 	bool		dedup = false;
 
-	if (!prom_param_bool(r, "dedup", &dedup))
+	/* at the address of queries they have been read */
+	if ((r->nparams == 0 && !prom_request_read_params(r)) || !prom_dedup_check(r) || !prom_param_bool(r, "dedup", &dedup))
 		return;
 	r->job.sql = "SELECT prom._api_read($1, $2)";
 	r->job.nparams = 1;
