@@ -85,6 +85,7 @@ decode_write(PromBatch *batch, bool is_2, const void *message, size_t len, size_
 	Reader	   *r = MemoryContextAllocZero(batch->body_cxt, sizeof(Reader));
 	PromWriteSeries series[READ_AHEAD];
 	PromSeriesHash raw[READ_AHEAD];
+	PromHaVerdict verdict[READ_AHEAD];
 	PromWriteItem item;
 	int			nseries = 0;
 	int			metadata_before = batch->nmetadata;
@@ -109,6 +110,7 @@ decode_write(PromBatch *batch, bool is_2, const void *message, size_t len, size_
 		if (item == PROM_WRITE_SERIES)
 		{
 			raw[nseries] = prom_series_raw_hash(series[nseries].labels, series[nseries].labels_len);
+			verdict[nseries] = prom_ha_verdict(&series[nseries], &raw[nseries]);
 			prom_series_expect(raw[nseries]);
 			*nsamples += (size_t) series[nseries].nsamples + series[nseries].nhistograms;
 			nseries++;
@@ -118,7 +120,7 @@ decode_write(PromBatch *batch, bool is_2, const void *message, size_t len, size_
 		if (nseries == READ_AHEAD || item == PROM_WRITE_END)
 		{
 			for (int i = 0; i < nseries; i++)
-				prom_batch_add_series(batch, &series[i], raw[i], out);
+				prom_batch_add_series(batch, &series[i], raw[i], verdict[i], out);
 			nseries = 0;
 		}
 	} while (item != PROM_WRITE_END);
@@ -195,19 +197,17 @@ forget_body(PromBatch *batch, const PromBatch *before, PromIngested *out)
 }
 
 void
-prom_batch_add_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash raw, PromIngested *out)
+prom_batch_add_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash raw, PromHaVerdict verdict,
+					  PromIngested *out)
 {
 	size_t		pos = 0;
 	size_t		more = (size_t) s->nsamples + s->nhistograms;
-	PromHaVerdict verdict = PROM_HA_NONE;
 	int64		t_ms;
 	double		value;
 	int32		sid;
 
 	if (more == 0 && (s->nexemplars == 0 || batch->t_exemplars == PG_INT64_MAX))
 		return;
-	if (prom_ha_tracker)
-		verdict = prom_ha_verdict(s, &raw);
 	if (verdict == PROM_HA_OTHER)
 	{
 		out->other_samples += s->nsamples;

@@ -41,6 +41,8 @@
 #define BEAT_MS			1000
 #define MOST_CLUSTERS	10000	/* that a backend remembers */
 
+#define REMEMBERED_BYTES 128	/* of the labels of the last series */
+
 #define ELECT_SQL "SELECT e.elected, e.seen_ms, e.written FROM prom._ha_elect($1, $2, $3, $4, $5) AS e"
 
 bool		prom_ha_tracker = false;
@@ -58,12 +60,27 @@ typedef struct Cluster
 	uint64		call;			/* in which it was read or looked at last */
 } Cluster;
 
+/* The series of a body are of one replica most often: what the last one was, in this call. */
+typedef struct Last
+{
+	size_t		cluster_len;	/* 0: there is none */
+	size_t		replica_len;
+	char		cluster[REMEMBERED_BYTES];
+	char		replica[REMEMBERED_BYTES];
+	PromHaVerdict verdict;
+} Last;
+
 static HTAB *clusters = NULL;
 static uint64 call = 0;
 static int64 now_ms;
+static PromSeriesHash label_hash;	/* of the name of the replica label */
+static Last last;
 
 static int64 beat_ms(void);
-static bool find_label(const PromWriteSeries *s, const char *name, PromWriteLabel *found);
+static bool find_labels(const PromWriteSeries *s, PromWriteLabel *cluster, PromWriteLabel *replica);
+static bool is_last(const PromWriteLabel *cluster, const PromWriteLabel *replica);
+static void remember(const PromWriteLabel *cluster, const PromWriteLabel *replica, PromHaVerdict verdict);
+static PromHaVerdict look_up(const PromWriteLabel *cluster, const PromWriteLabel *replica);
 static bool is_text(const PromWriteLabel *l);
 static void read_cluster(Cluster *c, const PromWriteLabel *cluster, const PromWriteLabel *replica);
 
@@ -93,6 +110,8 @@ prom_ha_begin(void)
 	if (!prom_ha_tracker)
 		return;
 	call++;
+	last.cluster_len = 0;
+	label_hash = prom_series_raw_hash(replica_label, strlen(replica_label));
 	now_ms = prom_clock_to_ms(GetCurrentTimestamp());
 	if (clusters != NULL && hash_get_num_entries(clusters) < MOST_CLUSTERS)
 		return;
@@ -115,38 +134,22 @@ is_known(const Cluster *c, bool elected)
 }
 
 PromHaVerdict
-prom_ha_verdict(const PromWriteSeries *s, PromSeriesHash *raw)
+prom_ha_judge(const PromWriteSeries *s, PromSeriesHash *raw)
 {
 	PromWriteLabel cluster;
 	PromWriteLabel replica;
-	PromSeriesHash key;
-	PromSeriesHash mine;
-	Cluster    *c;
-	bool		found;
 
-	if (!find_label(s, cluster_label, &cluster) || !find_label(s, replica_label, &replica))
+	if (!find_labels(s, &cluster, &replica))
 		return PROM_HA_NONE;
-	key = prom_series_raw_hash(cluster.value, cluster.value_len);
-	mine = prom_series_raw_hash(replica.value, replica.value_len);
-	c = hash_search(clusters, &key, HASH_ENTER, &found);
-	if (!found)
-		memset((char *) c + sizeof(key), 0, sizeof(Cluster) - sizeof(key));
-	found = found && c->elected.low == mine.low && c->elected.high == mine.high;
-	if (!is_known(c, found))
+	if (!is_last(&cluster, &replica))
+		remember(&cluster, &replica, look_up(&cluster, &replica));
+	if (last.verdict == PROM_HA_ELECTED)
 	{
-		/* the series is refused for such a label */
-		if (!is_text(&cluster) || !is_text(&replica))
-			return PROM_HA_NONE;
-		read_cluster(c, &cluster, &replica);
-		found = c->elected.low == mine.low && c->elected.high == mine.high;
+		/* the bytes stand for another series than where nothing is tracked */
+		raw->low ^= label_hash.low;
+		raw->high ^= label_hash.high;
 	}
-	if (!found)
-		return PROM_HA_OTHER;
-	/* the bytes stand for another series than where nothing is tracked */
-	mine = prom_series_raw_hash(replica_label, strlen(replica_label));
-	raw->low ^= mine.low;
-	raw->high ^= mine.high;
-	return PROM_HA_ELECTED;
+	return last.verdict;
 }
 
 bool
@@ -161,19 +164,72 @@ beat_ms(void)
 	return Min(BEAT_MS, failover_ms / 4);
 }
 
-/* A label that is not empty. */
+/* Both labels, which must not be empty. */
 static bool
-find_label(const PromWriteSeries *s, const char *name, PromWriteLabel *found)
+find_labels(const PromWriteSeries *s, PromWriteLabel *cluster, PromWriteLabel *replica)
 {
-	size_t		len = strlen(name);
+	size_t		cluster_len = strlen(cluster_label);
+	size_t		replica_len = strlen(replica_label);
+	PromWriteLabel l;
 	size_t		pos = 0;
 
-	while (prom_write_label(s, &pos, found))
+	*cluster = *replica = (PromWriteLabel) {0};
+	while (prom_write_label(s, &pos, &l))
 	{
-		if (found->name_len == len && memcmp(found->name, name, len) == 0)
-			return found->value_len > 0;
+		if (l.name_len == cluster_len && memcmp(l.name, cluster_label, cluster_len) == 0)
+			*cluster = l;
+		else if (l.name_len == replica_len && memcmp(l.name, replica_label, replica_len) == 0)
+			*replica = l;
+		else
+			continue;
+		if (cluster->value_len > 0 && replica->value_len > 0)
+			return true;
 	}
 	return false;
+}
+
+static bool
+is_last(const PromWriteLabel *cluster, const PromWriteLabel *replica)
+{
+	return cluster->value_len == last.cluster_len && replica->value_len == last.replica_len &&
+		memcmp(cluster->value, last.cluster, last.cluster_len) == 0 &&
+		memcmp(replica->value, last.replica, last.replica_len) == 0;
+}
+
+/* The verdict in any case, what it is about if there is room. */
+static void
+remember(const PromWriteLabel *cluster, const PromWriteLabel *replica, PromHaVerdict verdict)
+{
+	last.verdict = verdict;
+	last.cluster_len = 0;
+	if (cluster->value_len > REMEMBERED_BYTES || replica->value_len > REMEMBERED_BYTES)
+		return;
+	memcpy(last.cluster, cluster->value, cluster->value_len);
+	memcpy(last.replica, replica->value, replica->value_len);
+	last.cluster_len = cluster->value_len;
+	last.replica_len = replica->value_len;
+}
+
+static PromHaVerdict
+look_up(const PromWriteLabel *cluster, const PromWriteLabel *replica)
+{
+	PromSeriesHash key = prom_series_raw_hash(cluster->value, cluster->value_len);
+	PromSeriesHash mine = prom_series_raw_hash(replica->value, replica->value_len);
+	bool		found;
+	Cluster    *c = hash_search(clusters, &key, HASH_ENTER, &found);
+
+	if (!found)
+		memset((char *) c + sizeof(key), 0, sizeof(Cluster) - sizeof(key));
+	found = found && c->elected.low == mine.low && c->elected.high == mine.high;
+	if (!is_known(c, found))
+	{
+		/* the series is refused for such a label */
+		if (!is_text(cluster) || !is_text(replica))
+			return PROM_HA_NONE;
+		read_cluster(c, cluster, replica);
+		found = c->elected.low == mine.low && c->elected.high == mine.high;
+	}
+	return found ? PROM_HA_ELECTED : PROM_HA_OTHER;
 }
 
 static bool
