@@ -157,3 +157,4 @@ DROP POLICY replica_b ON prom.series;
 ALTER TABLE prom.series DISABLE ROW LEVEL SECURITY;
 DROP OWNED BY regress_dedup_reader;
 DROP ROLE regress_dedup_reader;
+SELECT prom.delete_series('{__name__=~"c_total|g|h"}') AS removed;

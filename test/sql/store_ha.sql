@@ -32,7 +32,7 @@ SELECT samples, error FROM prom.ingest(ARRAY[convert_to($${"resourceMetrics":[{"
 	{"asInt":"1","timeUnixNano":"1000000000","attributes":[{"key":"__replica__","value":{"stringValue":"a"}},{"key":"cluster","value":{"stringValue":"one"}}]},
 	{"asInt":"2","timeUnixNano":"1000000000","attributes":[{"key":"__replica__","value":{"stringValue":"b"}},{"key":"cluster","value":{"stringValue":"one"}}]}]}}]}]}]}$$, 'UTF8')], '{otlp_json}');
 SELECT labels, t_ms, value FROM prom.samples_of('{__name__=~"[yzh]"}') ORDER BY 1;
-SELECT count(*) FROM prom.exemplar;
+SELECT count(*) FROM prom.exemplars('h');
 
 -- a new backend knows who is elected; the other is dropped as long as the elected one was heard of
 \c -
@@ -91,3 +91,6 @@ RESET ROLE;
 ALTER TABLE prom.series DISABLE ROW LEVEL SECURITY;
 DROP OWNED BY regress_ha_reader;
 DROP ROLE regress_ha_reader;
+SELECT prom.delete_series('{__name__=~"[v-zh]"}') AS removed;
+DELETE FROM prom.ha_replica;
+DELETE FROM prom.metadata WHERE family = 'z';
