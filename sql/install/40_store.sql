@@ -95,7 +95,7 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'prom_ingest';
 COMMENT ON FUNCTION prom.ingest(bytea[], text[]) IS
-'Stores bodies of remote write and OTLP, all or none; a row per body with the samples, native histograms and exemplars that were stored, how many parts were refused (null: the whole body) and why the first of them. A format is "remote_write_1", "remote_write_2", "otlp" or "otlp_json", with "+snappy", "+gzip" or "+zstd" if compressed; "remote_write_1+snappy" if it is not given.';
+'Stores bodies of remote write and OTLP, all or none; a row per body with the samples, native histograms and exemplars that were stored (or dropped as those of a replica that is not the elected one, promgres.ha_tracker), how many parts were refused (null: the whole body) and why the first of them. A format is "remote_write_1", "remote_write_2", "otlp" or "otlp_json", with "+snappy", "+gzip" or "+zstd" if compressed; "remote_write_1+snappy" if it is not given.';
 
 CREATE FUNCTION prom._drop_exemplars() RETURNS int8
 LANGUAGE sql VOLATILE PARALLEL UNSAFE

@@ -5,7 +5,9 @@
  * In the gateway: the body, as it came, to a statement whose rows are the answer (stream.c).
  *
  * In the backend a value-per-call function makes these rows, so nobody ever holds all of a streamed answer.
- * Queries are answered one after the other, each from a cursor over its series in order of labels.
+ * Queries are answered one after the other, each from a cursor over its series in order of labels.  These are the
+ * series as they are stored, since who reads them (Thanos' sidecar, a Prometheus) merges replicas himself; the
+ * parameter dedup=true asks for merged ones.
  *
  *	- Chunks: a row is a frame: the length of a ChunkedReadResponse, its CRC-32C and itself, with one series
  *	  and at most FRAME_BYTES of it; a longer series goes on in the next frame.
@@ -64,12 +66,19 @@ prom_read_check_headers(PromRequest *r)
 void
 prom_read_run(PromRequest *r)
 {
-	r->job.sql = "SELECT prom._api_read($1)";
+	bool		dedup = false;
+
+	/* at the address of queries they have been read */
+	if ((r->nparams == 0 && !prom_request_read_params(r)) || !prom_dedup_check(r) || !prom_param_bool(r, "dedup", &dedup))
+		return;
+	r->job.sql = "SELECT prom._api_read($1, $2)";
 	r->job.nparams = 1;
 	r->job.types[0] = BYTEAOID;
 	r->job.values[0] = r->body_len > 0 ? r->body : "";
 	r->job.lengths[0] = (int) r->body_len;
 	r->job.formats[0] = 1;
+	prom_job_param(&r->job, BOOLOID, dedup ? "t" : "f");
+	prom_dedup_add(r);
 	r->job.timeout_ms = prom_gateway_query_timeout_ms;
 	prom_stream_ask(r, prom_pool_query);
 }
@@ -84,6 +93,7 @@ typedef struct Read
 	const uint8 *message;
 	size_t		len;
 	size_t		pos;			/* of the next query */
+	bool		dedup;			/* replicas are merged */
 	int64		query_index;	/* of the one that is answered */
 	PromLabels *external;
 	MemoryContext row;			/* reset for each row */
@@ -191,6 +201,7 @@ open_query(Read *read)
 	PromScanRange range;
 	StringInfoData sql;
 	PromMatcher *matchers;
+	char	   *leaf;
 	int			n;
 
 	if (!prom_read_query(read->message, read->len, &read->pos, &q))
@@ -204,9 +215,11 @@ open_query(Read *read)
 	matchers = read_matchers(&q, read->external, &n);
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT r.labels, r.out FROM ");
-	prom_scan_sorted_sql(&sql, matchers, n, range, prom_raw_segments(range),
-						 psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")",
-								  range.from_ms, range.to_ms));
+	leaf = psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")", range.from_ms, range.to_ms);
+	if (read->dedup && prom_dedup_labels() != NIL)
+		prom_dedup_scan_sorted_sql(&sql, matchers, n, range, leaf);
+	else
+		prom_scan_sorted_sql(&sql, matchers, n, range, prom_raw_segments(range), leaf);
 	SPI_connect();
 	read->portal = MemoryContextStrdup(GetMemoryChunkContext(read), open_portal(sql.data)->name);
 	SPI_finish();
@@ -518,7 +531,7 @@ refuse(const char *what, const PromWireError *err)
 }
 
 static Read *
-begin_read(bytea *body, uint32 *response)
+begin_read(bytea *body, bool dedup, uint32 *response)
 {
 	Read	   *read = palloc0(sizeof(Read));
 	PromWireError err = {0};
@@ -534,12 +547,13 @@ begin_read(bytea *body, uint32 *response)
 		refuse("the message", &err);
 	read->message = message;
 	read->query_index = -1;
+	read->dedup = dedup;
 	read->external = prom_external_labels();
 	read->row = AllocSetContextCreate(CurrentMemoryContext, "promgres remote read", ALLOCSET_DEFAULT_SIZES);
 	return read;
 }
 
-/* _api_read(body) */
+/* _api_read(body, dedup) */
 Datum
 prom_api_read(PG_FUNCTION_ARGS)
 {
@@ -554,7 +568,7 @@ prom_api_read(PG_FUNCTION_ARGS)
 
 		cxt = SRF_FIRSTCALL_INIT();
 		old = MemoryContextSwitchTo(cxt->multi_call_memory_ctx);
-		cxt->user_fctx = read = begin_read(PG_GETARG_BYTEA_PP(0), &response);
+		cxt->user_fctx = read = begin_read(PG_GETARG_BYTEA_PP(0), PG_GETARG_BOOL(1), &response);
 		/* what is wrong with the first query is told before anything is sent */
 		if (response == PROM_READ_SAMPLES)
 			collect_samples(read);

@@ -53,7 +53,8 @@ promql_segments(const PromqlContext *cx, PromScanRange range, const char *name, 
 	int			parts = 1 << PROM_PART_LAST;
 	bool		needs_two = false;
 
-	if (cx->nlevels <= 1)
+	/* (replicas are merged as they were sent) */
+	if (cx->nlevels <= 1 || prom_dedup_labels() != NIL)
 		return NULL;
 	if (name)
 		parts = prom_window_parts(name, &needs_two);

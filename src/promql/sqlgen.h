@@ -43,6 +43,7 @@ typedef struct PromqlContext
 	int64		resolution_ms;	/* the coarsest that may be read; 0: raw only */
 	bool		wants_hints;	/* below what only counts histograms: hints are told, not unknown */
 	bool		keeps_hints;	/* below what needs the buckets: never */
+	bool		counter;		/* this very node is a selector below a subquery of a function of counters */
 } PromqlContext;
 
 /* ---- translate.c ---- */

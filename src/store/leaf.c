@@ -188,6 +188,22 @@ narrow_to_raw(PromScanRange *range, const PromSegments *segments)
 	return true;
 }
 
+void
+prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range)
+{
+	Access		access = find_access();
+
+	fresh_sql(out, &access, m, n, range);
+}
+
+void
+prom_leaf_warm_sql(StringInfo out, PromScanRange range)
+{
+	Access		access = find_access();
+
+	warm_sql(out, &access, range);
+}
+
 /* The rows of a leaf over groups of series: shard, block, sids and labels of each. */
 static void
 groups_sql(StringInfo out, const char *groups, const PromMatcher *m, int n, PromScanRange range,

@@ -38,6 +38,18 @@ extern int	prom_store_max_age_s;
 
 extern void prom_budget_init(void);
 
+/* ---- leaf.c ---- */
+
+/* Append a SELECT of the fresh samples of the matched series: shard, data; one chunk per shard, or NULL. */
+extern void prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range);
+
+/* The warm rows of b.sids, ids of the block b.block of b.shard: data, ord. */
+extern void prom_leaf_warm_sql(StringInfo out, PromScanRange range);
+
+/* ---- leaf_dedup.c ---- */
+
+extern void prom_dedup_init(void);
+
 /* ---- ingest.c ---- */
 
 extern void prom_store_ingest_init(void);

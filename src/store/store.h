@@ -98,6 +98,24 @@ extern void prom_active_sql(StringInfo out, const char *alias, PromScanRange ran
 /* The same without a look into the rows: true as well if another series of its block has such a sample. */
 extern void prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range);
 
+/* ---- leaf_dedup.c ---- */
+
+/* Names (char *) of the labels in which replicas differ; NIL: they are not to be merged. */
+extern List *prom_dedup_labels(void);
+
+/* Append a label set, SQL, without these. */
+extern void prom_dedup_labels_sql(StringInfo out, const char *labels, List *names);
+
+/*
+ * As prom_scan_sql and prom_scan_sorted_sql, but r.labels are without replica labels, and r.out is about the
+ * samples of all replicas merged.  counter: so that no change of replicas looks like the reset of a counter.
+ * For when prom_dedup_labels() is not NIL.
+ */
+extern void prom_dedup_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, bool counter,
+								const char *leaf);
+extern void prom_dedup_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
+									   const char *leaf);
+
 /* ---- scan.c ---- */
 
 /* The ids of an int4[] without NULLs; points into the array. */
@@ -177,6 +195,7 @@ typedef enum PromStatCounter
 	PROM_STAT_INGEST_SERIES,	/* made */
 	PROM_STAT_INGEST_HISTOGRAMS,
 	PROM_STAT_INGEST_EXEMPLARS,
+	PROM_STAT_REPLICA_SAMPLES,	/* dropped, of replicas that are not elected */
 	PROM_STAT_INGEST_LAST,		/* time */
 	PROM_STAT_REFUSED_BODIES,	/* malformed */
 	PROM_STAT_REFUSED_LABELS,	/* series */
