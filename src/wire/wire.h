@@ -207,6 +207,29 @@ extern uint8 *prom_wire_put_double(uint8 *out, uint32 number, double v);
  */
 extern size_t prom_xor_encode(uint8 *out, int n, const int64 *t_ms, const double *values);
 
+/* ---- histogram_chunk.c: Prometheus' chunks of native histograms ---- */
+
+/* How a chunk is encoded, as blocks and remote read say it. */
+typedef enum PromChunkEncoding
+{
+	PROM_CHUNK_XOR = 1,
+	PROM_CHUNK_HISTOGRAM,		/* of integers */
+	PROM_CHUNK_FLOAT_HISTOGRAM
+} PromChunkEncoding;
+
+/* A chunk that is longer takes no further sample. */
+#define PROM_HISTOGRAM_CHUNK_BYTES 65536
+
+/*
+ * Appends one chunk (its data alone) with as many of the n >= 1 histograms from the first on as one chunk can
+ * have, at most PROM_XOR_SAMPLES of them, and returns how many; their times are strictly ascending.  It ends
+ * before a NULL, a reset of the counter, or a histogram of another kind, but not where buckets come.  h[0]
+ * must not be NULL; by its hint the chunk says whether the counter was reset before it.  If the buffer cannot
+ * grow it is "full".
+ */
+extern int	prom_histogram_chunk_encode(PromWireBuffer *out, PromHistogramAlloc alloc, int n, const int64 *t_ms,
+										const PromHistogram *const *h, PromChunkEncoding *encoding);
+
 /* ---- remote_write2.c: io.prometheus.write.v2.Request ---- */
 
 typedef struct PromWrite2Walk
