@@ -195,6 +195,11 @@ extern uint8 *prom_wire_put_head(uint8 *out, uint32 number, size_t len);	/* the 
 extern uint8 *prom_wire_put_number(uint8 *out, uint32 number, uint64 v);
 extern uint8 *prom_wire_put_double(uint8 *out, uint32 number, double v);
 
+/* ---- put_histogram.c ---- */
+
+/* Appends a Histogram message as a field. */
+extern void prom_wire_put_histogram(PromWireBuffer *out, uint32 number, int64 t_ms, const PromHistogram *h);
+
 /* ---- xor.c: Prometheus' chunk of samples ---- */
 
 #define PROM_XOR_SAMPLES	120 /* what a chunk ideally holds */
