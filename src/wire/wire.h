@@ -235,6 +235,23 @@ typedef enum PromChunkEncoding
 extern int	prom_histogram_chunk_encode(PromWireBuffer *out, PromHistogramAlloc alloc, int n, const int64 *t_ms,
 										const PromHistogram *const *h, PromChunkEncoding *encoding);
 
+/* ---- family.c: io.prometheus.client.MetricFamily ---- */
+
+typedef enum PromFamilyType
+{
+	PROM_FAMILY_UNTYPED = 3,
+	PROM_FAMILY_HISTOGRAM,
+	PROM_FAMILY_GAUGE_HISTOGRAM
+} PromFamilyType;
+
+/* Appends a family; what lies between is its metrics.  The end takes what the begin gave. */
+extern size_t prom_family_begin(PromWireBuffer *out, PromFamilyType type, const char *name, size_t len);
+extern void prom_family_end(PromWireBuffer *out, size_t start);
+
+/* A sample: of the histogram, as a classic one if it has custom bounds, or of the value if that is NULL. */
+extern void prom_family_metric(PromWireBuffer *out, const PromWriteLabel *labels, int nlabels, int64 t_ms,
+							   double value, const PromHistogram *h);
+
 /* ---- remote_write2.c: io.prometheus.write.v2.Request ---- */
 
 typedef struct PromWrite2Walk

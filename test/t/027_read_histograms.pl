@@ -45,7 +45,7 @@ $node->safe_psql('postgres', <<"SQL");
 \\i $functions
 SELECT 1 / (refused = 0)::int FROM prom.ingest(ARRAY[(SELECT pg_temp.body(pg_temp.series_of('{__name__,mixed}', VARIADIC array_agg(
 	CASE WHEN i % 7 < 4 THEN pg_temp.histogram($first + i * 1000, i, i, '{0,1}', ARRAY[i::float8])
-	ELSE pg_temp.sample($first + i * 1000, CASE WHEN i % 7 = 5 THEN decode('020000000000f07f', 'hex') ELSE pg_temp.little_endian(float8send(i)) END) END)))
+	ELSE pg_temp.sample($first + i * 1000, CASE WHEN i % 7 = 5 THEN decode('7ff0000000000002', 'hex') ELSE float8send(i) END) END)))
 FROM generate_series(1, 40) i)]);
 SQL
 
