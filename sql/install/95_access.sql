@@ -28,7 +28,7 @@ GRANT SELECT ON prom.stat_ingest, prom.stat_merge TO pg_monitor;
 GRANT SELECT ON prom.stat_merge, prom.tokens TO prom_admin;
 
 -- Tables of samples and labels let in nobody but their owner, also if somebody is granted all tables of the
--- schema.  There are no policies, as a dump would make those of an extension a second time.
+-- schema.
 DO $$
 DECLARE
 	one		text;
