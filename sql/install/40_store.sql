@@ -261,6 +261,11 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_only';
 COMMENT ON FUNCTION prom._only(prom.chunk, int4[], int8, int8) IS
 'The samples of the series (sids, ascending) with from_ms < t <= to_ms as a plain chunk; NULL if there are none.';
 
+CREATE FUNCTION prom._visible_series(pairs int4[], every bool, OUT shard int2, OUT sid int4) RETURNS SETOF record
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED ROWS 100 COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_series';
+COMMENT ON FUNCTION prom._visible_series(int4[], bool) IS
+'Of series that have these hashes of labels, every one of them or any, those that prom.series shows the caller.';
+
 CREATE FUNCTION prom._visible_exemplars(shard int2, sids int4[], from_ms int8, to_ms int8,
 	OUT sid int4, OUT t_ms int8, OUT value float8, OUT labels prom.labels) RETURNS SETOF record
 LANGUAGE C STABLE STRICT PARALLEL RESTRICTED ROWS 100 COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_exemplars';

@@ -217,4 +217,4 @@ COMMENT ON FUNCTION prom._api_read(bytea, bool) IS 'Answer to a snappy-compresse
 CREATE FUNCTION prom._api_federate(match text[], at_ms int8, format text, escaping text) RETURNS SETOF bytea
 	AS 'MODULE_PATHNAME', 'prom_api_federate' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION prom._api_federate(text[], int8, text, text) IS
-'The newest sample of each series that any of the selectors in match satisfies, as text to be scraped. at_ms: the time, ms since 1970. format: 0.0.4, 1.0.0 or openmetrics. escaping of names: allow-utf-8, underscores, dots or values.';
+'The newest sample of each series that any of the selectors in match satisfies, to be scraped. at_ms: the time, ms since 1970. format: 0.0.4, 1.0.0, openmetrics or protobuf. escaping of names: allow-utf-8, underscores, dots or values.';

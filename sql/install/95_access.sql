@@ -29,7 +29,7 @@ GRANT SELECT ON prom.stat_merge, prom.tokens, prom.retention TO prom_admin;
 GRANT SELECT ON prom.jobs, prom.stat_progress_jobs TO prom_admin, pg_monitor;
 
 -- Tables of samples and labels let in nobody but their owner, also if somebody is granted all tables of the
--- schema.  There are no policies, as a dump would make those of an extension a second time.
+-- schema.
 DO $$
 DECLARE
 	one		text;

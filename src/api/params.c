@@ -192,7 +192,6 @@ prom_param_resolution(PromRequest *r, int64 *resolution_ms)
 }
 
 /*
-/*
  * What Thanos knows and Prometheus does not.  Replicas: see dedup.c.  partial_response: there are no stores to miss.
  * max_source_resolution is taken by queries (prom_param_resolution), and checked everywhere.  The rest
  * (storeMatch[], engine, ...) has no value that would be wrong.

@@ -70,11 +70,13 @@ fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, Pro
 {
 	if (access->restricted)
 	{
-		appendStringInfo(out, "SELECT m.shard, prom._visible_fresh(m.shard, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
+		/* once, however many groups the planner does not expect */
+		appendStringInfo(out, "WITH v AS MATERIALIZED (\n"
+						 "SELECT m.shard, prom._visible_fresh(m.shard, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
 						 "FROM (\n",
 						 range.from_ms, range.to_ms);
 		matched_sql(out, m, n);
-		appendStringInfoString(out, ") AS m\nOFFSET 0");
+		appendStringInfoString(out, ") AS m)\nSELECT v.shard, v.data FROM v");
 		return;
 	}
 	appendStringInfo(out, "SELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
