@@ -30,6 +30,16 @@ COMMENT ON COLUMN prom.level.resolution IS 'seconds; 0: raw samples';
 COMMENT ON COLUMN prom.level.from_ms IS 'rollups are complete for times after this, which is the beginning of a UTC day (ms since 1970); of raw, the beginning of the oldest day that is kept (NULL, or no row: nothing was dropped)';
 COMMENT ON COLUMN prom.level.until_ms IS 'rollups are complete for times up to this, which is the beginning of a UTC day; of raw, NULL';
 
+CREATE VIEW prom.levels AS
+SELECT pg_catalog.make_interval(secs => l.resolution) AS resolution,
+	pg_catalog.to_timestamp(l.from_ms::pg_catalog.float8 OPERATOR(pg_catalog./) 1000::pg_catalog.float8) AS "from",
+	pg_catalog.to_timestamp(l.until_ms::pg_catalog.float8 OPERATOR(pg_catalog./) 1000::pg_catalog.float8) AS until
+FROM prom.level l;
+COMMENT ON VIEW prom.levels IS 'Which resolutions there are, and of what time.';
+COMMENT ON COLUMN prom.levels.resolution IS 'width of a window; 0: raw samples';
+COMMENT ON COLUMN prom.levels."from" IS 'rollups are complete for times after this; of raw samples, the beginning of the oldest day that is kept';
+COMMENT ON COLUMN prom.levels.until IS 'rollups are complete for times up to this';
+
 CREATE TABLE prom.rollup_open (
 	shard		int2 NOT NULL,
 	day			int8 NOT NULL,
