@@ -23,8 +23,8 @@ $$;
 
 -- Reading: series themselves, what row security lets through of them; the rest by views and functions.
 GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom._label_name, prom._fresh_rows, prom._warm_rows, prom._rollup_rows, prom._metadata,
-	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.level, prom.ha_clusters TO prom_reader;
-GRANT SELECT ON prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.level TO pg_monitor;
+	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.levels, prom.ha_clusters TO prom_reader;
+GRANT SELECT ON prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.levels TO pg_monitor;
 GRANT SELECT ON prom.stat_merge, prom.tokens, prom.retention TO prom_admin;
 GRANT SELECT ON prom.jobs, prom.stat_progress_jobs TO prom_admin, pg_monitor;
 
@@ -35,7 +35,7 @@ DECLARE
 	one		text;
 BEGIN
 	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction',
-		'rollup', 'rollup_open', 'rollup_due', 'expired', 'job', 'token', 'ha_replica'] LOOP
+		'level', 'rollup', 'rollup_open', 'rollup_due', 'expired', 'job', 'token', 'ha_replica'] LOOP
 		EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', one);
 	END LOOP;
 END
@@ -135,6 +135,9 @@ BEGIN
 			('_rollup_close', false, NULL),
 			('_rollup_mark', false, NULL),
 			('_rollup_is_loaded', false, NULL),
+			('_rollup_last', false, NULL),
+			('_downsample_due', false, NULL),
+			('_rolled_until', true, 'prom_reader'),
 			('_lock_rollup', false, NULL),
 			('_cut_rollup', false, NULL),
 			('_drop_exemplars', false, NULL),
@@ -157,3 +160,5 @@ BEGIN
 	END LOOP;
 END
 $$;
+
+GRANT EXECUTE ON FUNCTION prom._rolled_until() TO pg_monitor;	-- for prom.stat_rollup
