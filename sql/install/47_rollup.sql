@@ -15,7 +15,7 @@ CREATE TABLE prom.rollup (
 -- As with prom.warm, each leaf partition has a primary key of its own.
 COMMENT ON TABLE prom.rollup IS 'Samples in windows (k*resolution, (k+1)*resolution], stamped with their end: a row holds one part of the points of series of one block (sid >> 6) on one UTC day; partitions by resolution, then by day.';
 COMMENT ON COLUMN prom.rollup.resolution IS 'width of a window in seconds';
-COMMENT ON COLUMN prom.rollup.part IS '1: the last raw sample of each window, 2: what makes these right for counters that were reset, 3: count, 4: sum, 5: min, 6: max';
+COMMENT ON COLUMN prom.rollup.part IS '1: the last raw sample of each window, 2: what makes these right for counters that were reset, 3: count, 4: sum, 5 and 6: min and max where 1 does not say the same';
 COMMENT ON COLUMN prom.rollup.day IS 'beginning of the UTC day (ms since 1970) after which the windows end, 24 hours after it at the latest';
 COMMENT ON COLUMN prom.rollup.seq IS 'counts the rows of one part';
 COMMENT ON COLUMN prom.rollup.t_min IS 'of the first point, ms since 1970';
@@ -135,20 +135,29 @@ COMMENT ON FUNCTION prom._rolled_until() IS
 -- Marks
 
 CREATE FUNCTION prom._rollup_mark(one int2, blocks int4[], t_min int8[], t_max int8[]) RETURNS void
-LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+AS $$
+DECLARE
+	-- The days from "first" to before "next" have rollups, and raw samples.
+	first	int8 := coalesce((SELECT l.from_ms FROM prom.level l WHERE l.resolution = 0), -86400000);
+	next	int8 := greatest((SELECT max(l.until_ms) FROM prom.level l WHERE l.resolution > 0),
+		(SELECT max(o.day) + 86400000 FROM prom.rollup_open o WHERE o.shard = one));
+BEGIN
+	-- Most samples that are merged are of today.
+	IF next IS NULL OR (SELECT min(u) FROM unnest(t_min) u) > next THEN
+		RETURN;
+	END IF;
 	INSERT INTO prom.rollup_due AS x (shard, day, block, hours)
 	SELECT one, d.day, u.block, bit_or(((1 << (least(u.t_max - 1 - d.day, 86399999) / 3600000 - greatest(u.t_min - 1 - d.day, 0) / 3600000 + 1)::int4) - 1)
 		<< (greatest(u.t_min - 1 - d.day, 0) / 3600000)::int4)
 	FROM ROWS FROM (unnest(blocks), unnest(t_min), unnest(t_max)) AS u(block, t_min, t_max)
 	CROSS JOIN LATERAL generate_series((floor((u.t_min - 1) / 86400000.0) * 86400000)::int8, u.t_max - 1, 86400000) d(day)
-	WHERE d.day < greatest((SELECT max(l.until_ms) FROM prom.level l WHERE l.resolution > 0),
-			(SELECT max(o.day) + 86400000 FROM prom.rollup_open o WHERE o.shard = one))
-		AND d.day >= coalesce((SELECT l.from_ms FROM prom.level l WHERE l.resolution = 0), -86400000)
-	GROUP BY d.day, u.block
-	ON CONFLICT (shard, day, block) DO UPDATE SET hours = x.hours | excluded.hours;
-END;
+	WHERE d.day >= first AND d.day < next
+	GROUP BY d.day, u.block ORDER BY d.day, u.block
+	ON CONFLICT ON CONSTRAINT rollup_due_pkey DO UPDATE SET hours = x.hours | excluded.hours;
+END
+$$;
 COMMENT ON FUNCTION prom._rollup_mark(int2, int4[], int8[], int8[]) IS
 'Samples of these blocks changed within these times: marks the hours of those days that have been rolled up, or are just now, and of which there still are raw samples. To be called by whoever changes samples, who holds the merge lock.';
 

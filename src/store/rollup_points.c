@@ -16,9 +16,13 @@
  * left out where the window's last sample lies below the first, so that the drop is seen without it.  (What drops
  * in most windows is a gauge, and would take twice the space.)
  *
- * count, sum, min, max: of all samples but stale markers, as the functions of that name see them, at the
- * end of the window.  Histograms have no min and max; of a window with floats and histograms the sum
- * is that of neither.
+ * count, sum: of all samples but stale markers, as the functions of that name see them, at the end of the
+ * window.  Of a window with floats and histograms the sum is that of neither.
+ *
+ * min, max: also at the end of the window, but where "last" says the same they are left out.  The minimum of
+ * some windows is that of "last" and "min" together, the maximum likewise: "last" is one of the samples, and lies in
+ * its window; where both have a point at one time, because the last sample is at the window's end, the
+ * higher part counts.  So a counter has no "max", and what is constant neither.  Histograms have neither.
  */
 #include "postgres.h"
 
@@ -170,8 +174,12 @@ finish_window(PromPoints *p, const Window *w, const PromGather *samples, int las
 		add_point(&p->part[PROM_PART_SUM], w->end_ms, 0, prom_histogram_sum_done(palloc, &w->histogram_sum), order);
 	if (w->floats > 0)
 	{
-		add_value(&p->part[PROM_PART_MIN], w->end_ms, w->min, order);
-		add_value(&p->part[PROM_PART_MAX], w->end_ms, w->max, order);
+		double		final = samples->values[w->last_live];
+
+		if (!(final <= w->min) && !isnan(w->min))
+			add_value(&p->part[PROM_PART_MIN], w->end_ms, w->min, order);
+		if (!(final >= w->max) && !isnan(w->max))
+			add_value(&p->part[PROM_PART_MAX], w->end_ms, w->max, order);
 	}
 }
 

@@ -83,10 +83,10 @@ typedef enum PromRollupPart
 	PROM_PART_RAW,
 	PROM_PART_LAST,				/* of each window the last raw sample, and the first one of a day */
 	PROM_PART_RESET,			/* with these as well, a counter increases as it did */
-	PROM_PART_COUNT,			/* the rest at the end of the window */
+	PROM_PART_COUNT,			/* this and what follows is at the end of the window */
 	PROM_PART_SUM,
-	PROM_PART_MIN,
-	PROM_PART_MAX,
+	PROM_PART_MIN,				/* together with PROM_PART_LAST; the higher part counts where both have a time */
+	PROM_PART_MAX,				/* likewise */
 	PROM_PARTS
 } PromRollupPart;
 

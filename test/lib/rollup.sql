@@ -34,9 +34,11 @@ LANGUAGE sql AS $$
 	UNION ALL SELECT shard, sid, 2, day, t_ms, r.value FROM reset r LEFT JOIN last l USING (shard, sid, day, t_ms) WHERE l.t_ms IS NULL
 	UNION ALL SELECT shard, sid, part, day, stamp, value FROM (
 		SELECT shard, sid, day, stamp, count(*)::float8 AS n, sum(value) AS total,
-			coalesce(min(value) FILTER (WHERE value <> 'NaN'), 'NaN') AS least, coalesce(max(value) FILTER (WHERE value <> 'NaN'), 'NaN') AS greatest
+			coalesce(min(value) FILTER (WHERE value <> 'NaN'), 'NaN') AS least, coalesce(max(value) FILTER (WHERE value <> 'NaN'), 'NaN') AS greatest, min(final) AS final
 		FROM live GROUP BY shard, sid, day, stamp) x,
-		LATERAL (VALUES (3::int2, n), (4, total), (5, least), (6, greatest)) v(part, value) $$;
+		LATERAL (VALUES (3::int2, n), (4, total), (5, CASE WHEN final = 'NaN' OR least < final THEN least END),
+			(6, CASE WHEN final = 'NaN' OR greatest > final THEN greatest END)) v(part, value)
+	WHERE v.value IS NOT NULL AND NOT (part > 4 AND v.value = 'NaN') $$;
 
 CREATE FUNCTION pg_temp.stored(metrics text, width int)
 RETURNS TABLE (shard int2, sid int4, part int2, day int8, t_ms int8, value float8, histogram prom.histogram)

@@ -68,6 +68,13 @@ WITH raw AS (SELECT sid, t_ms, value FROM pg_temp.raw('ru_c') WHERE day = :day),
 SELECT s.labels::text, r.rise, r.rise - p.rise AS difference FROM increase r JOIN increase p USING (sid) JOIN prom.series s USING (sid)
 WHERE r.x = 'raw' AND p.x = 'points' ORDER BY 1;
 
+-- minima and maxima of windows are those of "last" with "min" and "max", which are only there where they differ
+WITH raw AS (SELECT sid, ceil(t_ms / 300000.0) AS w, min(value), max(value) FROM pg_temp.raw('ru_[cgs]') WHERE live AND value <> 'NaN' GROUP BY 1, 2),
+	points AS (SELECT sid, ceil(t_ms / 300000.0) AS w, min(value) FILTER (WHERE part IN (1, 5)) AS min, max(value) FILTER (WHERE part IN (1, 6)) AS max
+		FROM pg_temp.stored('ru_[cgs]', 300) WHERE value <> 'NaN' GROUP BY 1, 2)
+SELECT count(*) > 900 AS windows, count(*) FILTER (WHERE r.min IS DISTINCT FROM p.min OR r.max IS DISTINCT FROM p.max) AS wrong FROM raw r LEFT JOIN points p USING (sid, w);
+SELECT part, count(*) FROM pg_temp.stored('ru_c', 300) p JOIN prom.series s USING (sid) WHERE s.labels::text ~ 'steady' GROUP BY 1 ORDER BY 1;
+
 -- nothing is made twice
 CREATE TEMP TABLE earlier AS TABLE made;
 CALL prom.downsample('0 s');
