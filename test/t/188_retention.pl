@@ -11,7 +11,8 @@ use Promgres;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $node = start_node(new_node('primary', 'promgres.merge_age' => '1s', 'promgres.compact_delay' => '-1', 'promgres.rollup_delay' => '-1'));
+# A snapshot that is held while a day is compacted leaves giving space back to autovacuum.
+my $node = start_node(new_node('primary', 'promgres.merge_age' => '1s', 'promgres.compact_delay' => '-1', 'promgres.rollup_delay' => '-1', 'autovacuum_naptime' => '1s'));
 my $today = int(time / 86400);
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
