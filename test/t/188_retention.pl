@@ -110,7 +110,7 @@ is(sql("SELECT failures, error IS NULL FROM prom.jobs WHERE name = 'retain'"), '
 is(sql("SELECT count(*) FROM prom.rollup_due"), 0, 'rollups are not made again of what is left');
 foreach my $ago (30, 10)
 {
-	ok(wait_for(sub { sql("SELECT pg_total_relation_size(part) < $size{$ago} * " . ($ago == 30 ? 0.6 : 0.85) . " FROM prom._parts() WHERE resolution = 0 AND from_ms = ($today - $ago) * 86400000::int8") eq 't' }, 'space'),
+	ok(wait_for(sub { sql("SELECT pg_total_relation_size(part) < $size{$ago} * " . ($ago == 30 ? 0.6 : 0.95) . " FROM prom._parts() WHERE resolution = 0 AND from_ms = ($today - $ago) * 86400000::int8") eq 't' }, 'space'),
 		"the space of $ago days ago is given back");
 }
 
