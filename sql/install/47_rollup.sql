@@ -178,11 +178,40 @@ COMMENT ON FUNCTION prom._rollup_due_step(int2, int8) IS
 'Makes windows of a shard and day again in which samples have changed, of some of the blocks that have a mark in prom.rollup_due, and removes these marks; returns how many. The caller holds the lock of rollups.';
 
 CREATE FUNCTION prom._rollup_is_loaded() RETURNS bool
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-RETURN coalesce((SELECT w.seq FROM prom.warm w WHERE w.seq > 0 LIMIT 1) <= (SELECT s.last_value FROM prom.store_seq s), false);
+AS $$
+DECLARE
+	part	regclass;
+	number	int8;
+BEGIN
+	-- Not of prom.warm as a whole, of which each day would be opened.
+	FOR part IN SELECT d.day FROM prom._days() d ORDER BY d.t_min LOOP
+		EXECUTE format('SELECT w.seq FROM %s w WHERE w.seq > 0 LIMIT 1', part) INTO number;
+		IF number IS NOT NULL THEN
+			RETURN number <= (SELECT s.last_value FROM prom.store_seq s);
+		END IF;
+	END LOOP;
+	RETURN false;
+END
+$$;
 COMMENT ON FUNCTION prom._rollup_is_loaded() IS
 'True when there are warm rows and their numbers have been drawn here; see prom._is_loaded.';
+
+CREATE FUNCTION prom._rollup_last(delay interval) RETURNS int8
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN floor(prom._to_ms(clock_timestamp() - delay) / 86400000.0) * 86400000;
+COMMENT ON FUNCTION prom._rollup_last(interval) IS 'The last midnight (UTC, ms since 1970) that is so long ago.';
+
+CREATE FUNCTION prom._downsample_due(delay interval) RETURNS bool
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM prom.rollup_open o WHERE o.next_block IS NOT NULL)
+	OR EXISTS (SELECT FROM prom.rollup_due d WHERE d.since < clock_timestamp() - delay)
+	OR EXISTS (SELECT FROM unnest(prom._rollup_resolutions()) u LEFT JOIN prom.level l ON l.resolution = u
+		WHERE l.until_ms IS NULL OR l.until_ms < prom._rollup_last(delay));
+COMMENT ON FUNCTION prom._downsample_due(interval) IS 'True when prom._downsample_step may have something to do; cheap.';
 
 CREATE FUNCTION prom._rollup_begin(delay interval) RETURNS bool
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
@@ -190,7 +219,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	wanted	int4[] := prom._rollup_resolutions();
-	last	int8 := floor(prom._to_ms(clock_timestamp() - delay) / 86400000.0) * 86400000;
+	last	int8 := prom._rollup_last(delay);
 	raw		int8 := coalesce((SELECT l.from_ms FROM prom.level l WHERE l.resolution = 0), -86400000);
 	first	int8;
 	next	int8;
@@ -244,7 +273,7 @@ AS $$
 DECLARE
 	next	record;
 BEGIN
-	IF NOT prom._rollup_is_loaded() THEN
+	IF NOT prom._downsample_due(delay) OR NOT prom._rollup_is_loaded() THEN
 		RETURN false;
 	END IF;
 	PERFORM prom._lock_rollup();

@@ -120,6 +120,8 @@ BEGIN
 			('_rollup_close', false, NULL),
 			('_rollup_mark', false, NULL),
 			('_rollup_is_loaded', false, NULL),
+			('_rollup_last', false, NULL),
+			('_downsample_due', false, NULL),
 			('_lock_rollup', false, NULL),
 			('_cut_rollup', false, NULL),
 			('_drop_exemplars', false, NULL),
