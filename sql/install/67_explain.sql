@@ -111,7 +111,8 @@ BEGIN ATOMIC
 	FROM jsonb_array_elements(told->'nodes') AS n
 	UNION ALL
 	SELECT format('%s reads %s', n->>'node', (SELECT string_agg(format('%s %s', CASE WHEN r->>'resolution' = '0' THEN 'raw samples'
-				ELSE 'rollups of ' || make_interval(secs => (r->>'resolution')::int4) END,
+				
+				ELSE CASE WHEN r ? 'mixed' THEN 'raw samples or ' ELSE '' END || 'rollups of ' || make_interval(secs => (r->>'resolution')::int4) END,
 			CASE WHEN o = jsonb_array_length(n->'resolutions') THEN 'from then on' ELSE 'up to ' || prom._explain_time((r->>'until_ms')::int8) END), ', ' ORDER BY o)
 		FROM jsonb_array_elements(n->'resolutions') WITH ORDINALITY u(r, o)))
 	FROM jsonb_array_elements(told->'nodes') AS n WHERE n ? 'resolutions'
