@@ -73,6 +73,13 @@ SET promgres.max_source_resolution = '300';
 SHOW promgres.max_source_resolution;
 RESET promgres.max_source_resolution;
 
+SET promgres.max_source_resolution = '1h';
+SELECT t FROM prom.explain('sum(rate(m[2h]))', to_timestamp(7200), to_timestamp(259200), '1h') t WHERE t ~ 'reads|Partitions';
+\pset format unaligned
+SELECT prom.to_sql('avg_over_time(m[2h])', to_timestamp(43200), to_timestamp(259200), '1h');
+\pset format aligned
+RESET promgres.max_source_resolution;
+
 -- exact at steps and ranges of whole windows, across both boundaries
 SELECT f, (pg_temp.both(f || '_over_time(m[' || range || '])', 0, 259200, '1h')).* FROM unnest(ARRAY['min', 'max', 'sum', 'avg', 'count', 'present', 'last']) f,
 	unnest(ARRAY['1h', '3h', '1d']) range;
@@ -115,6 +122,7 @@ CREATE TEMP TABLE often AS SELECT * FROM pg_temp.all_of('7min');
 CREATE TEMP TABLE whole AS SELECT * FROM prom.warm WHERE t_min >= 86400000 AND t_min < 172800000;
 UPDATE prom.warm w SET data = prom._without(w.data, ARRAY(SELECT sid FROM prom.series WHERE labels->>'kind' = 'gauge'), 0, 300000000) WHERE t_min >= 86400000 AND t_min < 172800000;
 INSERT INTO prom.expired VALUES (0, 86400000, '{"all": false, "gone": ["{kind=\"gauge\"}"], "stay": null}', 1);
+SELECT t FROM prom.explain('m', to_timestamp(90000), to_timestamp(259200), '1h') t WHERE t ~ 'reads';
 SELECT e, pg_temp.reads(e, 'raw') FROM unnest(ARRAY['m', 'm{kind="gauge"}', 'm{kind=~"g.*"}', 'm{kind="steady"}', 'm{kind!="gauge"}', 'other']) e;
 SELECT pg_temp.reads('m', '1h');
 SELECT e, count(*) AS points, count(*) FILTER (WHERE a.value IS DISTINCT FROM b.value) AS others
