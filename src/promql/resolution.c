@@ -184,35 +184,40 @@ promql_segments(const PromqlContext *cx, const PromqlNode *selector, PromScanRan
 
 /* ---- settings ---- */
 
+/* False if it is none. */
 static bool
-check_resolution(char **value, void **extra, GucSource source)
+parse_resolution(const char *value, int64 *ms)
 {
-	int64	   *ms = malloc(sizeof(int64));
 	int			seconds;
 	const char *hint = NULL;
 
-	if (ms == NULL)
+	*ms = PROMQL_RESOLUTION_RAW;
+	if (pg_strcasecmp(value, "raw") == 0)
+		return true;
+	*ms = PROMQL_RESOLUTION_AUTO;
+	if (pg_strcasecmp(value, "auto") == 0)
+		return true;
+	if (!parse_int(value, &seconds, GUC_UNIT_S, &hint) || seconds < 0)
 		return false;
-	if (pg_strcasecmp(*value, "raw") == 0)
-		*ms = PROMQL_RESOLUTION_RAW;
-	else if (pg_strcasecmp(*value, "auto") == 0)
-		*ms = PROMQL_RESOLUTION_AUTO;
-	else if (parse_int(*value, &seconds, GUC_UNIT_S, &hint) && seconds >= 0)
-		*ms = seconds > 0 ? seconds * INT64CONST(1000) : PROMQL_RESOLUTION_RAW;
-	else
-	{
-		free(ms);
-		GUC_check_errdetail("It must be \"raw\", \"auto\" or a time such as \"5min\" or \"1h\".");
-		return false;
-	}
-	*extra = ms;
+	*ms = seconds > 0 ? seconds * INT64CONST(1000) : PROMQL_RESOLUTION_RAW;
 	return true;
+}
+
+static bool
+check_resolution(char **value, void **extra, GucSource source)
+{
+	int64		ms;
+
+	if (parse_resolution(*value, &ms))
+		return true;
+	GUC_check_errdetail("It must be \"raw\", \"auto\" or a time such as \"5min\" or \"1h\".");
+	return false;
 }
 
 static void
 assign_resolution(const char *value, void *extra)
 {
-	resolution_ms = *(int64 *) extra;
+	(void) parse_resolution(value, &resolution_ms);
 }
 
 void
