@@ -64,8 +64,8 @@ promql_trace_segments(PromqlTrace *trace, const PromSegments *segments)
 
 		appendStringInfo(&trace->reads, "%s{\"node\":", trace->reads.len > 0 ? "," : "[");
 		escape_json(&trace->reads, trace->open == NIL ? "" : (char *) llast(trace->open));
-		appendStringInfo(&trace->reads, ",\"resolution\":%d,\"from_ms\":" INT64_FORMAT ",\"until_ms\":" INT64_FORMAT "}",
-						 s->resolution_s, s->from_ms, s->to_ms);
+		appendStringInfo(&trace->reads, ",\"resolution\":%d,\"from_ms\":" INT64_FORMAT ",\"until_ms\":" INT64_FORMAT "%s}",
+						 s->resolution_s, s->from_ms, s->to_ms, s->mixed ? ",\"mixed\":true" : "");
 	}
 }
 

@@ -40,6 +40,7 @@ typedef struct PromqlContext
 	int64		lookback_ms;
 	const struct PromLevel *levels; /* what there is beside raw samples */
 	int			nlevels;
+	List	   *mixed;			/* MixedTime *: when some series have none of a level */
 	int64		resolution_ms;	/* the coarsest that may be read; 0: raw only */
 	bool		wants_hints;	/* below what only counts histograms: hints are told, not unknown */
 	bool		keeps_hints;	/* below what needs the buckets: never */
@@ -170,10 +171,11 @@ extern void promql_set_resolution(PromqlContext *cx);
 extern void promql_narrow_resolution(PromqlContext *cx);
 
 /*
- * What a leaf of a window function reads of a range, for windows of so many ms; NULL: raw samples only.  NULL as
- * the name: the samples themselves.
+ * What the leaf of a selector reads of a time for a window function, for windows of so many ms; NULL: raw samples
+ * only.  NULL as the name: the samples themselves.
  */
-extern PromSegments *promql_segments(const PromqlContext *cx, PromScanRange range, const char *name, int64 range_ms);
+extern PromSegments *promql_segments(const PromqlContext *cx, const PromqlNode *selector, PromScanRange range,
+									 const char *name, int64 range_ms);
 
 extern void promql_resolution_init(void);
 

@@ -140,7 +140,7 @@ leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *n
 	bool		constant;
 	List	   *parameters = scalars_sql(cx, scalars, &constant);
 	PromScanRange range = {add_ms(steps.start_ms, -window_ms), last_ms(steps)};
-	PromSegments *segments = promql_segments(cx, range, name, selector->type == PROMQL_MATRIX ? window_ms : 0);
+	PromSegments *segments = promql_segments(cx, selector, range, name, selector->type == PROMQL_MATRIX ? window_ms : 0);
 	const char *before = "";
 	char	   *leaf;
 
@@ -248,12 +248,12 @@ static PromSegments *
 extended_segments(const PromqlContext *cx, const PromqlNode *selector, PromScanRange range, const char *name,
 				  int64 window_ms)
 {
-	PromSegments *segments = promql_segments(cx, range, name, window_ms);
+	PromSegments *segments = promql_segments(cx, selector, range, name, window_ms);
 
 	if (segments == NULL || !selector->smoothed)
 		return segments;
 	range.to_ms = add_ms(range.to_ms, segments->coarsest_s * INT64CONST(1000));
-	return promql_segments(cx, range, name, window_ms);
+	return promql_segments(cx, selector, range, name, window_ms);
 }
 
 /* Which functions know extended ranges; their leaves are there for these only. */

@@ -165,11 +165,19 @@ stored_sql(StringInfo out, const Access *access, PromScanRange range, const Prom
 
 		if (s->resolution_s > 0)
 			rollup_sql(out, access, s, segments->parts);
-		else
+		if (s->mixed)
+			appendStringInfoString(out, "\nUNION ALL ");
+		if (s->resolution_s == 0 || s->mixed)
 			warm_sql(out, access, (PromScanRange) {s->from_ms, s->to_ms});
 		if (i < n - 1)
 			appendStringInfoString(out, "\nUNION ALL ");
 	}
+}
+
+static bool
+reads_raw(const PromSegment *s)
+{
+	return s->resolution_s == 0 || s->mixed;
 }
 
 /* Narrow a range to the time of all raw segments together, of which fresh rows are read; false: there is none. */
@@ -179,11 +187,11 @@ narrow_to_raw(PromScanRange *range, const PromSegments *segments)
 	int			first = 0;
 	int			last = segments->n - 1;
 
-	while (last >= 0 && segments->segment[last].resolution_s > 0)
+	while (last >= 0 && !reads_raw(&segments->segment[last]))
 		last--;
 	if (last < 0)
 		return false;
-	while (segments->segment[first].resolution_s > 0)
+	while (!reads_raw(&segments->segment[first]))
 		first++;
 	range->from_ms = segments->segment[first].from_ms;
 	range->to_ms = segments->segment[last].to_ms;

@@ -31,6 +31,20 @@
 
 struct PromLevel;
 
+/* ---- gap.c ---- */
+
+/* A time of which some series have no samples of a resolution any more */
+typedef struct PromGap
+{
+	int32		resolution_s;
+	int64		from_ms;		/* a partition: of raw samples inclusive, of rollups exclusive */
+	int64		to_ms;
+	char	   *rules;			/* JSON: all but "stay", or "gone" */
+} PromGap;
+
+/* All of them as the active snapshot has them; NULL: none. */
+extern PromGap *prom_gaps(int *n);
+
 /* ---- segment.c ---- */
 
 typedef struct PromScanRange
@@ -45,6 +59,7 @@ typedef struct PromSegment
 	int64		from_ms;		/* exclusive */
 	int64		to_ms;			/* inclusive */
 	int32		resolution_s;	/* 0: raw */
+	bool		mixed;			/* raw of the series that have such samples, from the first one's day on */
 } PromSegment;
 
 /* What a leaf reads; not of raw samples alone. */
@@ -64,13 +79,13 @@ typedef struct PromSegments
  * The segments of a range, in which resolutions up to most_ms are allowed and finer ones are taken where those are
  * not; NULL: raw samples only.
  */
-extern PromSegments *prom_segments(const struct PromLevel *levels, int n, PromScanRange range, int64 most_ms,
-								   int parts);
+extern PromSegments *prom_segments(const struct PromLevel *levels, int n, const PromGap *mixed, int nmixed,
+								   PromScanRange range, int64 most_ms, int parts);
 
 /* Of who wants samples as they were written: rollups stand in where those are gone. */
 extern PromSegments *prom_raw_segments(PromScanRange range);
 
-/* As an int8[] of SQL: end and resolution of each. */
+/* As an int8[] of SQL: end and resolution of each, which is negative if it is mixed. */
 extern char *prom_segments_sql(const PromSegments *segments);
 
 /* ---- leaf.c ---- */

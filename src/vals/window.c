@@ -35,6 +35,7 @@ typedef struct LeafSeries
 	int			place;			/* in the array of ids, and in that of results */
 	PromGather	gather;			/* of samples */
 	struct LeafPoints *points;	/* of rollups; or NULL */
+	int64		first_raw_ms;	/* the first raw sample of mixed times; PG_INT64_MAX: none yet */
 } LeafSeries;
 
 /* What stands for all samples of a window: their sum, least, ..., and their number, if both are asked for. */
@@ -54,6 +55,7 @@ typedef struct LeafState
 	bool		has_reach;		/* extended windows */
 	PromRangeReach reach;
 	PromRangeStitch stitch;		/* no segments: all samples are raw */
+	int64		mixed_from_ms;	/* PG_INT64_MAX: no time is mixed */
 	int64		from_ms;		/* samples wanted: (from, to] */
 	int64		to_ms;
 	int16		shard;
@@ -95,6 +97,7 @@ set_series(LeafState *s, ArrayType *sids, MemoryContext cxt)
 		s->series[i].place = i;
 		prom_gather_init(&s->series[i].gather, cxt);
 		s->series[i].points = NULL;
+		s->series[i].first_raw_ms = PG_INT64_MAX;
 		sorted = sorted && (i == 0 || sid[i - 1] < sid[i]);
 	}
 	if (!sorted)
@@ -217,6 +220,7 @@ set_segments(FunctionCallInfo fcinfo, LeafState *s, int arg)
 	old = MemoryContextSwitchTo(cxt);
 	s->stitch.segment = prom_range_segments(PG_GETARG_ARRAYTYPE_P(arg), &s->stitch.n);
 	s->stitch.anchor = s->function->anchor;
+	s->mixed_from_ms = prom_range_mixed_from(s->stitch.segment, s->stitch.n);
 	reach_ms = prom_range_coarsest(s->stitch.segment, s->stitch.n) * PROM_SEGMENT_REACH;
 	if (pg_sub_s64_overflow(s->from_ms, reach_ms, &s->from_ms))
 		s->from_ms = PG_INT64_MIN;
@@ -242,10 +246,23 @@ gather_of(const LeafState *s, LeafSeries *one, int64 order)
 	return &one->points->values;
 }
 
+/* Remembers the first raw sample of mixed times, of those from g->t_ms[from] on. */
+static void
+note_raw(LeafState *s, LeafSeries *one, int from)
+{
+	const PromGather *g = &one->gather;
+
+	while (from < g->n && g->t_ms[from] <= s->mixed_from_ms)
+		from++;
+	if (from < g->n)
+		one->first_raw_ms = Min(one->first_raw_ms, g->t_ms[from]);
+}
+
 /* Adds the wanted samples of one column; returns how many. */
 static int
-add_column(LeafState *s, PromGather *g, PromChunkReader *reader, int column, int64 order)
+add_column(LeafState *s, LeafSeries *one, PromChunkReader *reader, int column, int64 order)
 {
+	PromGather *g = gather_of(s, one, order);
 	int			before = g->n;
 	int			count = prom_chunk_count(reader, column);
 
@@ -253,6 +270,8 @@ add_column(LeafState *s, PromGather *g, PromChunkReader *reader, int column, int
 	if (g->n + count > g->size)
 		prom_store_need_memory(((size_t) g->size * 2 + count) * 3 * 8);
 	prom_gather_column(g, reader, column, s->from_ms, s->to_ms, order);
+	if (unlikely(s->stitch.segment != NULL) && s->mixed_from_ms < PG_INT64_MAX && order > PROM_ROLLUP_ORDER + PROM_PARTS)
+		note_raw(s, one, before);
 	return g->n - before;
 }
 
@@ -272,7 +291,7 @@ add_chunk(LeafState *s, PromChunkReader *reader, int64 order)
 			int			column = prom_chunk_find(reader, s->series[i].sid);
 
 			if (column >= 0)
-				added += add_column(s, gather_of(s, &s->series[i], order), reader, column, order);
+				added += add_column(s, &s->series[i], reader, column, order);
 		}
 		return added;
 	}
@@ -283,10 +302,7 @@ add_chunk(LeafState *s, PromChunkReader *reader, int64 order)
 		else if (s->series[i].sid > reader->sids[column])
 			column++;
 		else
-		{
-			added += add_column(s, gather_of(s, &s->series[i], order), reader, column++, order);
-			i++;
-		}
+			added += add_column(s, &s->series[i++], reader, column++, order);
 	}
 	return added;
 }
@@ -475,11 +491,10 @@ finish_gather(const LeafState *s, PromGather *g, bool keep_stale)
 
 /* The same of a series of which there are points. */
 static Datum
-points_result(LeafState *s, LeafSeries *one)
+points_result(LeafState *s, LeafSeries *one, PromRangeStitch stitch)
 {
 	const PromRangeFunction *function = s->function;
 	PromRangeFn fn = function->points ? function->points : function->fn;
-	PromRangeStitch stitch = s->stitch;
 	PromGather *values = &one->points->values;
 	PromGather *counts = &one->points->counts;
 	bool		counts_only = function->parts == 1 << PROM_PART_COUNT;
@@ -487,7 +502,8 @@ points_result(LeafState *s, LeafSeries *one)
 	PromVals   *result;
 
 	finish_gather(s, &one->gather, false);
-	finish_gather(s, values, true);
+	/* least and greatest are kept only where the last sample, which is among the points, does not say it */
+	finish_gather(s, values, false);
 	finish_gather(s, counts, true);
 	if (counts_only)
 		counts = values;
@@ -509,11 +525,14 @@ window_result(LeafState *s, LeafSeries *one)
 {
 	const PromRangeFunction *function = s->function;
 	const PromRangeScalar *scalar = s->has_scalar ? &s->scalar : NULL;
-	const PromRangeStitch *stitch = s->stitch.segment ? &s->stitch : NULL;
+	PromRangeStitch own = s->stitch;
+	const PromRangeStitch *stitch = s->stitch.segment ? &own : NULL;
 	PromGather *g = &one->gather;
 
+	if (stitch && s->mixed_from_ms < PG_INT64_MAX)
+		own.segment = prom_range_unmix(own.segment, &own.n, one->first_raw_ms);
 	if (one->points)
-		return points_result(s, one);
+		return points_result(s, one, own);
 	finish_gather(s, g, function->sees_stale);
 	prom_gather_hints(g);
 	if (g->histograms)
