@@ -22,6 +22,7 @@ extern bool promql_experimental;	/* promgres.promql_experimental */
 extern bool promql_delayed_names;	/* promgres.promql_delayed_name_removal */
 extern bool promql_typed;			/* promgres.promql_type_and_unit_labels */
 extern int	promql_subquery_step_ms;	/* promgres.subquery_step */
+extern int	promql_kept_plans;	/* promgres.promql_kept_plans */
 
 typedef enum PromqlType
 {

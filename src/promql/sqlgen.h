@@ -209,6 +209,11 @@ extern char *promql_trace_end(PromqlTrace *trace, const PromqlNode *node, int nu
 /* The same SQL, indented: one tab per open parenthesis. */
 extern char *promql_layout(const char *sql);
 
+/* ---- plans.c ---- */
+
+/* A portal that runs the SQL, read-only; SPI is connected. */
+extern struct PortalData *promql_open_portal(const char *sql);
+
 /* ---- eval.c ---- */
 
 /* The rows (labels, "time", value, histogram) of a plan, into the result of a set-returning function. */
