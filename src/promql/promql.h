@@ -40,7 +40,7 @@ typedef struct PromqlQuery
 	int64		step_ms;
 	int64		lookback_ms;	/* 0: the setting */
 	bool		instant;		/* start = end; a range vector or a string may be the result */
-	struct PromqlTrace *trace;	/* notes the nodes, for prom.explain; NULL otherwise */
+	struct PromqlTrace *trace;	/* names the nodes; NULL where nobody looks */
 } PromqlQuery;
 
 typedef struct PromqlPlan

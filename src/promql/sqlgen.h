@@ -196,11 +196,12 @@ extern PromqlVector promql_set_sql(PromqlContext *cx, PromqlNode *node);
 typedef struct PromqlTrace
 {
 	StringInfoData nodes;
+	bool		measured;		/* the planner is to leave the nodes alone */
 	int			n;
 	int			depth;			/* of the node that is being translated */
 } PromqlTrace;
 
-/* Note a node and give it a number; when it is translated, make its SQL a subquery that bears its name. */
+/* Note a node and give it a number; when it is translated, make its SQL a subquery that bears its name and number. */
 extern int	promql_trace_begin(PromqlTrace *trace, const PromqlNode *node);
 extern char *promql_trace_end(PromqlTrace *trace, const PromqlNode *node, int number, const char *sql);
 
