@@ -139,8 +139,8 @@ is(sql("SELECT count(*) > 0 AND bool_and(gen = 128) FROM prom.warm WHERE t_min >
 # ---- the size
 
 is(write_day($_, map { "big$_" } 1 .. 20), 204, "much of $_ days ago") foreach 9, 8;
-ok(wait_for(sub { sql('SELECT count(*) FROM prom.fresh') == 0 && sql("SELECT prom._rolled_until() >= ($today - 1) * 86400000::int8") eq 't' && sql('SELECT count(*) FROM prom.compaction') == 0 }, 'the merge', 120), 'all is merged');
-sql('CALL prom.downsample()');
+sql('CALL prom.merge()');
+sql("CALL prom.downsample('0 s')");
 my $total = sql('SELECT sum(pg_total_relation_size(part)) + pg_total_relation_size($$prom.fresh$$) FROM prom._parts()');
 my $oldest = sql("SELECT sum(pg_total_relation_size(part)) FROM prom._parts() WHERE resolution = 0 AND from_ms < ($today - 9) * 86400000::int8");
 my $limit = int(($total - $oldest) / 1024 / 1024) + 1;
