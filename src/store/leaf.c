@@ -159,8 +159,8 @@ rollup_sql(StringInfo out, const Access *access, const PromSegment *s, int parts
 						 "FROM %s AS q\n"
 						 "WHERE q.resolution OPERATOR(pg_catalog.=) %d AND q.shard OPERATOR(pg_catalog.=) b.shard"
 						 " AND q.block OPERATOR(pg_catalog.=) b.block AND q.part OPERATOR(pg_catalog.=) ANY (%s)\n"
-						 "AND q.day OPERATOR(pg_catalog.>=) " INT64_FORMAT " AND q.day OPERATOR(pg_catalog.<) " INT64_FORMAT
-						 " AND q.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT " AND q.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT,
+						 "AND q.day OPERATOR(pg_catalog.>=) '" INT64_FORMAT "' AND q.day OPERATOR(pg_catalog.<) '" INT64_FORMAT
+						 "' AND q.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT " AND q.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT,
 						 -PROM_ROLLUP_ORDER, rollup_table(), s->resolution_s, parts_sql(parts),
 						 prom_day_start(s->from_ms), s->to_ms, s->from_ms, s->to_ms);
 }
