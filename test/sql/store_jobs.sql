@@ -1,6 +1,8 @@
 -- Jobs: schedules, the frame, what it notes.  pg_cron itself is test 187_jobs.
 \set SHOW_CONTEXT never
 SET timezone = 'UTC';
+-- runs are counted from here
+DELETE FROM prom.job;
 
 SELECT x, prom._cron_next(x, '2026-11-21 14:36:10Z') FROM unnest(ARRAY['* * * * *', '*/10 * * * *', '5 3 * * *', '0 0 29 2 *', '0 12 1 * 1',
 	'59 23 31 12 7', '30 14 * * 6', '36 14 * * *', '0-20/10,40 15-16 * * *', '0 0 31 2 *']) x;

@@ -44,11 +44,14 @@ CREATE FUNCTION pg_temp.calls(f regproc, types oidvector) RETURNS SETOF text LAN
 	FROM unnest(types) WITH ORDINALITY AS p(type, place) JOIN nonsense n USING (type), generate_series(0, 2) mode
 $$;
 
+-- What was taken is undone.
 CREATE FUNCTION pg_temp.try(call text) RETURNS text LANGUAGE plpgsql AS $$
 BEGIN
 	EXECUTE call;
+	RAISE SQLSTATE 'PT200';
+EXCEPTION WHEN SQLSTATE 'PT200' THEN
 	RETURN 'ok';
-EXCEPTION WHEN OTHERS THEN
+WHEN OTHERS THEN
 	RETURN SQLSTATE || ' ' || SQLERRM;
 END $$;
 
