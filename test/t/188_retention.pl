@@ -17,10 +17,14 @@ my $today = int(time / 86400);
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
 # Days ago of which series have raw samples, as stored.
+# Days of which there are raw samples of a metric, or of one job's; queries see rollups beyond them.
 sub days_of
 {
 	my ($selector) = @_;
-	return sql("SELECT string_agg(d::text, ' ' ORDER BY d DESC) FROM (SELECT DISTINCT $today - floor(t_ms / 86400000)::int8 AS d FROM prom.samples_of('$selector')) x");
+	my ($name, $job) = $selector =~ /^(\w+)(?:\{job="(\w+)"\})?$/ or die "no such selector: $selector";
+	my $of_job = $job ? "AND s.labels['job'] = '$job'" : '';
+	return sql("SELECT string_agg(d::text, ' ' ORDER BY d DESC) FROM (SELECT DISTINCT $today - floor(x.t_ms / 86400000)::int8 AS d"
+		. " FROM prom.warm w, prom.samples(w.data) x JOIN prom.series s USING (sid) WHERE s.labels['__name__'] = '$name' $of_job) y");
 }
 
 sub set
@@ -138,7 +142,7 @@ is(sql("SELECT count(*) > 0 AND bool_and(gen = 128) FROM prom.warm WHERE t_min >
 
 # ---- the size
 
-is(write_day($_, map { "big$_" } 1 .. 20), 204, "much of $_ days ago") foreach 9, 8;
+is(write_day($_, map { "big$_" } 1 .. 20), 204, "much of $_ days ago") foreach 10, 9, 8;
 sql('CALL prom.merge()');
 sql("CALL prom.downsample('0 s')");
 my $total = sql('SELECT sum(pg_total_relation_size(part)) + pg_total_relation_size($$prom.fresh$$) FROM prom._parts()');
