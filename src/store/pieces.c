@@ -65,48 +65,51 @@ prom_pieces_init_like(PromPieces *p, const PromPieces *with, MemoryContext cxt)
 void
 prom_pieces_cut(PromPieces *out, PromMerge *merge)
 {
-	struct PromFilling *filling = out->filling;
-	int			nfilling = 0;
-	int32		block = -1;
 	int32		sid;
 
 	while (prom_merge_next(merge, &sid))
+		prom_pieces_add(out, sid, &merge->gather);
+	prom_pieces_end(out);
+}
+
+void
+prom_pieces_add(PromPieces *out, int32 sid, const PromGather *g)
+{
+	struct PromFilling *filling = out->filling;
+
+	CHECK_FOR_INTERRUPTS();
+	if (out->nfilling > 0 && sid >> PROM_BLOCK_BITS != out->block)
+		prom_pieces_end(out);
+	out->block = sid >> PROM_BLOCK_BITS;
+	for (int first = 0, next; first < g->n; first = next)
 	{
-		PromGather *g = &merge->gather;
+		int64		slice_ms = slice_start(out, g->t_ms[first]);
+		int			f = 0;
 
-		CHECK_FOR_INTERRUPTS();
-		if (sid >> PROM_BLOCK_BITS != block)
+		next = first + run_length(out, g, first, slice_ms + (out->slice_ms > 0 ? out->slice_ms : PROM_DAY_MS));
+		while (f < out->nfilling && filling[f].slice_ms != slice_ms)
+			f++;
+		if (f == PROM_MAX_SLICES)
 		{
-			for (int i = 0; i < nfilling; i++)
-				finish_piece(&filling[i], out);
-			nfilling = 0;
-			block = sid >> PROM_BLOCK_BITS;
+			prom_pieces_end(out);
+			f = 0;
 		}
-		for (int first = 0, next; first < g->n; first = next)
+		if (f == out->nfilling)
 		{
-			int64		slice_ms = slice_start(out, g->t_ms[first]);
-			int			f = 0;
-
-			next = first + run_length(out, g, first, slice_ms + (out->slice_ms > 0 ? out->slice_ms : PROM_DAY_MS));
-			while (f < nfilling && filling[f].slice_ms != slice_ms)
-				f++;
-			if (f == PROM_MAX_SLICES)
-			{
-				for (int i = 0; i < nfilling; i++)
-					finish_piece(&filling[i], out);
-				f = nfilling = 0;
-			}
-			if (f == nfilling)
-			{
-				nfilling++;
-				filling[f].slice_ms = slice_ms;
-				filling[f].piece.day_ms = prom_day_start(slice_ms);
-			}
-			add_run(&filling[f], sid, g, first, next - first, out);
+			out->nfilling++;
+			filling[f].slice_ms = slice_ms;
+			filling[f].piece.day_ms = prom_day_start(slice_ms);
 		}
+		add_run(&filling[f], sid, g, first, next - first, out);
 	}
-	for (int i = 0; i < nfilling; i++)
-		finish_piece(&filling[i], out);
+}
+
+void
+prom_pieces_end(PromPieces *out)
+{
+	for (int i = 0; i < out->nfilling; i++)
+		finish_piece(&out->filling[i], out);
+	out->nfilling = 0;
 }
 
 static int64

@@ -103,6 +103,8 @@ typedef struct PromPieces
 	int64		slice_from_ms;	/* if slice_ms > 0 rows hold a slice of this length, counted from here; else a day */
 	int64		slice_ms;
 	struct PromFilling *filling;	/* builders are large: kept from block to block */
+	int			nfilling;
+	int32		block;			/* of these */
 	MemoryContext builders_cxt;
 } PromPieces;
 
@@ -113,6 +115,10 @@ extern void prom_pieces_init_like(PromPieces *p, const PromPieces *with, MemoryC
 
 /* Cut what a merge yields into pieces: by block, by day, by size. */
 extern void prom_pieces_cut(PromPieces *out, PromMerge *merge);
+
+/* The same for one series after the other, by rising id; the last pieces are there after the end. */
+extern void prom_pieces_add(PromPieces *out, int32 sid, const PromGather *g);
+extern void prom_pieces_end(PromPieces *out);
 
 /*
  * Write the pieces as rows of prom.warm, whose partitions are there: later than all that is there, or
@@ -174,6 +180,13 @@ extern void prom_compaction_mark(int16 shard, int64 day_ms);
 
 /* The partition of a day.  Needs SPI. */
 extern void prom_make_day(int64 day_ms);
+
+/*
+ * Samples from elsewhere become warm rows, later than all that are there and older than fresh ones.  Waits
+ * for the shard's merges.  "fill" puts them into pieces; it may be called again if damaged rows must be set
+ * aside first.
+ */
+extern void prom_merge_foreign(int16 shard, void (*fill) (PromPieces *pieces, void *arg), void *arg);
 
 /* SPI_execute_with_args in the current memory context; any other result than the expected raises. */
 extern void prom_store_execute(const char *sql, int nargs, const Oid *types, const Datum *args,

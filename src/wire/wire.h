@@ -1,6 +1,6 @@
 /*
  * wire.h
- *	  Bytes from strangers: snappy, the protobufs of remote write and remote read, forms.
+ *	  Bytes from strangers: snappy, the protobufs of remote write and remote read, forms, blocks of Prometheus.
  *
  * Plain C: no server header but c.h, no global state, never raises.  Functions return false and fill
  * a PromWireError; offsets count from the start of the (uncompressed) input.
@@ -10,6 +10,7 @@
 
 #include "c.h"
 
+#include "common/bytes.h"
 #include "histogram/histogram.h"
 
 typedef struct PromWireError
@@ -153,6 +154,12 @@ extern bool prom_write_exemplar(const PromWriteSeries *s, size_t *pos, PromWrite
  */
 extern const char *prom_write_histogram_read(const PromWriteHistogram *w, PromHistogram *h);
 
+/*
+ * The end of reading any histogram, when all of it but the schema is filled in: it is checked, and buckets
+ * that are finer than ours are merged.  NULL, or a static reason.
+ */
+extern const char *prom_wire_finish_histogram(PromHistogram *h, int32 schema);
+
 /* ---- remote_read.c: prometheus.ReadRequest, and what answers are made of ---- */
 
 /* Values of the enum ResponseType. */
@@ -206,6 +213,152 @@ extern uint8 *prom_wire_put_double(uint8 *out, uint32 number, double v);
  * PROM_XOR_ROOM bytes; returns how many it took.
  */
 extern size_t prom_xor_encode(uint8 *out, int n, const int64 *t_ms, const double *values);
+
+/* The samples of a chunk, up to PROM_XOR_MAX_SAMPLES; times come as they are, ascending or not. */
+#define PROM_XOR_MAX_SAMPLES 65535
+extern bool prom_xor_decode(const void *data, size_t len, int64 *t_ms, double *values, int *n, PromWireError *err);
+
+/* ---- crc32c.c ---- */
+
+/* Of the bytes that gave "crc" (none: 0) and these. */
+extern uint32 prom_crc32c(uint32 crc, const void *data, size_t len);
+
+/* ---- tsdb_index.c: the index of a block of Prometheus, and its tombstones ---- */
+
+#define PROM_TSDB_INDEX_HEAD	5
+#define PROM_TSDB_TOC_BYTES		52	/* at the end of the file */
+#define PROM_TSDB_ALIGNMENT		16	/* of the entries of series, whose id is their place in units of this */
+
+typedef struct PromTsdbToc
+{
+	uint64		symbols;		/* where the sections begin */
+	uint64		series;			/* 0: none */
+	uint64		series_end;
+} PromTsdbToc;
+
+typedef struct PromTsdbChunk
+{
+	int64		t_min;
+	int64		t_max;			/* inclusive */
+	uint32		segment;		/* from 0 */
+	uint32		offset;			/* in its file */
+} PromTsdbChunk;
+
+/* The entry of a series that is being read; private to tsdb_index.c. */
+typedef struct PromTsdbSeries
+{
+	PromBytes	bytes;
+	int64		labels_left;	/* -1: not begun */
+	int64		chunks_left;
+	bool		first;
+	int64		t_max;			/* of the chunk before */
+	uint64		ref;
+} PromTsdbSeries;
+
+typedef struct PromTsdbTombstone
+{
+	uint64		series;			/* id */
+	int64		t_min;			/* both inclusive */
+	int64		t_max;
+} PromTsdbTombstone;
+
+extern bool prom_tsdb_index_head(const uint8 head[PROM_TSDB_INDEX_HEAD], PromWireError *err);
+extern bool prom_tsdb_toc(const uint8 *bytes, uint64 file_size, PromTsdbToc *toc, PromWireError *err);
+
+/*
+ * The body of a series' entry.  All of it is checked, so the iterators cannot fail: first all labels, as
+ * numbers of symbols, to the end, then the chunks.
+ */
+extern bool prom_tsdb_series_begin(PromTsdbSeries *s, const void *body, size_t len, PromWireError *err);
+extern bool prom_tsdb_series_label(PromTsdbSeries *s, uint32 *name, uint32 *value);
+extern bool prom_tsdb_series_chunk(PromTsdbSeries *s, PromTsdbChunk *chunk);
+
+/* False at the end; walk->bad: it was not the end. */
+extern bool prom_tsdb_tombstones_begin(PromBytes *walk, const void *data, size_t len, PromWireError *err);
+extern bool prom_tsdb_tombstone(PromBytes *walk, PromTsdbTombstone *t);
+
+/* ---- tsdb_chunk.c: segments of chunks ---- */
+
+#define PROM_TSDB_SEGMENT_HEAD	8
+#define PROM_TSDB_MAX_FRAME		(4 * 1024 * 1024)	/* of an entry or chunk that is read; Prometheus' have kilobytes */
+
+enum
+{
+	PROM_TSDB_XOR = 1, PROM_TSDB_HISTOGRAM = 2, PROM_TSDB_FLOAT_HISTOGRAM = 3, PROM_TSDB_AGGREGATE = 0xff
+};
+
+extern bool prom_tsdb_segment_head(const uint8 head[PROM_TSDB_SEGMENT_HEAD], PromWireError *err);
+extern void prom_tsdb_put_segment_head(uint8 head[PROM_TSDB_SEGMENT_HEAD]);
+
+/*
+ * A frame: its length (uvarint), body, CRC-32C.  The body is "extra" bytes longer than its length says: 1 for
+ * chunks, the encoding.  The first function tells from the first bytes (10 are enough) how many
+ * all of it are; the second, given all, the body.
+ */
+extern bool prom_tsdb_frame(const void *bytes, size_t have, size_t extra, uint64 *size, PromWireError *err);
+extern bool prom_tsdb_unframe(const void *bytes, size_t size, size_t extra, const uint8 **body, size_t *len,
+							  PromWireError *err);
+
+/* What Thanos makes of a chunk when it downsamples it, in this order; each is a chunk's data. */
+typedef enum PromTsdbAggregateKind
+{
+	PROM_TSDB_COUNT, PROM_TSDB_SUM, PROM_TSDB_MIN, PROM_TSDB_MAX, PROM_TSDB_COUNTER, PROM_TSDB_AGGREGATES
+} PromTsdbAggregateKind;
+
+typedef struct PromTsdbAggregate
+{
+	uint8		encoding;
+	const uint8 *data;			/* NULL: it is not there */
+	size_t		len;
+} PromTsdbAggregate;
+
+extern bool prom_tsdb_aggregates(const void *data, size_t len, PromTsdbAggregate out[PROM_TSDB_AGGREGATES],
+								 PromWireError *err);
+
+/* ---- tsdb_histogram.c: chunks of native histograms ---- */
+
+typedef struct PromTsdbHistograms
+{
+	int			n;				/* samples in the chunk */
+	/* private */
+	const uint8 *data;
+	size_t		len;
+	const uint8 *bits_at;
+	uint64		held;
+	int			nheld;
+	int			done;
+	bool		is_float;
+	PromHint	hint;
+	int32		schema;
+	double		zero_threshold;
+	uint32		nbuckets[2];	/* by PromHistogramSide */
+	uint32		nspans[2];
+	uint32		ncustom;
+	PromHistogramSpan *spans[2];
+	double	   *custom;
+	int64		bucket;			/* the one before */
+	void	   *state;
+} PromTsdbHistograms;
+
+/* What it allocates is needed as long as samples are read. */
+extern bool prom_tsdb_histograms_begin(PromTsdbHistograms *w, const void *data, size_t len, bool is_float,
+									   PromHistogramAlloc alloc, PromWireError *err);
+extern size_t prom_tsdb_histogram_size(const PromTsdbHistograms *w);
+
+/*
+ * The next sample, to be called n times, into prom_tsdb_histogram_size bytes, aligned to 8.  *stale: it is a
+ * stale marker, and the histogram means nothing.
+ */
+extern bool prom_tsdb_histograms_next(PromTsdbHistograms *w, int64 *t_ms, PromHistogram *h, bool *stale,
+									  PromWireError *err);
+
+/*
+ * A chunk of 1 <= n <= 65535 histograms of one layout and kind (integers or floats), the first of which gives
+ * the hint; "out" has the room for it.  Returns the bytes it took.
+ */
+extern size_t prom_tsdb_histograms_room(int n, const PromHistogram *h);
+extern size_t prom_tsdb_histograms_encode(uint8 *out, int n, const int64 *t_ms, const PromHistogram *const *histograms,
+										  PromHistogramAlloc alloc);
 
 /* ---- remote_write2.c: io.prometheus.write.v2.Request ---- */
 
