@@ -25,7 +25,7 @@ $$;
 GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom._label_name, prom._fresh_rows, prom._warm_rows, prom._metadata,
 	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge TO prom_reader;
 GRANT SELECT ON prom.stat_ingest, prom.stat_merge TO pg_monitor;
-GRANT SELECT ON prom.stat_merge, prom.tokens TO prom_admin;
+GRANT SELECT ON prom.stat_merge, prom.tokens, prom.block_import TO prom_admin;
 
 -- Tables of samples and labels let in nobody but their owner, also if somebody is granted all tables of the
 -- schema.  There are no policies, as a dump would make those of an extension a second time.
@@ -63,6 +63,11 @@ BEGIN
 			('_compact_end', false, NULL),
 			('_compact_next', false, NULL),
 			('_compact_index', false, NULL),
+			('import_blocks', false, 'prom_admin'),
+			('_import_list', false, 'prom_admin'),
+			('_import_begin', true, 'prom_admin'),
+			('_import_step', true, 'prom_admin'),
+			('_import_failed', true, 'prom_admin'),
 			('create_token', false, 'prom_admin'),
 			('revoke_token', false, 'prom_admin'),
 			('_add_token', false, NULL),

@@ -151,7 +151,7 @@ prom_merge_step(PG_FUNCTION_ARGS)
 void
 prom_merge_foreign(int16 shard, void (*fill) (PromPieces *pieces, void *arg), void *arg)
 {
-	Step		step = {.shard = shard, .max_rows = FOREIGN_LATE_ROWS, .cxt = CurrentMemoryContext, .fill = fill, .fill_arg = arg};
+	Step		step = {.shard = shard, .max_rows = FOREIGN_LATE_ROWS, .cxt = CurrentMemoryContext, .reads = READS_LATE, .fill = fill, .fill_arg = arg};
 	PromStep	work = {run_step, set_aside_damaged, &step};
 
 	(void) prom_step_run(&work, shard, true);
