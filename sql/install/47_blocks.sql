@@ -198,3 +198,66 @@ END
 $$;
 COMMENT ON PROCEDURE prom.import_blocks(text, text, timestamptz, timestamptz, prom.labels, bool, bool) IS
 'Takes the samples of blocks of Prometheus or Thanos in, from a directory of the server (of blocks, or one of them), start <= time <= end, of series that the selector matches, with labels added, those of Thanos'' meta.json among them. One transaction per step; prom.block_import tells how far it is. A block that was taken in is passed over, unless again.';
+
+CREATE FUNCTION prom._export_block(directory text, ops text[], names text[], vals text[], from_ms int8, to_ms int8, labels prom.labels,
+	OUT ulid text, OUT series int8, OUT samples int8, OUT chunks int8, OUT bytes int8) RETURNS record
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET promgres.query_max_samples = 2147483647
+SET promgres.query_max_series = 0
+AS 'MODULE_PATHNAME', 'prom_export_block';
+COMMENT ON FUNCTION prom._export_block(text, text[], text[], text[], int8, int8, prom.labels) IS
+'Writes a block with the samples of the matched series, from_ms < t <= to_ms, into a directory; NULL: there are none.';
+
+CREATE FUNCTION prom._export_ranges(from_ms int8, to_ms int8, width int8) RETURNS TABLE (after_ms int8, upto_ms int8)
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE ROWS 100
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	-- Not everybody sees fresh rows, but of these two days there will be some.
+	WITH day(t) AS (
+		SELECT d.t_min FROM prom._days() d
+		UNION SELECT generate_series(f.t_min - f.t_min % 86400000, f.t_max, 86400000) FROM prom._fresh_rows f
+		UNION SELECT prom._to_ms(date_trunc('day', clock_timestamp(), 'UTC')) - n * 86400000 FROM generate_series(0, 1) n
+	), block(t) AS (
+		SELECT DISTINCT b FROM day d, generate_series(d.t - d.t % width, d.t + 86399999, width) b
+	)
+	SELECT greatest(b.t, from_ms) - 1, least(b.t + width - 1, to_ms) FROM block b
+	WHERE b.t <= to_ms AND b.t + width > from_ms ORDER BY 1;
+END;
+COMMENT ON FUNCTION prom._export_ranges(int8, int8, int8) IS
+'Times of blocks of a width that may have samples within from_ms and to_ms, inclusive: after_ms < t <= upto_ms.';
+
+CREATE PROCEDURE prom.export_blocks(directory text, match text DEFAULT '{__name__=~".+"}', start timestamptz DEFAULT '-infinity', "end" timestamptz DEFAULT 'infinity',
+	block_range interval DEFAULT '1 day', labels prom.labels DEFAULT '{}')
+LANGUAGE plpgsql
+AS $$
+DECLARE
+	width	int8 := (pg_catalog.extract('epoch', block_range) OPERATOR(pg_catalog.*) 1000)::pg_catalog.int8;
+	want	record;
+	first	int8[];
+	last	int8[];
+	made	record;
+BEGIN
+	IF directory IS NULL OR match IS NULL OR start IS NULL OR "end" IS NULL OR block_range IS NULL OR labels IS NULL THEN
+		RAISE null_value_not_allowed USING MESSAGE = 'arguments of prom.export_blocks must not be null';
+	END IF;
+	IF "end" OPERATOR(pg_catalog.<) start THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'end must not be before start';
+	END IF;
+	IF width OPERATOR(pg_catalog.<) 60000 OR width OPERATOR(pg_catalog.>) 2678400000 THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'block_range must be between 1 minute and 31 days';
+	END IF;
+	SELECT * INTO want FROM prom._matchers(match);
+	SELECT pg_catalog.array_agg(r.after_ms), pg_catalog.array_agg(r.upto_ms) INTO first, last
+	FROM prom._export_ranges(prom._to_ms(start), prom._to_ms("end"), width) r;
+	FOR i IN 1..COALESCE(pg_catalog.cardinality(first), 0) LOOP
+		COMMIT;
+		SELECT * INTO made FROM prom._export_block(directory, want.ops, want.names, want.vals, first[i], last[i], labels);
+		IF made.ulid IS NOT NULL THEN
+			RAISE NOTICE 'block % of %: % series, % samples, % bytes', made.ulid, prom._from_ms(first[i] OPERATOR(pg_catalog.+) 1), made.series, made.samples, made.bytes;
+		END IF;
+	END LOOP;
+END
+$$;
+COMMENT ON PROCEDURE prom.export_blocks(text, text, timestamptz, timestamptz, interval, prom.labels) IS
+'Writes the samples of the series that the selector matches, start <= time <= end, as blocks of Prometheus into a directory of the server, one for each block_range, aligned to its multiples since 1970. With labels, these are the external ones of Thanos'' meta.json. A block appears when it is whole; the same samples again make the same block.';

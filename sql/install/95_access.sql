@@ -68,6 +68,8 @@ BEGIN
 			('_import_begin', true, 'prom_admin'),
 			('_import_step', true, 'prom_admin'),
 			('_import_failed', true, 'prom_admin'),
+			('export_blocks', false, 'prom_reader'),
+			('_export_block', false, 'prom_reader'),
 			('create_token', false, 'prom_admin'),
 			('revoke_token', false, 'prom_admin'),
 			('_add_token', false, NULL),
