@@ -23,6 +23,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -30,8 +31,7 @@
 #include "common/compat.h"
 #include "store/block.h"
 
-#define STEP_SAMPLES		(1024 * 1024)	/* a step ends when it has so many, */
-#define STEP_HISTOGRAMS		(32 * 1024 * 1024)	/* or so many bytes of histograms, */
+#define STEP_HISTOGRAMS		(32 * 1024 * 1024)	/* a step ends when it has so many bytes of histograms, */
 #define STEP_SERIES			65536	/* or has looked at so many series */
 #define META_BYTES			(16 * 1024 * 1024)
 
@@ -73,6 +73,8 @@ typedef struct Import
 	char	   *refused;		/* the first reason */
 } Import;
 
+static int	step_samples = 1024 * 1024;
+
 /* The block that this statement reads. */
 static PromBlock *open_block;
 static char *open_source;
@@ -89,6 +91,15 @@ static void write_row(const Import *im);
 
 PG_FUNCTION_INFO_V1(prom_import_list);
 PG_FUNCTION_INFO_V1(prom_import_step);
+
+void
+prom_import_init(void)
+{
+	DefineCustomIntVariable("promgres.import_step_samples",
+							"Samples of a block that prom.import_blocks() takes in one transaction.",
+							"About 50 bytes of memory are needed for each.",
+							&step_samples, 1024 * 1024, 1, 100000000, PGC_USERSET, 0, NULL, NULL, NULL);
+}
 
 /* ---- which blocks ---- */
 
@@ -256,7 +267,7 @@ read_step(Import *im, PromBlock *b)
 			break;
 		im->next = s.next;
 		im->next_chunk = 0;
-		if (++looked_at == STEP_SERIES || im->samples.n >= STEP_SAMPLES || im->samples.histogram_bytes >= STEP_HISTOGRAMS)
+		if (++looked_at == STEP_SERIES || im->samples.n >= step_samples || im->samples.histogram_bytes >= STEP_HISTOGRAMS)
 			break;
 	}
 	im->bytes = prom_block_bytes_read(b) - bytes;
@@ -324,7 +335,7 @@ read_series(Import *im, PromBlock *b, PromBlockSeries *s, int64 latest_ms)
 			continue;
 		prom_block_chunk(b, s, &s->chunks[k], im->from_ms, im->to_ms, &im->samples);
 		im->chunks++;
-		full = im->samples.n >= STEP_SAMPLES || im->samples.histogram_bytes >= STEP_HISTOGRAMS;
+		full = im->samples.n >= step_samples || im->samples.histogram_bytes >= STEP_HISTOGRAMS;
 	}
 	drop_bad_times(im, first, latest_ms);
 	if (im->samples.n > first)

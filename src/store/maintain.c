@@ -377,6 +377,7 @@ prom_store_init(void)
 							NULL, NULL, NULL);
 	prom_budget_init();
 	prom_store_ingest_init();
+	prom_import_init();
 	prom_stat_init();
 	prom_worker_register("promgres maintenance", "prom_maintain_main", BgWorkerStart_RecoveryFinished);
 }

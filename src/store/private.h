@@ -42,6 +42,10 @@ extern void prom_budget_init(void);
 
 extern void prom_store_ingest_init(void);
 
+/* ---- import.c ---- */
+
+extern void prom_import_init(void);
+
 /* ---- fresh.c ---- */
 
 /* The oid of a table or sequence of ours. */
