@@ -52,7 +52,7 @@ typedef struct Export
 	int64		floats;
 	int64		histograms;
 	int64		all_chunks;
-	int64		bytes;
+	int64		bytes;			/* of chunks and index */
 } Export;
 
 static void export_series(Export *ex, const PromLabels *labels, const PromChunk *samples);
@@ -274,7 +274,6 @@ write_meta(Export *ex, const char *ulid, const PromLabels *external)
 	prom_block_out_open(&out, psprintf("%s/meta.json", ex->temporary));
 	prom_block_out_put(&out, text.data, text.len);
 	prom_block_out_close(&out);
-	ex->bytes += out.written;
 }
 
 /* The block gets its files, its name and its place; *ulid: NULL if it was there. */

@@ -78,7 +78,7 @@ sub remove_all
 sub remote_read
 {
 	my ($url, $kind) = @_;
-	return join "\n", sort split /\n/, run_tool('python3', "$FindBin::Bin/../tools/remote_read.py", $url, $kind, 0, 2_000_000_000_000, '__name__=~.+');
+	return join "\n", sort split /\n/, run_tool('python3', "$FindBin::Bin/../tools/remote_read.py", $url, $kind, 0, 2_000_000_000_000, '__name__!~native.*', '__name__=~.+');
 }
 
 sub start_prometheus
@@ -187,7 +187,7 @@ is(sql(q{SELECT string_agg(state, ' ' ORDER BY ulid) FROM prom.block_import WHER
 is(sql(q{SELECT error LIKE 'block is damaged%byte%' FROM prom.block_import WHERE state = 'failed'}), 't', 'prom.block_import tells');
 spoil($segment, 20_000, $was);
 my $index = "$data/$blocks[0]/index";
-foreach my $at (0, 4, 30, -s($index) - 20)
+foreach my $at (0, 4, 30, (-s $index) - 20)
 {
 	$was = spoil($index, $at, "\x93");
 	like(sql_error("CALL prom.import_blocks('$data/$blocks[0]', '{__name__=~\".+\"}', again => true)"), qr/block is damaged: .*\n.*File "\Q$index\E"/s, "index damaged at $at is refused");
@@ -203,7 +203,7 @@ like(sql_error("CALL prom.import_blocks('$tmp/none')"), qr/could not open direct
 my ($prometheus, $url) = start_prometheus('prometheus', $data);
 my $post = sub {
 	my ($body) = @_;
-	my $answer = http_request('POST', "$url/api/v1/write", content => $body,
+	my $answer = Promgres::http_request('POST', "$url/api/v1/write", content => $body,
 		headers => { 'Content-Type' => 'application/x-protobuf', 'Content-Encoding' => 'snappy', 'X-Prometheus-Remote-Write-Version' => '0.1.0' });
 	is($answer->{status}, 204, 'Prometheus takes samples') or diag($answer->{content});
 };
@@ -230,10 +230,10 @@ for (my $t = $from; $t <= $Promgres::sample_end_ms; $t += 1_800_000)
 }
 foreach my $delete ([ 'metric_3', $base + 600, $base + 900 ], [ 'metric_3', $base + 1200, $base + 1230 ], [ '{instance="host4"}', $base + 9000, $base + 20_000 ], [ 'metric_5', 0, 2_000_000_000 ])
 {
-	my $answer = http_request('POST', "$url/api/v1/admin/tsdb/delete_series?" . HTTP::Tiny->new->www_form_urlencode([ 'match[]' => $delete->[0], start => $delete->[1], end => $delete->[2] ]));
+	my $answer = Promgres::http_request('POST', "$url/api/v1/admin/tsdb/delete_series?" . HTTP::Tiny->new->www_form_urlencode([ 'match[]' => $delete->[0], start => $delete->[1], end => $delete->[2] ]));
 	is($answer->{status}, 204, "$delete->[0] is deleted there");
 }
-my $snapshot = http_request('POST', "$url/api/v1/admin/tsdb/snapshot");
+my $snapshot = Promgres::http_request('POST', "$url/api/v1/admin/tsdb/snapshot");
 my ($name) = $snapshot->{content} =~ /"name":"([^"]+)"/;
 $snapshot = "$data/snapshots/$name";
 ok((grep { -s $_ } glob "$snapshot/*/tombstones"), 'blocks have tombstones');
@@ -242,20 +242,18 @@ sql("CALL prom.import_blocks('$snapshot', again => true)");
 is(sql('SELECT sum(refused_samples + refused_series) FROM prom.block_import'), '0', 'nothing is refused');
 my ($ours, $theirs) = (remote_read(gateway_url($node, '/api/v1/read'), 'chunks'), remote_read("$url/api/v1/read", 'samples'));
 cmp_ok(length $theirs, '>', 1_000_000, 'there is much to compare');
-$ours =~ s/^\d+ \{[^\n]*"native_[^\n]*\n?//mg;
-$theirs =~ s/^\d+ \{[^\n]*"native_[^\n]*\n?//mg;
 my $same = sub { my %seen; $seen{ normal($_) }++ foreach split /\n/, $_[0]; $seen{ normal($_) }-- foreach split /\n/, $_[1]; my @odd = grep { $seen{$_} } keys %seen; diag("differs: $_") foreach @odd[ 0 .. ($#odd > 3 ? 3 : $#odd) ]; return !@odd };
-# the order of names in JSON is each writer's own
+# the order of names in JSON is each writer's own, and Prometheus leaves the sign of a zero out where it is a field
 sub normal
 {
 	my ($json, $rest) = $_[0] =~ /^\d+ (\{.*\}) (\S+ \S+)$/ or return "UNEXPECTED $_[0]";
+	$rest =~ s/ 80{15}$/ 0000000000000000/;
 	return JSON::PP->new->canonical->encode(JSON::PP->new->decode($json)) . " $rest";
 }
 ok($same->($ours, $theirs), 'what Prometheus has left of them, bit for bit, stale markers too');
 ok(stored() eq dump_of($snapshot), 'which is what promtool dumps of the snapshot');
 
-my @questions = ((map { ("$_\[30m]", "histogram_quantile(0.7, rate($_\[5m]))", "rate($_\[10m])") } map { $_->[0] } @kinds),
-	'sum by (job) (rate(requests_total[5m]))', 'ends', 'special', 'resets(native_counter[25m])');
+my @questions = ((map { "$_->[0]\[30m]" } @kinds), 'sum by (job) (rate(requests_total[5m]))', 'ends', 'special');
 sub same_answers
 {
 	my ($what, $other) = @_;
@@ -272,10 +270,11 @@ sub same_answers
 sub answer
 {
 	my ($server, $question, $time) = @_;
-	my $answer = http_request('POST', "$server/api/v1/query", content => HTTP::Tiny->new->www_form_urlencode([ query => $question, time => $time ]),
+	my $answer = Promgres::http_request('POST', "$server/api/v1/query", content => HTTP::Tiny->new->www_form_urlencode([ query => $question, time => $time ]),
 		headers => { 'Content-Type' => 'application/x-www-form-urlencoded' });
 	my $json = JSON::PP->new->decode($answer->{content});
-	return join "\n", sort map { JSON::PP->new->canonical->encode($_) } @{ $json->{data}{result} };
+	# the last digits of buckets' bounds are not the same in all versions of Prometheus
+	return join "\n", sort map { my $one = JSON::PP->new->canonical->encode($_); $one =~ s/"(-?\d+\.\d+)"/sprintf '"%.12g"', $1/ge; $one } @{ $json->{data}{result} };
 }
 like(answer($url, 'native_counter', 1_700_000_000), qr/histogram/, 'Prometheus has native histograms');
 same_answers('imported', $url);
@@ -309,8 +308,6 @@ ok(dump_of($out) eq $stored, 'promtool dumps what we hold');
 
 ($prometheus, $url) = start_prometheus('reader', $out);
 ($ours, $theirs) = (remote_read(gateway_url($node, '/api/v1/read'), 'chunks'), remote_read("$url/api/v1/read", 'samples'));
-$ours =~ s/^\d+ \{[^\n]*"native_[^\n]*\n?//mg;
-$theirs =~ s/^\d+ \{[^\n]*"native_[^\n]*\n?//mg;
 ok($same->($ours, $theirs), 'a Prometheus started on them has every sample, bit for bit');
 same_answers('exported', $url);
 my $count = sub { my $answer = answer($_[0], 'count({path=~".*backslash.*",instance=~"host[1-3]"})', $base + 500); return $answer };
