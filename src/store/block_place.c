@@ -133,9 +133,14 @@ const char *
 prom_place_to_write(const char *name)
 {
 	char	   *path = pstrdup(name);
+	struct stat st;
 
 	canonicalize_path(path);
 	check_directory(path, ROLE_PG_WRITE_SERVER_FILES, "pg_write_server_files", "write");
+	if (stat(path, &st) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not stat directory \"%s\": %m", path)));
 	return path;
 }
 
