@@ -21,7 +21,7 @@ PG_CPPFLAGS = -Isrc -I$(shell $(PG_CONFIG) --includedir) -DPROM_VERSION='"$(EXTV
 # What the server's own headers do not pass under -Wextra stays off.
 PG_CFLAGS   = -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare -Wno-missing-field-initializers
 PG_CXXFLAGS = -std=c++17
-SHLIB_LINK  = -lmicrohttpd -lgnutls -lpq -lsnappy -lzstd -lz -lre2 -lstdc++
+SHLIB_LINK  = -lmicrohttpd -lgnutls -lpq -lsnappy -lzstd -lz -lre2 -lcurl -lcrypto -lexpat -lstdc++
 EXTRA_CLEAN = sql/promgres--*.sql src/promql/scan.c src/promql/gram.c src/promql/gram.h
 
 PG_CONFIG ?= pg_config

@@ -16,6 +16,7 @@
 #include "promql/promql.h"
 #include "series/series.h"
 #include "store/store.h"
+#include "tier/tier.h"
 
 PG_MODULE_MAGIC;
 
@@ -26,6 +27,7 @@ _PG_init(void)
 {
 	prom_remote_init();
 	prom_series_init();
+	prom_tier_init();
 	prom_store_init();
 	promql_init();
 	prom_api_init();

@@ -7,11 +7,12 @@
 set -eu
 
 PG_MAJOR=${PG_MAJOR:-15}
-BUILD="gcc g++ make bison flex pkg-config libmicrohttpd-dev libgnutls28-dev libsnappy-dev libzstd-dev zlib1g-dev libre2-dev libxxhash-dev libpq-dev"
+BUILD="gcc g++ make bison flex pkg-config libmicrohttpd-dev libgnutls28-dev libsnappy-dev libzstd-dev zlib1g-dev libre2-dev libxxhash-dev libpq-dev libcurl4-openssl-dev libssl-dev libexpat1-dev"
 SERVER="postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR"
 DEMO="prometheus prometheus-node-exporter curl ca-certificates perl python3"
+SWIFT="swift-proxy swift-account swift-container swift-object memcached"
 BENCH="$DEMO gcc libsnappy-dev victoria-metrics"
-TEST="$DEMO openssl binutils libipc-run-perl python3-yaml chromium chromium-driver victoria-metrics"
+TEST="$DEMO openssl binutils libipc-run-perl python3-yaml chromium chromium-driver victoria-metrics radosgw ceph-mon ceph-osd ceph-common $SWIFT"
 
 packages=
 for part in "${@:-build}"
@@ -122,7 +123,7 @@ then
 	for package in $missing
 	do
 		case $package in
-			prometheus | prometheus-node-exporter)
+			prometheus | prometheus-node-exporter | memcached | swift-*)
 				$as_root systemctl disable -q "$package" >/dev/null 2>&1 || true ;;
 		esac
 	done

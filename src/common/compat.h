@@ -48,4 +48,12 @@
 #define PromMayBecome(member, role) is_member_of_role((member), (role))
 #endif
 
+/* May a role use a foreign server?  Needs utils/acl.h and catalog/pg_foreign_server.h. */
+#if PG_VERSION_NUM >= 160000
+#define PromMayUseServer(server, role) \
+	(object_aclcheck(ForeignServerRelationId, (server), (role), ACL_USAGE) == ACLCHECK_OK)
+#else
+#define PromMayUseServer(server, role) (pg_foreign_server_aclcheck((server), (role), ACL_USAGE) == ACLCHECK_OK)
+#endif
+
 #endif							/* PROM_COMPAT_H */
