@@ -39,7 +39,7 @@ COMMENT ON COLUMN prom.block_import.next_series IS 'Where in the block''s index 
 CREATE FUNCTION prom._import_list(place text) RETURNS TABLE (source text, meta text)
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 100
 AS 'MODULE_PATHNAME', 'prom_import_list';
-COMMENT ON FUNCTION prom._import_list(text) IS 'The blocks in a directory, or the block that it is, and what their meta.json says; NULL: there is none.';
+COMMENT ON FUNCTION prom._import_list(text) IS 'The blocks in a directory or bucket, or the block that it is, and what their meta.json says; NULL: there is none.';
 
 CREATE FUNCTION prom._import_step(id int8, ops text[], names text[], vals text[]) RETURNS bool
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
@@ -197,7 +197,7 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE prom.import_blocks(text, text, timestamptz, timestamptz, prom.labels, bool, bool) IS
-'Takes the samples of blocks of Prometheus or Thanos in, from a directory of the server (of blocks, or one of them), start <= time <= end, of series that the selector matches, with labels added, those of Thanos'' meta.json among them. One transaction per step; prom.block_import tells how far it is. A block that was taken in is passed over, unless again.';
+'Takes the samples of blocks of Prometheus or Thanos in, from a directory of the server (of blocks, or one of them) or a bucket (s3://server/prefix), start <= time <= end, of series that the selector matches, with labels added, those of Thanos'' meta.json among them. One transaction per step; prom.block_import tells how far it is. A block that was taken in is passed over, unless again.';
 
 CREATE FUNCTION prom._export_block(directory text, ops text[], names text[], vals text[], from_ms int8, to_ms int8, labels prom.labels,
 	OUT ulid text, OUT series int8, OUT samples int8, OUT chunks int8, OUT bytes int8) RETURNS record
@@ -260,4 +260,4 @@ BEGIN
 END
 $$;
 COMMENT ON PROCEDURE prom.export_blocks(text, text, timestamptz, timestamptz, interval, prom.labels) IS
-'Writes the samples of the series that the selector matches, start <= time <= end, as blocks of Prometheus into a directory of the server, one for each block_range, aligned to its multiples since 1970. With labels, these are the external ones of Thanos'' meta.json. A block appears when it is whole; the same samples again make the same block.';
+'Writes the samples of the series that the selector matches, start <= time <= end, as blocks of Prometheus into a directory of the server or a bucket (s3://server/prefix), one for each block_range, aligned to its multiples since 1970. With labels, these are the external ones of Thanos'' meta.json. A block appears when it is whole; the same samples again make the same block.';

@@ -2,7 +2,8 @@
  * block.h
  *	  Blocks of Prometheus and Thanos, read and written: what the files of it share.  Private to this room.
  *
- * A place is where blocks lie: a directory of the server.  A file of it is named by its path within.
+ * A place is where blocks lie: a directory of the server, or a prefix in a bucket.  A file of it is named by its
+ * path within.
  */
 #ifndef PROM_BLOCK_H
 #define PROM_BLOCK_H
@@ -28,15 +29,37 @@ typedef struct PromPlace
 	void		(*read) (struct PromPlace *place, const char *path, int64 offset, void *to, size_t len);
 } PromPlace;
 
-/* A directory; raises unless the user who has called may read (write) files of the server. */
+/* Where blocks are written to. */
+typedef struct PromBlockTarget
+{
+	const char *name;
+	const char *directory;		/* in which they are made, and, unless there is a bucket, stay */
+	struct PromBucket *bucket;	/* or NULL */
+	const char *prefix;			/* of keys in it */
+} PromBlockTarget;
+
+/* A directory, or s3://server/prefix; raises unless the user who has called may read (write) there. */
 extern PromPlace *prom_place_to_read(const char *name);
-extern const char *prom_place_to_write(const char *name);
+extern PromBlockTarget *prom_place_to_write(const char *name);
+
+/* Whoever asks. */
+extern PromPlace *prom_place_of_directory(const char *path);
 
 /* A whole file of at most so many bytes, with a zero byte behind; NULL: it is not there. */
 extern char *prom_place_file(PromPlace *place, const char *path, size_t most, size_t *len);
 
 /* The name of a block? */
 extern bool prom_is_ulid(const char *name);
+
+/* ---- block_bucket.c ---- */
+
+extern bool prom_is_bucket(const char *name);
+extern PromPlace *prom_bucket_place(const char *name);
+extern PromBlockTarget *prom_bucket_target(const char *name);
+extern bool prom_bucket_has_block(const PromBlockTarget *t, const char *ulid);
+
+/* Upload a block that was made in the target's directory. */
+extern void prom_bucket_take_block(const PromBlockTarget *t, const char *ulid, int segments);
 
 /* ---- block_file.c ---- */
 
@@ -136,6 +159,9 @@ extern void prom_block_out_pad(PromBlockOut *out, int alignment);
 
 /* Written to the disk. */
 extern void prom_block_out_close(PromBlockOut *out);
+
+/* With all that is in it, if it is there. */
+extern void prom_remove_directory(const char *path);
 
 /* 26 characters of 48 bits of time and 80 others. */
 extern char *prom_ulid(int64 t_ms, const uint8 rest[10]);

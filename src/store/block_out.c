@@ -7,6 +7,7 @@
  */
 #include "postgres.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "storage/fd.h"
@@ -114,6 +115,15 @@ prom_block_out_close(PromBlockOut *out)
 				(errcode_for_file_access(),
 				 errmsg("could not close file \"%s\": %m", out->path)));
 	pfree(out->buffer - HASH_BYTES);
+}
+
+void
+prom_remove_directory(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) == 0)
+		(void) rmtree(path, true);	/* it warns of what it cannot remove */
 }
 
 /* Crockford's base 32, the highest bits first; the first letter has but three of them. */

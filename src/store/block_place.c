@@ -1,6 +1,6 @@
 /*
  * block_place.c
- *	  Where blocks lie: directories of the server.
+ *	  Where blocks lie: directories of the server; for buckets see block_bucket.c.
  *
  * The rights are those of COPY: whoever reads must be a member of pg_read_server_files, whoever writes of
  * pg_write_server_files.  Looked at is the role that has called, not the owner of the function that runs: storing
@@ -114,13 +114,10 @@ read_file(PromPlace *place, const char *path, int64 offset, void *to, size_t len
 }
 
 PromPlace *
-prom_place_to_read(const char *name)
+prom_place_of_directory(const char *path)
 {
 	PromPlace  *place = palloc0(sizeof(PromPlace));
-	char	   *path = pstrdup(name);
 
-	canonicalize_path(path);
-	check_directory(path, ROLE_PG_READ_SERVER_FILES, "pg_read_server_files", "read");
 	place->name = path;
 	place->page_bytes = DIRECTORY_PAGE_BYTES;
 	place->list = list_directory;
@@ -129,19 +126,38 @@ prom_place_to_read(const char *name)
 	return place;
 }
 
-const char *
+PromPlace *
+prom_place_to_read(const char *name)
+{
+	char	   *path;
+
+	if (prom_is_bucket(name))
+		return prom_bucket_place(name);
+	path = pstrdup(name);
+	canonicalize_path(path);
+	check_directory(path, ROLE_PG_READ_SERVER_FILES, "pg_read_server_files", "read");
+	return prom_place_of_directory(path);
+}
+
+PromBlockTarget *
 prom_place_to_write(const char *name)
 {
-	char	   *path = pstrdup(name);
+	PromBlockTarget *t;
 	struct stat st;
+	char	   *path;
 
+	if (prom_is_bucket(name))
+		return prom_bucket_target(name);
+	path = pstrdup(name);
 	canonicalize_path(path);
 	check_directory(path, ROLE_PG_WRITE_SERVER_FILES, "pg_write_server_files", "write");
 	if (stat(path, &st) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not stat directory \"%s\": %m", path)));
-	return path;
+	t = palloc0(sizeof(PromBlockTarget));
+	t->name = t->directory = path;
+	return t;
 }
 
 char *

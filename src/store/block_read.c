@@ -12,8 +12,8 @@
 
 #include "store/block.h"
 
-#define INDEX_PAGES			128
-#define SEGMENT_PAGES		8
+#define INDEX_BYTES			(64 * 1024 * 1024)	/* of pages that are kept */
+#define SEGMENT_BYTES		(4 * 1024 * 1024)
 #define SYMBOLS_STEP		32	/* each so many-th has its place noted */
 #define SYMBOLS_KEPT		8192	/* a power of 2 */
 #define SYMBOLS_KEPT_BYTES	(8 * 1024 * 1024)
@@ -60,7 +60,7 @@ prom_block_open(MemoryContext parent, PromPlace *place)
 
 	b->cxt = cxt;
 	b->place = place;
-	b->index = prom_block_file_open(place, "index", INDEX_PAGES);
+	b->index = prom_block_file_open(place, "index", INDEX_BYTES / (int) place->page_bytes);
 	if (b->index == NULL)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_FILE),
@@ -346,7 +346,7 @@ open_segment(PromBlock *b, uint32 number)
 	}
 	old = MemoryContextSwitchTo(b->cxt);
 	path = psprintf("chunks/%06u", number + 1);
-	b->segment = prom_block_file_open(b->place, path, SEGMENT_PAGES);
+	b->segment = prom_block_file_open(b->place, path, SEGMENT_BYTES / (int) b->place->page_bytes);
 	MemoryContextSwitchTo(old);
 	if (b->segment == NULL)
 		ereport(ERROR,

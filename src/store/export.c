@@ -56,7 +56,7 @@ typedef struct Export
 } Export;
 
 static void export_series(Export *ex, const PromLabels *labels, const PromChunk *samples);
-static void finish_block(Export *ex, const PromLabels *external, const char *directory, char **ulid);
+static void finish_block(Export *ex, const PromLabels *external, const PromBlockTarget *target, char **ulid);
 
 PG_FUNCTION_INFO_V1(prom_export_block);
 
@@ -276,13 +276,20 @@ write_meta(Export *ex, const char *ulid, const PromLabels *external)
 	prom_block_out_close(&out);
 }
 
-/* The block gets its files, its name and its place; *ulid: NULL if it was there. */
+static bool
+is_there(const PromBlockTarget *target, const char *path, const char *ulid)
+{
+	struct stat st;
+
+	return target->bucket ? prom_bucket_has_block(target, ulid) : stat(path, &st) == 0;
+}
+
+/* The block gets its files, its name and its place. */
 static void
-finish_block(Export *ex, const PromLabels *external, const char *directory, char **ulid)
+finish_block(Export *ex, const PromLabels *external, const PromBlockTarget *target, char **ulid)
 {
 	PromSeriesHash both[2] = {ex->hash, {0, 0}};
 	PromBlockOut out;
-	struct stat st;
 	char	   *path;
 
 	close_file(ex, &ex->segment);
@@ -293,10 +300,10 @@ finish_block(Export *ex, const PromLabels *external, const char *directory, char
 	both[0] = ex->hash;
 	both[1] = prom_series_raw_hash(VARDATA_ANY(external), VARSIZE_ANY_EXHDR(external));
 	*ulid = name_block(ex->t_max, prom_series_raw_hash(both, sizeof(both)));
-	path = psprintf("%s/%s", directory, *ulid);
-	if (stat(path, &st) == 0)
+	path = psprintf("%s/%s", target->directory, *ulid);
+	if (is_there(target, path, *ulid))
 	{
-		(void) rmtree(ex->temporary, true);
+		prom_remove_directory(ex->temporary);
 		return;
 	}
 	write_meta(ex, *ulid, external);
@@ -306,7 +313,9 @@ finish_block(Export *ex, const PromLabels *external, const char *directory, char
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not rename directory \"%s\" to \"%s\": %m", ex->temporary, path)));
-	fsync_fname(directory, true);
+	fsync_fname(target->directory, true);
+	if (target->bucket)
+		prom_bucket_take_block(target, *ulid, (int) ex->nsegments);
 }
 
 /* A name for the directory in the meantime; Prometheus knows from it that it is left over. */
@@ -326,7 +335,7 @@ temporary_directory(const char *directory)
 Datum
 prom_export_block(PG_FUNCTION_ARGS)
 {
-	const char *directory = prom_place_to_write(text_to_cstring(PG_GETARG_TEXT_PP(0)));
+	PromBlockTarget *target = prom_place_to_write(text_to_cstring(PG_GETARG_TEXT_PP(0)));
 	PromScanRange range = {PG_GETARG_INT64(4), PG_GETARG_INT64(5)};
 	PromLabels *external = PG_GETARG_PROM_LABELS_P(6);
 	Export	   *ex = palloc0(sizeof(Export));
@@ -340,7 +349,7 @@ prom_export_block(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	ex->temporary = temporary_directory(directory);
+	ex->temporary = temporary_directory(target->directory);
 	ex->t_min = PG_INT64_MAX;
 	ex->t_max = PG_INT64_MIN;
 	ex->series_cxt = AllocSetContextCreate(CurrentMemoryContext, "promgres export series", ALLOCSET_DEFAULT_SIZES);
@@ -358,16 +367,18 @@ prom_export_block(PG_FUNCTION_ARGS)
 		ex->index = prom_index_begin();
 		export_all(ex, sql.data);
 		if (ex->series > 0)
-			finish_block(ex, external, directory, &ulid);
+			finish_block(ex, external, target, &ulid);
 		else
-			(void) rmtree(ex->temporary, true);
+			prom_remove_directory(ex->temporary);
 	}
 	PG_CATCH();
 	{
-		(void) rmtree(ex->temporary, true);
+		prom_remove_directory(target->bucket ? target->directory : ex->temporary);
 		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	if (target->bucket)
+		prom_remove_directory(target->directory);
 	if (ulid == NULL)
 		PG_RETURN_NULL();
 	values[0] = CStringGetTextDatum(ulid);

@@ -57,6 +57,8 @@ typedef struct Import
 	int			nmatchers;
 	int64		next;			/* place of the next series, */
 	int			next_chunk;		/* and its chunk */
+	int64		begun;			/* where they were when the step began */
+	int			begun_chunk;
 
 	PromSamples samples;
 	Run		   *runs;
@@ -80,6 +82,7 @@ static PromBlock *open_block;
 static char *open_source;
 
 static bool read_row(Import *im);
+static bool lock_row(const Import *im);
 static PromBlock *find_block(Import *im);
 static void read_step(Import *im, PromBlock *b);
 static bool read_series(Import *im, PromBlock *b, PromBlockSeries *s, int64 latest_ms);
@@ -163,6 +166,8 @@ prom_import_step(PG_FUNCTION_ARGS)
 	if (!read_row(&im))
 		PG_RETURN_BOOL(false);
 	read_step(&im, find_block(&im));
+	if (!lock_row(&im))
+		PG_RETURN_BOOL(true);
 	if (im.nruns > 0)
 	{
 		(void) prom_merge_lock(0, true);
@@ -181,7 +186,7 @@ column(int number)
 	return SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number, &isnull);
 }
 
-/* What the step is about; false: the block is done.  Others who import the same wait. */
+/* What the step is about; false: the block is done. */
 static bool
 read_row(Import *im)
 {
@@ -193,7 +198,7 @@ read_row(Import *im)
 
 	SPI_connect();
 	prom_store_execute("SELECT source, from_ms, to_ms, labels, next_series, next_chunk FROM prom.block_import "
-					   "WHERE id = $1 AND state <> 'done' FOR UPDATE", 1, &type, &id, SPI_OK_SELECT);
+					   "WHERE id = $1 AND state <> 'done'", 1, &type, &id, SPI_OK_SELECT);
 	found = SPI_processed > 0;
 	if (found)
 	{
@@ -206,6 +211,22 @@ read_row(Import *im)
 		im->next_chunk = DatumGetInt32(column(6));
 		MemoryContextSwitchTo(old);
 	}
+	SPI_finish();
+	return found;
+}
+
+/* False: somebody else who imports the same has done this step meanwhile.  No lock was held while bytes were read. */
+static bool
+lock_row(const Import *im)
+{
+	Oid			types[] = {INT8OID, INT8OID, INT4OID};
+	Datum		args[] = {Int64GetDatum(im->id), Int64GetDatum(im->begun), Int32GetDatum(im->begun_chunk)};
+	bool		found;
+
+	SPI_connect();
+	prom_store_execute("SELECT FROM prom.block_import WHERE id = $1 AND next_series = $2 AND next_chunk = $3 AND state <> 'done' FOR UPDATE",
+					   3, types, args, SPI_OK_SELECT);
+	found = SPI_processed > 0;
 	SPI_finish();
 	return found;
 }
@@ -253,6 +274,8 @@ read_step(Import *im, PromBlock *b)
 
 	im->runs = palloc(sizeof(Run) * STEP_SERIES);
 	im->wants = palloc0(sizeof(PromSeriesWant) * STEP_SERIES);
+	im->begun = im->next;
+	im->begun_chunk = im->next_chunk;
 	im->next = Max(im->next, prom_block_first(b));
 	for (;;)
 	{
