@@ -78,9 +78,11 @@ prom_pieces_add(PromPieces *out, int32 sid, const PromGather *g)
 	struct PromFilling *filling = out->filling;
 
 	CHECK_FOR_INTERRUPTS();
-	if (out->nfilling > 0 && sid >> PROM_BLOCK_BITS != out->block)
+	if (sid >> PROM_BLOCK_BITS != out->block)
+	{
 		prom_pieces_end(out);
-	out->block = sid >> PROM_BLOCK_BITS;
+		out->block = sid >> PROM_BLOCK_BITS;
+	}
 	for (int first = 0, next; first < g->n; first = next)
 	{
 		int64		slice_ms = slice_start(out, g->t_ms[first]);

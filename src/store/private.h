@@ -107,8 +107,8 @@ typedef struct PromPieces
 	int64		slice_from_ms;	/* if slice_ms > 0 rows hold a slice of this length, counted from here; else a day */
 	int64		slice_ms;
 	struct PromFilling *filling;	/* builders are large: kept from block to block */
-	int			nfilling;
-	int32		block;			/* of these */
+	int			nfilling;		/* slices that are being filled */
+	int32		block;			/* their series' */
 	MemoryContext builders_cxt;
 } PromPieces;
 
@@ -120,7 +120,7 @@ extern void prom_pieces_init_like(PromPieces *p, const PromPieces *with, MemoryC
 /* Cut what a merge yields into pieces: by block, by day, by size. */
 extern void prom_pieces_cut(PromPieces *out, PromMerge *merge);
 
-/* The same for one series after the other, by rising id; the last pieces are there after the end. */
+/* The same with the samples of one series at a time, ids ascending; at the end of all that is there. */
 extern void prom_pieces_add(PromPieces *out, int32 sid, const PromGather *g);
 extern void prom_pieces_end(PromPieces *out);
 
