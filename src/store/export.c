@@ -288,7 +288,7 @@ is_there(const PromBlockTarget *target, const char *path, const char *ulid)
 static void
 finish_block(Export *ex, const PromLabels *external, const PromBlockTarget *target, char **ulid)
 {
-	PromSeriesHash both[2] = {ex->hash, {0, 0}};
+	PromSeriesHash both[2];
 	PromBlockOut out;
 	char	   *path;
 

@@ -24,13 +24,12 @@
 #define INDEX_MAGIC		0xBAAAD700
 #define MAX_INDEX_BYTES (INT64CONST(64) * 1024 * 1024 * 1024)
 
-/* A string, and where it stands among all when these are sorted. */
+/* A string that stands somewhere as name or value. */
 typedef struct Text
 {
 	const char *bytes;
 	uint32		len;
 	uint32		number;			/* by first sight */
-	char		status;
 } Text;
 
 /* A label with its value. */
@@ -133,7 +132,7 @@ prom_index_begin(void)
 static uint32
 text_number(PromIndexWriter *w, const char *bytes, int len)
 {
-	Text		key = {bytes, (uint32) len, 0, 0};
+	Text		key = {bytes, (uint32) len, 0};
 	struct TextEntry *entry;
 	bool		found;
 
@@ -387,7 +386,7 @@ put_text(uint8 *at, const Text *t)
 static size_t
 make_entry(const PromIndexWriter *w, StringInfo entry, const Posting *p, uint64 place)
 {
-	static const Text none = {"", 0, 0, 0};
+	static const Text none = {"", 0, 0};
 	const Text *name = p ? w->sorted[p->key >> 32] : &none;
 	const Text *value = p ? w->sorted[(uint32) p->key] : &none;
 	uint8	   *at;
