@@ -11,7 +11,7 @@
  * fresh block per 1000 series with one sample each.  Every block is read back and compared.
  *
  * Build: cc -O2 -Isrc -I`pg_config --includedir-server` contrib/bench/codec_bench.c \
- *		  src/chunk/codec_*.c src/chunk/block.c -lzstd -o codec_bench
+ *		  src/chunk/codec_*.c src/chunk/block.c src/histogram/check.c -lzstd -o codec_bench
  */
 #include "c.h"
 
@@ -151,9 +151,11 @@ encode(Series **s, int g, int from, int n, uint8 flags, PromBlockParts *p)
 		int			k;
 
 		sids[i] = 1000 + i;
-		for (k = p->ntimes - 1; k >= 0; k--)
-			if (memcmp(column[k], ts, n * sizeof(int64)) == 0)
-				break;
+		k = i > 0 ? time_of[i - 1] : -1;
+		if (k < 0 || memcmp(column[k], ts, n * sizeof(int64)) != 0)
+			for (k = p->ntimes - 1; k >= 0; k--)
+				if (memcmp(column[k], ts, n * sizeof(int64)) == 0)
+					break;
 		if (k < 0)
 		{
 			start = t;

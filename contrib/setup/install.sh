@@ -12,7 +12,7 @@ SERVER="postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR"
 DEMO="prometheus prometheus-node-exporter curl ca-certificates perl python3"
 SWIFT="swift-proxy swift-account swift-container swift-object memcached"
 BENCH="$DEMO gcc libsnappy-dev victoria-metrics"
-TEST="$DEMO openssl binutils libipc-run-perl python3-yaml chromium chromium-driver victoria-metrics radosgw ceph-mon ceph-osd ceph-common $SWIFT"
+TEST="$DEMO openssl binutils libipc-run-perl python3-yaml chromium chromium-driver victoria-metrics postgresql-$PG_MAJOR-cron radosgw ceph-mon ceph-osd ceph-common $SWIFT"
 
 packages=
 for part in "${@:-build}"

@@ -31,11 +31,11 @@ LANGUAGE c VOLATILE PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'prom_bucket_get_range
 COMMENT ON FUNCTION prom._bucket_get_range(text, text, text, int8, int4) IS
 'Bytes of an object of a bucket; an error unless it has them all, and has this etag if it is not NULL.';
 
-CREATE FUNCTION prom._bucket_get_ranges(server text, key text, first_bytes int8[], lengths int4[],
+CREATE FUNCTION prom._bucket_get_ranges(server text, key text, first_bytes int8[], lengths int4[], hashes text[] DEFAULT '{}',
 	OUT n int4, OUT body bytea, OUT error text, OUT tries int4) RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'prom_bucket_get_ranges_sql';
-COMMENT ON FUNCTION prom._bucket_get_ranges(text, text, int8[], int4[]) IS
-'Many ranges of an object of a bucket, fetched several at a time, in the order in which they come.';
+COMMENT ON FUNCTION prom._bucket_get_ranges(text, text, int8[], int4[], text[]) IS
+'Many ranges of an object of a bucket, fetched several at a time, in the order in which they come; with hashes (SHA-256 in hexadecimal) other bytes are asked for again.';
 
 CREATE FUNCTION prom._bucket_head(server text, name text, OUT key text, OUT etag text, OUT size int8, OUT modified timestamptz) RETURNS SETOF record
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'prom_bucket_head_sql';

@@ -95,7 +95,7 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'prom_ingest';
 COMMENT ON FUNCTION prom.ingest(bytea[], text[]) IS
-'Stores bodies of remote write and OTLP, all or none; a row per body with the samples, native histograms and exemplars that were stored, how many parts were refused (null: the whole body) and why the first of them. A format is "remote_write_1", "remote_write_2", "otlp" or "otlp_json", with "+snappy", "+gzip" or "+zstd" if compressed; "remote_write_1+snappy" if it is not given.';
+'Stores bodies of remote write and OTLP, all or none; a row per body with the samples, native histograms and exemplars that were stored (or dropped as those of a replica that is not the elected one, promgres.ha_tracker), how many parts were refused (null: the whole body) and why the first of them. A format is "remote_write_1", "remote_write_2", "otlp" or "otlp_json", with "+snappy", "+gzip" or "+zstd" if compressed; "remote_write_1+snappy" if it is not given.';
 
 CREATE FUNCTION prom._drop_exemplars() RETURNS int8
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
@@ -184,6 +184,8 @@ BEGIN
 		-- What comes in meanwhile waits for the next call: this one has an end, and merges no crumbs.
 		last := (SELECT pg_catalog.max(f.seq) FROM prom._fresh_rows f WHERE f.shard OPERATOR(pg_catalog.=) one);
 		LOOP
+			-- Another merge may be under way, whose rows are among those that are to be merged.
+			PERFORM prom._lock_merge(one);
 			taken := prom._merge_step(one, 2000);
 			COMMIT;
 			SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
@@ -259,6 +261,11 @@ LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_only';
 COMMENT ON FUNCTION prom._only(prom.chunk, int4[], int8, int8) IS
 'The samples of the series (sids, ascending) with from_ms < t <= to_ms as a plain chunk; NULL if there are none.';
 
+CREATE FUNCTION prom._visible_series(pairs int4[], every bool, OUT shard int2, OUT sid int4) RETURNS SETOF record
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED ROWS 100 COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_series';
+COMMENT ON FUNCTION prom._visible_series(int4[], bool) IS
+'Of series that have these hashes of labels, every one of them or any, those that prom.series shows the caller.';
+
 CREATE FUNCTION prom._visible_exemplars(shard int2, sids int4[], from_ms int8, to_ms int8,
 	OUT sid int4, OUT t_ms int8, OUT value float8, OUT labels prom.labels) RETURNS SETOF record
 LANGUAGE C STABLE STRICT PARALLEL RESTRICTED ROWS 100 COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_exemplars';
@@ -269,6 +276,12 @@ CREATE FUNCTION prom._visible_warm(shard int2, sids int4[], from_ms int8, to_ms 
 LANGUAGE C STABLE STRICT PARALLEL RESTRICTED ROWS 10 COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_warm';
 COMMENT ON FUNCTION prom._visible_warm(int2, int4[], int8, int8) IS
 'Of warm rows, the samples with from_ms < t <= to_ms of those of the series that prom.series shows the caller.';
+
+CREATE FUNCTION prom._visible_rollup(shard int2, sids int4[], resolution int4, parts int2[], from_ms int8, to_ms int8, OUT data prom.chunk, OUT ord int8)
+RETURNS SETOF record
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED ROWS 10 COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_rollup';
+COMMENT ON FUNCTION prom._visible_rollup(int2, int4[], int4, int2[], int8, int8) IS
+'The same of parts of rollups of a resolution in seconds.';
 
 CREATE FUNCTION prom._visible_fresh(shard int2, sids int4[], from_ms int8, to_ms int8) RETURNS prom.chunk
 LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_fresh';

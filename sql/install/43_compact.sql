@@ -18,6 +18,13 @@ COMMENT ON COLUMN prom.compaction.again IS 'rows have been written since the fir
 
 SELECT pg_catalog.pg_extension_config_dump('prom.compaction', '');
 
+CREATE FUNCTION prom._mark_compaction(shard int2, day int8) RETURNS void
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS 'MODULE_PATHNAME', 'prom_mark_compaction';
+COMMENT ON FUNCTION prom._mark_compaction(int2, int8) IS
+'Notes that rows of a day (its beginning, ms since 1970) have changed, so that it is compacted; the caller holds the merge lock.';
+
 CREATE FUNCTION prom._compact_step(shard int2, day_ms int8, every bool) RETURNS bool
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp

@@ -7,6 +7,7 @@ AS $$
 DECLARE
 	rest	int4[];
 	first	int8;
+	width	int4;
 BEGIN
 	SELECT array_agg(u ORDER BY u) INTO rest FROM unnest(wanted) u
 	WHERE NOT u = ANY (SELECT unnest(prom._sids(f.data)) FROM prom.fresh f
@@ -22,11 +23,21 @@ BEGIN
 			'AND w.block = ANY (ARRAY(SELECT DISTINCT b >> 6 FROM unnest($2) b)))', first, first + 86400000)
 		INTO rest USING one, rest;
 	END LOOP;
+	-- Rollups stay when raw samples go; the coarsest first, which are the fewest rows.
+	FOR width IN
+		SELECT l.resolution FROM prom.level l WHERE l.resolution > 0 ORDER BY 1 DESC
+	LOOP
+		EXIT WHEN rest IS NULL;
+		SELECT array_agg(u ORDER BY u) INTO rest FROM unnest(rest) u
+		WHERE NOT u = ANY (SELECT unnest(prom._sids(r.data)) FROM prom.rollup r
+			WHERE r.resolution = width AND r.shard = one AND r.part = 1
+			AND r.block = ANY (ARRAY(SELECT DISTINCT b >> 6 FROM unnest(rest) b)));
+	END LOOP;
 	RETURN coalesce(rest, '{}');
 END
 $$;
 COMMENT ON FUNCTION prom._empty_series(int2, int4[]) IS
-'Those of the series (ids of a shard, ascending) that have no samples. True as long as the caller keeps senders away, by a lock on prom.series.';
+'Those of the series (ids of a shard, ascending) that have no samples, and no points of rollups. True as long as the caller keeps senders away, by a lock on prom.series.';
 
 CREATE FUNCTION prom._collect_step(first_block int4, blocks int4, grace interval) RETURNS int4
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -73,21 +84,3 @@ END
 $$;
 COMMENT ON FUNCTION prom._collect_step(int4, int4, interval) IS
 'Of series in some blocks of ids, marks those without samples and removes those that have been without them for the grace period; returns the next block that has series, or NULL.';
-
-CREATE PROCEDURE prom.collect_series(grace interval DEFAULT NULL)
-LANGUAGE plpgsql
-AS $$
-DECLARE
-	block	int4 := 0;
-	wait	interval := coalesce(grace, pg_catalog.current_setting('promgres.series_grace', true)::pg_catalog.interval, '1 day');
-BEGIN
-	COMMIT;
-	WHILE block IS NOT NULL LOOP
-		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-		block := prom._collect_step(block, 64, wait);
-		COMMIT;
-	END LOOP;
-END
-$$;
-COMMENT ON PROCEDURE prom.collect_series(interval) IS
-'Removes series that have been without samples for a time (promgres.series_grace), and labels and metrics that no other series has; some series per transaction. The maintenance worker does so by itself every hour.';

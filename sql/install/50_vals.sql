@@ -137,6 +137,65 @@ CREATE AGGREGATE prom._extended(fn text, data prom.chunk, ord int8, sids int4[],
 );
 COMMENT ON AGGREGATE prom._extended(text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8, int8) IS 'a function of anchored or smoothed windows, which see so far beyond their range';
 
+-- The same of samples of several resolutions: segments are pairs of an end (ms since 1970) and a resolution in
+-- seconds; 0 is raw, a negative one raw for series that have raw samples, from the day of the first one on.
+
+CREATE FUNCTION prom._stitched_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8[]) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_stitched_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
+COMMENT ON FUNCTION prom._stitched_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8[]) IS 'adds a row to prom._stitched';
+
+CREATE AGGREGATE prom._stitched(fn text, data prom.chunk, ord int8, sids int4[], start_ms int8, step_ms int8, nsteps int4, range_ms int8, segments int8[]) (
+	SFUNC = prom._stitched_add,
+	STYPE = internal,
+	SSPACE = 65536,
+	FINALFUNC = prom._window_done,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._stitched(text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8[]) IS 'a window function over raw samples and rollups';
+
+CREATE FUNCTION prom._stitched_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8[], prom.vals, int8, int8) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_stitched_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
+COMMENT ON FUNCTION prom._stitched_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8[], prom.vals, int8, int8) IS 'adds a row to prom._stitched';
+
+CREATE AGGREGATE prom._stitched(fn text, data prom.chunk, ord int8, sids int4[], start_ms int8, step_ms int8, nsteps int4, range_ms int8, segments int8[], scalar prom.vals, now_ms int8, now_step_ms int8) (
+	SFUNC = prom._stitched_add,
+	STYPE = internal,
+	SSPACE = 65536,
+	FINALFUNC = prom._window_done,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._stitched(text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8[], prom.vals, int8, int8) IS 'likewise with a parameter';
+
+CREATE FUNCTION prom._stitched_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8[], prom.vals, int8, int8, prom.vals) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_stitched_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
+COMMENT ON FUNCTION prom._stitched_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8[], prom.vals, int8, int8, prom.vals) IS 'adds a row to prom._stitched';
+
+CREATE AGGREGATE prom._stitched(fn text, data prom.chunk, ord int8, sids int4[], start_ms int8, step_ms int8, nsteps int4, range_ms int8, segments int8[], scalar prom.vals, now_ms int8, now_step_ms int8, second prom.vals) (
+	SFUNC = prom._stitched_add,
+	STYPE = internal,
+	SSPACE = 65536,
+	FINALFUNC = prom._window_done,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._stitched(text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8[], prom.vals, int8, int8, prom.vals) IS 'likewise with two parameters';
+
+CREATE FUNCTION prom._stitched_extended_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8, int8, int8[]) RETURNS internal
+	AS 'MODULE_PATHNAME', 'prom_stitched_extended_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;
+COMMENT ON FUNCTION prom._stitched_extended_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8, int8, int8[]) IS 'adds a row to prom._stitched_extended';
+
+CREATE AGGREGATE prom._stitched_extended(fn text, data prom.chunk, ord int8, sids int4[], start_ms int8, step_ms int8, nsteps int4, range_ms int8, before_ms int8, after_ms int8, segments int8[]) (
+	SFUNC = prom._stitched_extended_add,
+	STYPE = internal,
+	SSPACE = 65536,
+	FINALFUNC = prom._window_done,
+	FINALFUNC_MODIFY = READ_WRITE,
+	PARALLEL = SAFE
+);
+COMMENT ON AGGREGATE prom._stitched_extended(text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8, int8, int8[]) IS 'a function of anchored or smoothed windows over raw samples and rollups';
+
 CREATE FUNCTION prom._samples_done(internal) RETURNS prom.chunk[]
 	AS 'MODULE_PATHNAME', 'prom_samples_done' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 1000;
 COMMENT ON FUNCTION prom._samples_done(internal) IS 'final function of a leaf';

@@ -95,6 +95,8 @@ BEGIN
 	IF from_ms > to_ms THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'end must not be before start';
 	END IF;
+	-- A step of rollups would bring back what it has read before.
+	PERFORM prom._lock_rollup();
 	FOR one, wanted IN EXECUTE
 		'SELECT s.shard, array_agg(s.sid ORDER BY s.sid) FROM prom.series s WHERE ' || prom._selector_sql(selector, 's') || ' GROUP BY 1 ORDER BY 1'
 	LOOP
@@ -108,9 +110,14 @@ BEGIN
 			SELECT unnest(prom._hits(w.data, wanted, from_ms, to_ms)) FROM prom.warm w
 			WHERE w.shard = one AND w.t_max >= from_ms AND w.t_min <= to_ms
 				AND w.t_min > greatest(from_ms, 0) - 86400000
-				AND w.block IN (SELECT DISTINCT u >> 6 FROM unnest(wanted) u)) x(h);
+				AND w.block IN (SELECT DISTINCT u >> 6 FROM unnest(wanted) u)
+			UNION ALL
+			SELECT unnest(prom._hits(r.data, wanted, from_ms, to_ms)) FROM prom.rollup r
+			WHERE r.shard = one AND r.part = 1 AND r.t_max >= from_ms AND r.t_min <= to_ms
+				AND r.block IN (SELECT DISTINCT u >> 6 FROM unnest(wanted) u)) x(h);
 		hit := coalesce(hit, '{}');
 		PERFORM prom._cut(one, hit, from_ms, to_ms);
+		PERFORM prom._cut_rollup(one, wanted, from_ms, to_ms);
 
 		-- Series without samples go, too.  The lock keeps senders from writing to one that is going.
 		LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
@@ -130,6 +137,10 @@ CREATE FUNCTION prom._cut(one int2, sids int4[], from_ms int8, to_ms int8) RETUR
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
+DECLARE
+	blocks	int4[];
+	t_min	int8[];
+	t_max	int8[];
 BEGIN
 	IF cardinality(sids) = 0 THEN
 		RETURN;
@@ -145,16 +156,21 @@ BEGIN
 	FROM hit h WHERE f.ctid = h.tid AND h.rest IS NOT NULL;
 
 	WITH hit AS MATERIALIZED (
-		SELECT w.block, w.t_min, w.seq, prom._without(w.data, sids, from_ms, to_ms) AS rest FROM prom.warm w
+		SELECT w.block, w.t_min, w.t_max, w.seq, prom._without(w.data, sids, from_ms, to_ms) AS rest FROM prom.warm w
 		WHERE w.shard = one AND w.block IN (SELECT DISTINCT u >> 6 FROM unnest(sids) u)
 			AND w.t_max >= from_ms AND w.t_min <= to_ms AND w.t_min > greatest(from_ms, 0) - 86400000
 			AND prom._hits(w.data, sids, from_ms, to_ms) <> '{}'
 	), gone AS (
 		DELETE FROM prom.warm w USING hit h
 		WHERE w.shard = one AND w.block = h.block AND w.t_min = h.t_min AND w.seq = h.seq AND h.rest IS NULL
+	), changed AS (
+		-- What was compacted is so no more: the next compaction closes the gaps, and its vacuum gives them back.
+		UPDATE prom.warm w SET data = h.rest, samples = (prom.chunk_info(h.rest)).samples, gen = least(w.gen, 127)
+		FROM hit h WHERE w.shard = one AND w.block = h.block AND w.t_min = h.t_min AND w.seq = h.seq AND h.rest IS NOT NULL
 	)
-	UPDATE prom.warm w SET data = h.rest, samples = (prom.chunk_info(h.rest)).samples
-	FROM hit h WHERE w.shard = one AND w.block = h.block AND w.t_min = h.t_min AND w.seq = h.seq AND h.rest IS NOT NULL;
+	SELECT array_agg(h.block), array_agg(greatest(h.t_min, from_ms)), array_agg(least(h.t_max, to_ms)) INTO blocks, t_min, t_max FROM hit h;
+	PERFORM prom._rollup_mark(one, blocks, t_min, t_max);
+	PERFORM prom._mark_compaction(one, d) FROM (SELECT DISTINCT (floor(t / 86400000.0) * 86400000)::int8 FROM unnest(t_min) t) x(d);
 END
 $$;
 COMMENT ON FUNCTION prom._cut(int2, int4[], int8, int8) IS

@@ -4,10 +4,10 @@ CREATE FUNCTION prom._is_passed(vals prom.vals) RETURNS bool
 LANGUAGE C STABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_is_passed';
 COMMENT ON FUNCTION prom._is_passed(prom.vals) IS 'True. As a condition it keeps a subquery in the plan, so that EXPLAIN tells its time.';
 
-CREATE FUNCTION prom._explain_sql(expr text, start_ms int8, end_ms int8, step_ms int8, instant bool, OUT sql text, OUT nodes jsonb)
+CREATE FUNCTION prom._explain_sql(expr text, start_ms int8, end_ms int8, step_ms int8, instant bool, OUT sql text, OUT nodes jsonb, OUT reads jsonb)
 LANGUAGE C STRICT STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'prom_explain_sql';
 COMMENT ON FUNCTION prom._explain_sql(text, int8, int8, int8, bool) IS
-'The SQL of a query with a subquery for each node of the expression, whose alias is the node''s name; and the nodes.';
+'The SQL of a query with a subquery for each node of the expression, whose alias is the node''s name; the nodes; and the segments of time of which they read rollups.';
 
 CREATE FUNCTION prom._scan_counts(OUT series int8, OUT chunks int8, OUT chunks_used int8, OUT fresh int8, OUT samples int8)
 LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'prom_scan_counts';
@@ -57,11 +57,14 @@ BEGIN
 			(SELECT q.ancestors[cardinality(q.ancestors)] FROM q WHERE q.alias = e.e->>'node' LIMIT 1) AS parent
 		FROM jsonb_array_elements(query.nodes) WITH ORDINALITY e(e, o)
 	)
-	SELECT (SELECT coalesce(jsonb_agg(n.e || jsonb_build_object('series', n.rows, 'matched', n.matched, 'ms', round(n.ms, 3),
+	SELECT (SELECT coalesce(jsonb_agg(n.e || coalesce((SELECT jsonb_build_object('resolutions', jsonb_agg(r.r - 'node' ORDER BY r.o))
+				FROM jsonb_array_elements(query.reads) WITH ORDINALITY r(r, o) WHERE r.r->>'node' = n.name HAVING count(*) > 0), '{}')
+			|| jsonb_build_object('series', n.rows, 'matched', n.matched, 'ms', round(n.ms, 3),
 			'own_ms', round(greatest(n.ms - coalesce((SELECT sum(m.ms) FROM node m WHERE m.parent = n.name), 0), 0), 3)) ORDER BY n.o), '[]')
 			FROM node n) AS nodes,
 		coalesce((SELECT sum(q.rows) FROM q WHERE q.relation = 'series' AND q.alias ~ '^s(_[0-9]+)?$'), 0) AS matched,
 		(SELECT count(DISTINCT q.relation) FROM q WHERE q.relation ~ '^warm_') AS days,
+		(SELECT count(DISTINCT q.relation) FROM q WHERE q.relation ~ '^rollup_') AS rollups,
 		coalesce((SELECT sum(q.removed) FROM q WHERE q.relation = 'fresh'), 0) AS fresh_pruned
 	INTO read;
 
@@ -70,7 +73,8 @@ BEGIN
 		'chunks', jsonb_build_object('read', after.chunks - before.chunks,
 			'unused', after.chunks - before.chunks - after.chunks_used + before.chunks_used,
 			'days', read.days,
-			'days_pruned', (SELECT count(*) FROM pg_inherits i WHERE i.inhparent = 'prom.warm'::regclass) - read.days),
+			'days_pruned', (SELECT count(*) FROM pg_inherits i WHERE i.inhparent = 'prom.warm'::regclass) - read.days,
+			'rollup_partitions', read.rollups),
 		'fresh', jsonb_build_object('read', after.fresh - before.fresh, 'pruned', read.fresh_pruned),
 		'samples', after.samples - before.samples,
 		'planning_ms', plan->0->'Planning Time', 'execution_ms', plan->0->'Execution Time');
@@ -91,6 +95,12 @@ SET search_path = pg_catalog, pg_temp
 RETURN prom._explain(expr, prom._to_ms("time"), prom._to_ms("time"), 1, true);
 COMMENT ON FUNCTION prom.explain_json(text, timestamptz) IS 'The same for an instant query.';
 
+CREATE FUNCTION prom._explain_time(ms int8) RETURNS text
+LANGUAGE sql STRICT IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN to_char(timestamp '1970-01-01' + ms / 1000 * interval '1 second', 'YYYY-MM-DD HH24:MI:SS') || ' UTC';
+COMMENT ON FUNCTION prom._explain_time(int8) IS 'A time as prom.explain shows it.';
+
 CREATE FUNCTION prom._explain_text(told jsonb) RETURNS SETOF text
 LANGUAGE sql STRICT STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -100,10 +110,18 @@ BEGIN ATOMIC
 		CASE WHEN length(n->>'expr') > 80 THEN left(n->>'expr', 79) || '…' ELSE n->>'expr' END)
 	FROM jsonb_array_elements(told->'nodes') AS n
 	UNION ALL
+	SELECT format('%s reads %s', n->>'node', (SELECT string_agg(format('%s%s %s', CASE WHEN r ? 'mixed' THEN 'raw data or ' ELSE '' END,
+			prom._resolution_name((r->>'resolution')::int4),
+			CASE WHEN o = jsonb_array_length(n->'resolutions') THEN 'from then on' ELSE 'up to ' || prom._explain_time((r->>'until_ms')::int8) END), ', ' ORDER BY o)
+		FROM jsonb_array_elements(n->'resolutions') WITH ORDINALITY u(r, o)))
+	FROM jsonb_array_elements(told->'nodes') AS n WHERE n ? 'resolutions'
+	UNION ALL
 	SELECT format('Series: %s matched', told#>>'{series,matched}')
 	UNION ALL
 	SELECT format('Chunks: %s read, %s of them without samples of the time; days: %s read, %s pruned',
 		told#>>'{chunks,read}', told#>>'{chunks,unused}', told#>>'{chunks,days}', told#>>'{chunks,days_pruned}')
+	UNION ALL
+	SELECT format('Partitions of rollups: %s read', told#>>'{chunks,rollup_partitions}') WHERE (told#>>'{chunks,rollup_partitions}')::int8 > 0
 	UNION ALL
 	SELECT format('Fresh rows: %s opened, %s pruned', told#>>'{fresh,read}', told#>>'{fresh,pruned}')
 	UNION ALL

@@ -1,15 +1,21 @@
 -- 80_api: what the gateway's backends run.  Each function returns pieces of JSON that, put together in
 -- order, are the value of "data" in an answer of Prometheus' HTTP API.
 
-CREATE FUNCTION prom._api_query(query text, time_ms int8, lookback_ms int8, lim int4, stats text DEFAULT '', submitted int8 DEFAULT 0) RETURNS SETOF text
+CREATE FUNCTION prom._api_dedup(dedup bool, replica_labels text) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_api_dedup' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION prom._api_dedup(bool, text) IS
+'Sets promgres.dedup and promgres.replica_labels, each unless it is null, to the end of the transaction: in FROM, for the statement that it stands in.';
+
+CREATE FUNCTION prom._api_query(query text, time_ms int8, lookback_ms int8, lim int4, stats text DEFAULT '', submitted int8 DEFAULT 0,
+	resolution_ms int8 DEFAULT 0) RETURNS SETOF text
 	AS 'MODULE_PATHNAME', 'prom_api_query' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION prom._api_query(text, int8, int8, int4, text, int8) IS
-'Instant query as JSON. time_ms: milliseconds since 1970, NULL for now. lookback_ms: 0 for promgres.lookback_delta. lim: series at most, 0 for all; if it cuts, a notice says so. stats: "true" or "all" tells what the query took. submitted: when it was, in the server''s microseconds, 0 for now.';
+COMMENT ON FUNCTION prom._api_query(text, int8, int8, int4, text, int8, int8) IS
+'Instant query as JSON. time_ms: milliseconds since 1970, NULL for now. lookback_ms: 0 for promgres.lookback_delta. lim: series at most, 0 for all; if it cuts, a notice says so. stats: "true" or "all" tells what the query took. submitted: when it was, in the server''s microseconds, 0 for now. resolution_ms: of the coarsest rollups that may be read, 0 for promgres.max_source_resolution, -1 for none, -2 for auto.';
 
 CREATE FUNCTION prom._api_query_range(query text, start_ms int8, end_ms int8, step_ms int8, lookback_ms int8, lim int4,
-	stats text DEFAULT '', submitted int8 DEFAULT 0) RETURNS SETOF text
+	stats text DEFAULT '', submitted int8 DEFAULT 0, resolution_ms int8 DEFAULT 0) RETURNS SETOF text
 	AS 'MODULE_PATHNAME', 'prom_api_query_range' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION prom._api_query_range(text, int8, int8, int8, int8, int4, text, int8) IS 'Range query as JSON; arguments as those of prom._api_query.';
+COMMENT ON FUNCTION prom._api_query_range(text, int8, int8, int8, int8, int4, text, int8, int8) IS 'Range query as JSON; arguments as those of prom._api_query.';
 
 CREATE FUNCTION prom._api_labels(match text[], start_ms int8, end_ms int8, lim int4) RETURNS SETOF text
 	AS 'MODULE_PATHNAME', 'prom_api_labels' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
@@ -204,11 +210,11 @@ COMMENT ON FUNCTION prom._api_delete_series(text[], int8, int8) IS 'prom.delete_
 -- The functions below return the pieces of an answer, bytes: first its content type and, after a line feed,
 -- its content encoding; then the body.
 
-CREATE FUNCTION prom._api_read(body bytea) RETURNS SETOF bytea
+CREATE FUNCTION prom._api_read(body bytea, dedup bool) RETURNS SETOF bytea
 	AS 'MODULE_PATHNAME', 'prom_api_read' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION prom._api_read(bytea) IS 'Answer to a snappy-compressed prometheus.ReadRequest: samples, or frames of XOR chunks.';
+COMMENT ON FUNCTION prom._api_read(bytea, bool) IS 'Answer to a snappy-compressed prometheus.ReadRequest: samples, or frames of XOR chunks. dedup: of replicas merged as promgres.replica_labels says.';
 
 CREATE FUNCTION prom._api_federate(match text[], at_ms int8, format text, escaping text) RETURNS SETOF bytea
 	AS 'MODULE_PATHNAME', 'prom_api_federate' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION prom._api_federate(text[], int8, text, text) IS
-'The newest sample of each series that any of the selectors in match satisfies, as text to be scraped. at_ms: the time, ms since 1970. format: 0.0.4, 1.0.0 or openmetrics. escaping of names: allow-utf-8, underscores, dots or values.';
+'The newest sample of each series that any of the selectors in match satisfies, to be scraped. at_ms: the time, ms since 1970. format: 0.0.4, 1.0.0, openmetrics or protobuf. escaping of names: allow-utf-8, underscores, dots or values.';

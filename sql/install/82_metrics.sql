@@ -38,7 +38,8 @@ BEGIN ATOMIC
 		(24, 'quarantined_rows', 'promgres_quarantined_rows_total', 'counter', 'Damaged rows set aside.', ''),
 		(25, 'gateway_starts', 'promgres_worker_starts_total', 'counter', 'How often a worker has started since the server did; more than once: it crashed, or was told to.', 'worker="gateway"'),
 		(26, 'maintenance_starts', 'promgres_worker_starts_total', 'counter', '', 'worker="maintenance"'),
-		(27, 'started', 'promgres_server_start_timestamp_seconds', 'gauge', 'When the server was started.', '')
+		(27, 'replica_samples', 'promgres_replica_samples_dropped_total', 'counter', 'Samples dropped because their replica is not the elected one of its cluster.', ''),
+		(28, 'started', 'promgres_server_start_timestamp_seconds', 'gauge', 'When the server was started.', '')
 	) AS m(n, counter, name, type, help, labels) ON m.counter = s.counter
 	ORDER BY m.n)
 	UNION ALL
@@ -55,6 +56,25 @@ BEGIN ATOMIC
 			('promgres_database_connections', 'gauge', 'Connections to the database.', '', d.numbackends::float8),
 			('promgres_database_deadlocks_total', 'counter', 'Deadlocks in the database.', '', d.deadlocks::float8),
 			('promgres_database_temp_bytes_total', 'counter', 'Bytes that queries wrote to temporary files.', '', d.temp_bytes::float8)) v
+	UNION ALL
+	(SELECT v.* FROM (VALUES
+		(1, 'promgres_job_runs_total', 'counter', 'Runs of a job that have ended.'),
+		(2, 'promgres_job_failures_total', 'counter', 'Those of them that failed.'),
+		(3, 'promgres_job_failed', 'gauge', '1 if the last run of the job failed.'),
+		(4, 'promgres_job_running', 'gauge', '1 if the job runs now.'),
+		(5, 'promgres_job_duration_seconds', 'gauge', 'How long its last run took, or this one does so far.'),
+		(6, 'promgres_job_lag_seconds', 'gauge', 'How long it has been due.'),
+		(7, 'promgres_job_last_success_timestamp_seconds', 'gauge', 'When it ended well last; 0: never.')) AS m(n, name, type, help),
+		prom.jobs j,
+		LATERAL (VALUES (m.name, m.type, CASE WHEN j.name = 'make_days' THEN m.help ELSE '' END, format('job_name="%s"', j.name), CASE m.n
+			WHEN 1 THEN coalesce(j.runs, 0)
+			WHEN 2 THEN coalesce(j.failures, 0)
+			WHEN 3 THEN (j.error IS NOT NULL)::int4
+			WHEN 4 THEN (j.pid IS NOT NULL)::int4
+			WHEN 5 THEN coalesce(extract(epoch FROM j.duration), 0)
+			WHEN 6 THEN coalesce(extract(epoch FROM j.lag), 0)
+			ELSE coalesce(extract(epoch FROM j.last_success), 0) END::float8)) v
+	ORDER BY m.n, j.name <> 'make_days', j.name)
 	UNION ALL
 	SELECT 'promgres_in_recovery', 'gauge', '1 if the server is a standby: it answers queries and refuses writes.', '',
 		pg_is_in_recovery()::int4::float8

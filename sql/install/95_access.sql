@@ -22,18 +22,20 @@ END
 $$;
 
 -- Reading: series themselves, what row security lets through of them; the rest by views and functions.
-GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom._label_name, prom._fresh_rows, prom._warm_rows, prom._metadata,
-	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge TO prom_reader;
-GRANT SELECT ON prom.stat_ingest, prom.stat_merge TO pg_monitor;
-GRANT SELECT ON prom.stat_merge, prom.tokens, prom.block_import TO prom_admin;
+GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom._label_name, prom._fresh_rows, prom._warm_rows, prom._rollup_rows, prom._metadata,
+	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.levels, prom.ha_clusters TO prom_reader;
+GRANT SELECT ON prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.levels TO pg_monitor;
+GRANT SELECT ON prom.stat_merge, prom.tokens, prom.retention, prom.block_import TO prom_admin;
+GRANT SELECT ON prom.jobs, prom.stat_progress_jobs TO prom_admin, pg_monitor;
 
 -- Tables of samples and labels let in nobody but their owner, also if somebody is granted all tables of the
--- schema.  There are no policies, as a dump would make those of an extension a second time.
+-- schema.
 DO $$
 DECLARE
 	one		text;
 BEGIN
-	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction', 'token'] LOOP
+	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction',
+		'level', 'rollup', 'rollup_open', 'rollup_due', 'expired', 'job', 'token', 'ha_replica'] LOOP
 		EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', one);
 	END LOOP;
 END
@@ -63,6 +65,41 @@ BEGIN
 			('_compact_end', false, NULL),
 			('_compact_next', false, NULL),
 			('_compact_index', false, NULL),
+			('set_retention', true, 'prom_admin'),
+			('reset_retention', true, 'prom_admin'),
+			('_set_keep', false, NULL),
+			('_mark_dropped', false, NULL),
+			('_drop_part', false, NULL),
+			('_expire_part', false, NULL),
+			('_cut_part', false, NULL),
+			('_retain_next', false, NULL),
+			('_retain_finish', false, NULL),
+			('_job_retain', false, NULL),
+			('_retain_size', false, NULL),
+			('_written_since', false, NULL),
+			('_mark_compaction', false, NULL),
+			('make_days', false, 'prom_admin'),
+			('drop_exemplars', false, 'prom_admin'),
+			('retain', false, 'prom_admin'),
+			('compact_days', false, 'prom_admin'),
+			('_run_job', false, 'prom_admin'),
+			('_job_begin', true, 'prom_admin'),
+			('_job_step', true, 'prom_admin'),
+			('_job_yields', true, 'prom_admin'),
+			('_job_end', true, 'prom_admin'),
+			('_job_unlock', false, 'prom_admin'),
+			('_job_rows', true, 'prom_admin'),
+			('_job_rows', true, 'pg_monitor'),
+			('_job_lock', false, NULL),
+			('_job_make_days', false, NULL),
+			('_job_drop_exemplars', false, NULL),
+			('_job_collect_series', false, NULL),
+			('_job_compact_days', false, NULL),
+			('_jobs_for_worker', false, NULL),
+			('schedule_jobs', false, NULL),
+			('unschedule_jobs', false, NULL),
+			('_cron', false, NULL),
+			('_cron_there', false, NULL),
 			('import_blocks', false, 'prom_admin'),
 			('_import_list', false, 'prom_admin'),
 			('_import_begin', true, 'prom_admin'),
@@ -96,7 +133,23 @@ BEGIN
 			('_series_removed', false, NULL),
 			('_remove_series', false, NULL),
 			('_make_day', false, NULL),
+			('_make_rollup', false, NULL),
+			('downsample', false, 'prom_admin'),
+			('_downsample_step', false, NULL),
+			('_job_downsample', false, NULL),
+			('_rollup_day_step', false, NULL),
+			('_rollup_due_step', false, NULL),
+			('_rollup_begin', false, NULL),
+			('_rollup_close', false, NULL),
+			('_rollup_mark', false, NULL),
+			('_rollup_is_loaded', false, NULL),
+			('_rollup_last', false, NULL),
+			('_downsample_due', false, NULL),
+			('_rolled_until', true, 'prom_reader'),
+			('_lock_rollup', false, NULL),
+			('_cut_rollup', false, NULL),
 			('_drop_exemplars', false, NULL),
+			('_ha_elect', false, NULL),
 			('_lock_merge', false, NULL),
 			('_empty_series', false, NULL),
 			('_cut', false, NULL),
@@ -115,3 +168,5 @@ BEGIN
 	END LOOP;
 END
 $$;
+
+GRANT EXECUTE ON FUNCTION prom._rolled_until() TO pg_monitor;	-- for prom.stat_rollup

@@ -61,7 +61,7 @@ prom_conn_open(PromConn *conn)
 	const char **keywords;
 	const char **values;
 
-	prom_remote_params(conn->pool->application_name, &keywords, &values);
+	prom_remote_params(conn->pool->application_name, prom_remote_database, &keywords, &values);
 	conn->pg = PQconnectStartParams(keywords, values, 0);
 	conn->stale = false;
 	conn->cancelling = false;

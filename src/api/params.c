@@ -15,6 +15,7 @@
 
 #include "api/gateway.h"
 #include "common/clock.h"
+#include "promql/promql.h"
 
 /* How clients print the least and the greatest time when they mean "all". */
 #define PROM_TIME_LEAST "-292273086-05-16T16:47:06Z"
@@ -168,28 +169,41 @@ prom_param_bool(PromRequest *r, const char *name, bool *value)
 	return false;
 }
 
-/*
- * dedup, partial_response: there are no replicas to merge and no stores to miss.  max_source_resolution:
- * the data has one resolution.  What else Thanos knows (replicaLabels[], storeMatch[], engine, ...) has no
- * value that would be wrong.
- */
+/* "auto", or how coarse the data may be; absent, the setting decides. */
 bool
-prom_param_thanos(PromRequest *r)
+prom_param_resolution(PromRequest *r, int64 *resolution_ms)
 {
-	const char *resolution = prom_request_param(r, "max_source_resolution");
-	bool		ignored;
-	int64		ns = 0;
+	const char *text = prom_request_param(r, "max_source_resolution");
+	int64		ns;
 
-	if (!prom_param_bool(r, "dedup", &ignored) || !prom_param_bool(r, "partial_response", &ignored))
-		return false;
-	if (resolution[0] == '\0' || strcmp(resolution, "auto") == 0)
+	*resolution_ms = PROMQL_RESOLUTION_SETTING;
+	if (text[0] == '\0')
+		return true;
+	*resolution_ms = PROMQL_RESOLUTION_AUTO;
+	if (strcmp(text, "auto") == 0)
 		return true;
 	if (!prom_param_duration(r, "max_source_resolution", &ns))
 		return false;
+	*resolution_ms = ns >= 1000000 ? ns / 1000000 : PROMQL_RESOLUTION_RAW;
 	if (ns >= 0)
 		return true;
 	prom_answer_error(r, 400, "bad_data", "negative 'max_source_resolution' is not accepted. Try a positive integer");
 	return false;
+}
+
+/*
+ * What Thanos knows and Prometheus does not.  Replicas: see dedup.c.  partial_response: there are no stores to miss.
+ * max_source_resolution is taken by queries (prom_param_resolution), and checked everywhere.  The rest
+ * (storeMatch[], engine, ...) has no value that would be wrong.
+ */
+bool
+prom_param_thanos(PromRequest *r)
+{
+	bool		ignored;
+	int64		resolution_ms;
+
+	return prom_dedup_check(r) && prom_param_bool(r, "partial_response", &ignored) &&
+		prom_param_resolution(r, &resolution_ms);
 }
 
 char *

@@ -25,19 +25,22 @@
 /* ---- in the gateway ---- */
 
 static bool
-read_options(PromRequest *r, int *timeout_ms, int64 *lookback_ms)
+read_options(PromRequest *r, int *timeout_ms, int64 *lookback_ms, int64 *resolution_ms)
 {
-	return prom_param_timeout(r, timeout_ms) && prom_param_lookback(r, lookback_ms);
+	return prom_param_timeout(r, timeout_ms) && prom_param_lookback(r, lookback_ms) &&
+		prom_param_resolution(r, resolution_ms);
 }
 
-/* The last two arguments of both functions tell what stats= asks for, and since when the query waits. */
+/* The last arguments of both functions tell what stats= asks for, since when the query waits, and how coarse it may be. */
 static void
-ask(PromRequest *r, int timeout_ms)
+ask(PromRequest *r, int timeout_ms, int64 resolution_ms)
 {
 	prom_job_param(&r->job, TEXTOID, prom_request_param(r, "stats"));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, GetCurrentTimestamp()));
+	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, resolution_ms));
 	r->job.timeout_ms = timeout_ms;
 	r->job.parameter = "query";
+	prom_dedup_add(r);
 	prom_request_ask(r, prom_pool_query);
 }
 
@@ -48,6 +51,7 @@ prom_query_run(PromRequest *r)
 	int			timeout_ms;
 	int64		time_ms;
 	int64		lookback_ms;
+	int64		resolution_ms;
 
 	/* some clients send their reads to the address of queries */
 	if (prom_read_is_sent(r))
@@ -58,15 +62,15 @@ prom_query_run(PromRequest *r)
 	}
 	if (!prom_param_limit(r, "limit", &limit) ||
 		!prom_param_time_or(r, "time", prom_clock_to_ms(GetCurrentTimestamp()), &time_ms) ||
-		!read_options(r, &timeout_ms, &lookback_ms))
+		!read_options(r, &timeout_ms, &lookback_ms, &resolution_ms))
 		return;
 
-	r->job.sql = "SELECT prom._api_query($1, $2, $3, $4, $5, $6)";
+	r->job.sql = "SELECT prom._api_query($1, $2, $3, $4, $5, $6, $7)";
 	prom_job_param(&r->job, TEXTOID, prom_request_param(r, "query"));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, time_ms));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, lookback_ms));
 	prom_job_param(&r->job, INT4OID, psprintf("%d", limit));
-	ask(r, timeout_ms);
+	ask(r, timeout_ms, resolution_ms);
 }
 
 bool
@@ -109,20 +113,21 @@ prom_query_range_run(PromRequest *r)
 	int64		end_ms;
 	int64		step_ns;
 	int64		lookback_ms;
+	int64		resolution_ms;
 
 	if (!prom_param_limit(r, "limit", &limit) ||
 		!prom_query_steps(r, &start_ms, &end_ms, &step_ns) ||
-		!read_options(r, &timeout_ms, &lookback_ms))
+		!read_options(r, &timeout_ms, &lookback_ms, &resolution_ms))
 		return;
 
-	r->job.sql = "SELECT prom._api_query_range($1, $2, $3, $4, $5, $6, $7, $8)";
+	r->job.sql = "SELECT prom._api_query_range($1, $2, $3, $4, $5, $6, $7, $8, $9)";
 	prom_job_param(&r->job, TEXTOID, prom_request_param(r, "query"));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, start_ms));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, end_ms));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, step_ns / NS_PER_MS));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, lookback_ms));
 	prom_job_param(&r->job, INT4OID, psprintf("%d", limit));
-	ask(r, timeout_ms);
+	ask(r, timeout_ms, resolution_ms);
 }
 
 /* ---- in the backend ---- */
@@ -319,7 +324,7 @@ prom_api_query(PG_FUNCTION_ARGS)
 {
 	PromqlQuery q = {0};
 
-	if (PG_ARGISNULL(0) || PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(4) || PG_ARGISNULL(5))
+	if (PG_ARGISNULL(0) || PG_ARGISNULL(2) || PG_ARGISNULL(3) || PG_ARGISNULL(4) || PG_ARGISNULL(5) || PG_ARGISNULL(6))
 		ereport(ERROR,
 				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 				 errmsg("only the time of a query may be null")));
@@ -328,6 +333,7 @@ prom_api_query(PG_FUNCTION_ARGS)
 	q.end_ms = q.start_ms;
 	q.step_ms = 1;
 	q.lookback_ms = PG_GETARG_INT64(2);
+	q.resolution_ms = PG_GETARG_INT64(6);
 	q.instant = true;
 	return run_query(fcinfo, &q, PG_GETARG_INT32(3), text_to_cstring(PG_GETARG_TEXT_PP(4)), PG_GETARG_INT64(5));
 }
@@ -342,6 +348,7 @@ prom_api_query_range(PG_FUNCTION_ARGS)
 	q.end_ms = PG_GETARG_INT64(2);
 	q.step_ms = PG_GETARG_INT64(3);
 	q.lookback_ms = PG_GETARG_INT64(4);
+	q.resolution_ms = PG_GETARG_INT64(8);
 	if (q.step_ms <= 0 || q.end_ms < q.start_ms)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

@@ -41,6 +41,9 @@
 
 /* Encode x[0..n-1], n >= 1; returns the byte after.  Leaves x in ruins. */
 extern uint8 *prom_int_encode(uint8 *out, uint64 *x, int n);
+
+/* The same in about half the time and somewhat more bytes; within the same bound. */
+extern uint8 *prom_int_encode_quick(uint8 *out, uint64 *x, int n);
 extern const char *prom_int_decode(PromBytes *in, uint64 *x, int n);
 
 /* True if all numbers of the column are the first one. */

@@ -107,11 +107,11 @@ residuals(const IntModel *m, const uint64 *y, int i, int c, uint64 *u)
 }
 
 /*
- * The width that packs c residuals in the fewest bytes; *patches is how many do not fit into it.
- * Returns the bytes, header included.
+ * The width that packs c residuals in the fewest bytes; *patches is how many do not fit into it: none if
+ * it has to be quick.  Returns the bytes, header included.
  */
 static int
-mini_plan(const uint64 *u, int c, int *width, int *patches)
+mini_plan(const uint64 *u, int c, bool quick, int *width, int *patches)
 {
 	uint8		count[65] = {0};
 	uint64		all = 0;
@@ -125,7 +125,7 @@ mini_plan(const uint64 *u, int c, int *width, int *patches)
 	*width = top;
 	*patches = 0;
 	best = 1 + (c * top + 7) / 8;
-	if (top <= 1)
+	if (top <= 1 || quick)
 		return best;
 
 	for (int j = 0; j < c; j++)
@@ -152,7 +152,7 @@ mini_plan(const uint64 *u, int c, int *width, int *patches)
 
 /* Bytes of all mini blocks under a model, or something >= limit as soon as that is reached. */
 static size_t
-model_cost(const IntModel *m, const uint64 *y, int n, size_t limit)
+model_cost(const IntModel *m, const uint64 *y, int n, bool quick, size_t limit)
 {
 	uint64		u[MINI];
 	size_t		bytes = 0;
@@ -166,7 +166,7 @@ model_cost(const IntModel *m, const uint64 *y, int n, size_t limit)
 		int			cost;
 
 		residuals(m, y, i, c, u);
-		cost = mini_plan(u, c, &width, &patches);
+		cost = mini_plan(u, c, quick, &width, &patches);
 		if (cost > 1 || !run)
 			bytes += cost;
 		run = cost == 1;
@@ -245,7 +245,7 @@ run_write(uint8 *out, int run)
 }
 
 static uint8 *
-model_write(uint8 *out, const IntModel *m, const uint64 *y, int n)
+model_write(uint8 *out, const IntModel *m, const uint64 *y, int n, bool quick)
 {
 	uint64		u[MINI];
 	int			run = 0;
@@ -257,7 +257,7 @@ model_write(uint8 *out, const IntModel *m, const uint64 *y, int n)
 		int			patches;
 
 		residuals(m, y, i, c, u);
-		if (mini_plan(u, c, &width, &patches) == 1)
+		if (mini_plan(u, c, quick, &width, &patches) == 1)
 		{
 			run++;
 			continue;
@@ -369,15 +369,18 @@ take_shape(IntShape *s, uint64 *x, int n)
 	s->mean_step = (uint64) ((int64) y / (n - 1));
 }
 
+/* The first of the models below, which are all that is tried if it has to be quick. */
+#define QUICK_TRIES	3
+
 /* The cheapest model of y, found by costing each. */
 static IntModel
-choose_model(const IntShape *s, const uint64 *y, int n)
+choose_model(const IntShape *s, const uint64 *y, int n, bool quick)
 {
 	IntModel	tries[] = {
 		{INT_STEP, 0, 0},
 		{INT_FOR, (uint64) s->y_min, 0},
-		{INT_STEP2, 0, y[1]},
 		{INT_STEP_FOR, (uint64) s->step_min, 0},
+		{INT_STEP2, 0, y[1]},
 		{INT_STEP, s->step_middle, 0},
 		{INT_LINE_ZZ, 0, s->step_middle},
 		{INT_LINE_ZZ, 0, s->mean_step},
@@ -385,7 +388,7 @@ choose_model(const IntShape *s, const uint64 *y, int n)
 	IntModel	best = tries[0];
 	size_t		best_cost = SIZE_MAX;
 
-	for (int k = 0; k < (int) lengthof(tries); k++)
+	for (int k = 0; k < (quick ? QUICK_TRIES : (int) lengthof(tries)); k++)
 	{
 		size_t		cost = head_cost(&tries[k]);
 
@@ -395,7 +398,7 @@ choose_model(const IntShape *s, const uint64 *y, int n)
 		if (k >= 5 && (tries[k].d0 == 0 || (k == 6 && tries[k].d0 == tries[5].d0)))
 			continue;
 		if (cost < best_cost)
-			cost += model_cost(&tries[k], y, n, best_cost - cost);
+			cost += model_cost(&tries[k], y, n, quick, best_cost - cost);
 		if (cost < best_cost)
 		{
 			best_cost = cost;
@@ -405,8 +408,8 @@ choose_model(const IntShape *s, const uint64 *y, int n)
 	return best;
 }
 
-uint8 *
-prom_int_encode(uint8 *out, uint64 *x, int n)
+static uint8 *
+encode(uint8 *out, uint64 *x, int n, bool quick)
 {
 	IntModel	model = {INT_CONST, 0, 0};
 	IntShape	shape;
@@ -423,7 +426,7 @@ prom_int_encode(uint8 *out, uint64 *x, int n)
 		}
 		else
 		{
-			model = choose_model(&shape, x, n);
+			model = choose_model(&shape, x, n, quick);
 			gcd = shape.gcd;
 		}
 	}
@@ -437,8 +440,20 @@ prom_int_encode(uint8 *out, uint64 *x, int n)
 	if (has_line(model.kind))
 		out = prom_put_varint(out, zz(model.d0));
 	if (model.kind > INT_LINE)
-		out = model_write(out, &model, x, n);
+		out = model_write(out, &model, x, n, quick);
 	return out;
+}
+
+uint8 *
+prom_int_encode(uint8 *out, uint64 *x, int n)
+{
+	return encode(out, x, n, false);
+}
+
+uint8 *
+prom_int_encode_quick(uint8 *out, uint64 *x, int n)
+{
+	return encode(out, x, n, true);
 }
 
 /* As if the column were INT_STEP without reference and gcd, which the encoder always tries. */

@@ -86,9 +86,12 @@ unordered(uint64 o)
 	return o ^ (o >> 63 ? UINT64CONST(1) << 63 : ~UINT64CONST(0));
 }
 
-static int
+static inline int
 special_of(uint64 bits)
 {
+	/* none of them has another exponent, but -0.0 */
+	if (likely(bits << 1 < UINT64CONST(0x7FF0000000000000) << 1 && bits << 1 != 0))
+		return 0;
 	for (int s = 1; s < (int) lengthof(special_bits); s++)
 		if (bits == special_bits[s])
 			return s;
@@ -379,6 +382,7 @@ prom_value_encode_fresh(uint8 *out, const uint64 *bits, int n)
 
 	for (int i = 0; i < n; i++)
 	{
+		double		v = bits_double(bits[i]);
 		int64		m;
 		uint64		u;
 		int			s;
@@ -396,10 +400,15 @@ prom_value_encode_fresh(uint8 *out, const uint64 *bits, int n)
 			*out++ = (uint8) (FRESH_SPECIAL + s);
 			continue;
 		}
-		/* neighbours mostly have as many decimals */
-		found = decimal_exponent(bits[i], e, FRESH_MAX_EXPONENT, &m);
-		if (found < 0 && e > 0)
-			found = decimal_exponent(bits[i], 0, e - 1, &m);
+		if (v < TWO53 && v > -TWO53 && (double) (m = (int64) v) == v)
+			found = 0;
+		else
+		{
+			/* neighbours mostly have as many decimals */
+			found = decimal_exponent(bits[i], Max(e, 1), FRESH_MAX_EXPONENT, &m);
+			if (found < 0 && e > 1)
+				found = decimal_exponent(bits[i], 1, e - 1, &m);
+		}
 		if (found < 0)
 		{
 			*out++ = FRESH_RAW;

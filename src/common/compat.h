@@ -26,6 +26,13 @@
 #define PromCreateWaitEventSet(n) CreateWaitEventSet(TopMemoryContext, (n))
 #endif
 
+/* Needs storage/lock.h. */
+#if PG_VERSION_NUM >= 170000
+#define PromLockHeldByMe(tag, mode) LockHeldByMe((tag), (mode), false)
+#else
+#define PromLockHeldByMe(tag, mode) LockHeldByMe((tag), (mode))
+#endif
+
 /* Actions of the JSON parser may end it since 16. */
 #if PG_VERSION_NUM >= 160000
 #define PROM_JSON_ACTION JsonParseErrorType

@@ -49,7 +49,7 @@ prom_remote_init(void)
 }
 
 void
-prom_remote_params(const char *application_name, const char ***keywords, const char ***values)
+prom_remote_params(const char *application_name, const char *database, const char ***keywords, const char ***values)
 {
 	const char **k = palloc0(PROM_REMOTE_PARAMS * sizeof(char *));
 	const char **v = palloc0(PROM_REMOTE_PARAMS * sizeof(char *));
@@ -58,7 +58,7 @@ prom_remote_params(const char *application_name, const char ***keywords, const c
 	/* everything is said here, so that the environment of the postmaster decides nothing */
 	k[n] = "host", v[n++] = local_host();
 	k[n] = "port", v[n++] = psprintf("%d", PostPortNumber);
-	k[n] = "dbname", v[n++] = prom_remote_database;
+	k[n] = "dbname", v[n++] = database;
 	k[n] = "user", v[n++] = prom_remote_role[0] != '\0' ? prom_remote_role : os_account();
 	k[n] = "application_name", v[n++] = application_name;
 	k[n] = "client_encoding", v[n++] = "UTF8";
@@ -72,28 +72,37 @@ prom_remote_params(const char *application_name, const char ***keywords, const c
 }
 
 PGconn *
-prom_remote_connect(const char *application_name)
+prom_remote_connect(const char *application_name, const char *database)
 {
 	const char **keywords;
 	const char **values;
 	PGconn	   *conn;
-	PostgresPollingStatusType poll = PGRES_POLLING_WRITING;
+	volatile PostgresPollingStatusType poll = PGRES_POLLING_WRITING;
 
-	prom_remote_params(application_name, &keywords, &values);
+	prom_remote_params(application_name, database, &keywords, &values);
 	/* dbname is a name, never a connection string */
 	conn = PQconnectStartParams(keywords, values, 0);
 	if (conn == NULL || PQstatus(conn) == CONNECTION_BAD)
 		return conn;
-	while (poll != PGRES_POLLING_OK && poll != PGRES_POLLING_FAILED)
+	PG_TRY();
 	{
-		if (!wait_for(conn, poll == PGRES_POLLING_READING ? WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE))
+		while (poll != PGRES_POLLING_OK && poll != PGRES_POLLING_FAILED)
 		{
-			PQfinish(conn);
-			return NULL;
+			if (!wait_for(conn, poll == PGRES_POLLING_READING ? WL_SOCKET_READABLE : WL_SOCKET_WRITEABLE))
+				break;
+			poll = PQconnectPoll(conn);
 		}
-		poll = PQconnectPoll(conn);
 	}
-	return conn;
+	PG_CATCH();
+	{
+		PQfinish(conn);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (poll == PGRES_POLLING_OK || poll == PGRES_POLLING_FAILED)
+		return conn;
+	PQfinish(conn);
+	return NULL;
 }
 
 PGresult *

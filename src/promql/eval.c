@@ -100,6 +100,7 @@ plan_context(const PromqlQuery *q)
 	cx.steps.start_ms = q->start_ms;
 	cx.steps.step_ms = q->instant ? 1 : q->step_ms;
 	cx.steps.n = 1;
+	promql_set_resolution(&cx);
 	if (q->instant)
 		return cx;
 	if (q->step_ms <= 0)
@@ -297,4 +298,5 @@ promql_init(void)
 							"Distance of the steps of a subquery that does not say it.",
 							"Prometheus takes its global evaluation interval.",
 							&promql_subquery_step_ms, 60000, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	promql_resolution_init();
 }

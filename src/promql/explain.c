@@ -16,7 +16,6 @@
 #include "utils/jsonb.h"
 
 #include "promql/sqlgen.h"
-#include "store/store.h"
 
 static const char *node_name(const PromqlNode *node);
 
@@ -27,9 +26,13 @@ PG_FUNCTION_INFO_V1(prom_is_passed);
 int
 promql_trace_begin(PromqlTrace *trace, const PromqlNode *node)
 {
+	char	   *name;
+
 	appendStringInfo(&trace->nodes, "%s{\"node\":", trace->n > 0 ? "," : "[");
 	trace->n++;
-	escape_json(&trace->nodes, psprintf("%s %d", node_name(node), trace->n));
+	name = psprintf("%s %d", node_name(node), trace->n);
+	trace->open = lappend(trace->open, name);
+	escape_json(&trace->nodes, name);
 	appendStringInfoString(&trace->nodes, ",\"expr\":");
 	escape_json(&trace->nodes, promql_print(node));
 	appendStringInfo(&trace->nodes, ",\"depth\":%d}", trace->depth);
@@ -43,12 +46,27 @@ promql_trace_end(PromqlTrace *trace, const PromqlNode *node, int number, const c
 	const char *alias = quote_identifier(psprintf("%s %d", node_name(node), number));
 
 	trace->depth--;
+	trace->open = list_delete_last(trace->open);
 	return psprintf("SELECT %s.labels, %s.vals\n"
 					"FROM (\n"
 					"SELECT x.labels, x.vals\n"
 					"FROM (\n%s) AS x\n"
 					"OFFSET 0) AS %s\n"
 					"WHERE prom._is_passed(%s.vals)", alias, alias, sql, alias, alias);
+}
+
+void
+promql_trace_segments(PromqlTrace *trace, const PromSegments *segments)
+{
+	for (int i = 0; segments && i < segments->n; i++)
+	{
+		const PromSegment *s = &segments->segment[i];
+
+		appendStringInfo(&trace->reads, "%s{\"node\":", trace->reads.len > 0 ? "," : "[");
+		escape_json(&trace->reads, trace->open == NIL ? "" : (char *) llast(trace->open));
+		appendStringInfo(&trace->reads, ",\"resolution\":%d,\"from_ms\":" INT64_FORMAT ",\"until_ms\":" INT64_FORMAT "%s}",
+						 s->resolution_s, s->from_ms, s->to_ms, s->mixed ? ",\"mixed\":true" : "");
+	}
 }
 
 static const char *
@@ -70,19 +88,20 @@ node_name(const PromqlNode *node)
 	}
 }
 
-/* _explain_sql(expr, start_ms, end_ms, step_ms, instant): the SQL, and the nodes as a JSON array */
+/* _explain_sql(expr, start_ms, end_ms, step_ms, instant): the SQL; the nodes, and what they read, as JSON arrays */
 Datum
 prom_explain_sql(PG_FUNCTION_ARGS)
 {
 	PromqlTrace trace = {0};
 	PromqlQuery q = {.text = text_to_cstring(PG_GETARG_TEXT_PP(0))};
 	TupleDesc	desc;
-	Datum		values[2];
-	bool		nulls[2] = {false, false};
+	Datum		values[3];
+	bool		nulls[3] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	initStringInfo(&trace.nodes);
+	initStringInfo(&trace.reads);
 	q.start_ms = PG_GETARG_INT64(1);
 	q.end_ms = PG_GETARG_INT64(2);
 	q.step_ms = PG_GETARG_INT64(3);
@@ -91,6 +110,8 @@ prom_explain_sql(PG_FUNCTION_ARGS)
 	values[0] = CStringGetTextDatum(promql_rows_sql(promql_plan(&q)));
 	appendStringInfoString(&trace.nodes, trace.n > 0 ? "]" : "[]");
 	values[1] = DirectFunctionCall1(jsonb_in, CStringGetDatum(trace.nodes.data));
+	appendStringInfoString(&trace.reads, trace.reads.len > 0 ? "]" : "[]");
+	values[2] = DirectFunctionCall1(jsonb_in, CStringGetDatum(trace.reads.data));
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 

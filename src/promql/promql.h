@@ -31,6 +31,10 @@ typedef enum PromqlType
 	PROMQL_STRING
 } PromqlType;
 
+#define PROMQL_RESOLUTION_SETTING 0	/* promgres.max_source_resolution */
+#define PROMQL_RESOLUTION_RAW (-1)
+#define PROMQL_RESOLUTION_AUTO (-2) /* by the step */
+
 typedef struct PromqlQuery
 {
 	const char *text;
@@ -38,6 +42,7 @@ typedef struct PromqlQuery
 	int64		end_ms;
 	int64		step_ms;
 	int64		lookback_ms;	/* 0: the setting */
+	int64		resolution_ms;	/* the coarsest that may be read, or PROMQL_RESOLUTION_ */
 	bool		instant;		/* start = end; a range vector or a string may be the result */
 	struct PromqlTrace *trace;	/* notes the nodes, for prom.explain; NULL otherwise */
 } PromqlQuery;

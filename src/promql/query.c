@@ -90,7 +90,7 @@ prom_scan_text(PG_FUNCTION_ARGS)
 	matchers = promql_parse_selector(text_to_cstring(PG_GETARG_TEXT_PP(0)), &n);
 	initStringInfo(&out);
 	appendStringInfoString(&out, "SELECT q.labels, p.\"time\", p.t_ms, p.value, p.histogram\nFROM (\nSELECT r.labels, r.out AS samples\nFROM ");
-	prom_scan_sql(&out, matchers, n, range,
+	prom_scan_sql(&out, matchers, n, range, prom_raw_segments(range),
 				  psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")", range.from_ms,
 						   range.to_ms));
 	appendStringInfoString(&out, ") AS q\nCROSS JOIN LATERAL prom.samples(q.samples) AS p");

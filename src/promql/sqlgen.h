@@ -14,6 +14,7 @@
 #include "utils/tuplestore.h"
 
 #include "promql/ast.h"
+#include "store/store.h"
 #include "vals/vals.h"
 
 /*
@@ -37,8 +38,13 @@ typedef struct PromqlContext
 	const PromqlQuery *query;
 	PromSteps	steps;
 	int64		lookback_ms;
+	const struct PromLevel *levels; /* what there is beside raw samples */
+	int			nlevels;
+	List	   *mixed;			/* MixedTime *: when some series have none of a level */
+	int64		resolution_ms;	/* the coarsest that may be read; 0: raw only */
 	bool		wants_hints;	/* below what only counts histograms: hints are told, not unknown */
 	bool		keeps_hints;	/* below what needs the buckets: never */
+	bool		counter;		/* this very node is a selector below a subquery of a function of counters */
 } PromqlContext;
 
 /* ---- translate.c ---- */
@@ -156,6 +162,23 @@ extern PromqlVector promql_nothing(void);
 /* A range vector as the whole query: its samples. */
 extern char *promql_matrix_sql(PromqlContext *cx, PromqlNode *node);
 
+/* ---- resolution.c ---- */
+
+/* Which resolutions the query may read. */
+extern void promql_set_resolution(PromqlContext *cx);
+
+/* The same for the steps of a subquery. */
+extern void promql_narrow_resolution(PromqlContext *cx);
+
+/*
+ * What the leaf of a selector reads of a time for a window function, for windows of so many ms; NULL: raw samples
+ * only.  NULL as the name: the samples themselves.
+ */
+extern PromSegments *promql_segments(const PromqlContext *cx, const PromqlNode *selector, PromScanRange range,
+									 const char *name, int64 range_ms);
+
+extern void promql_resolution_init(void);
+
 /* ---- translate_agg.c ---- */
 extern PromqlVector promql_aggregate_sql(PromqlContext *cx, PromqlNode *node);
 extern PromqlVector promql_histogram_sql(PromqlContext *cx, PromqlNode *node);
@@ -198,11 +221,16 @@ typedef struct PromqlTrace
 	StringInfoData nodes;
 	int			n;
 	int			depth;			/* of the node that is being translated */
+	List	   *open;			/* char *: the names of that node and of those it is in */
+	StringInfoData reads;		/* what leaves read of rollups, the same */
 } PromqlTrace;
 
 /* Note a node and give it a number; when it is translated, make its SQL a subquery that bears its name. */
 extern int	promql_trace_begin(PromqlTrace *trace, const PromqlNode *node);
 extern char *promql_trace_end(PromqlTrace *trace, const PromqlNode *node, int number, const char *sql);
+
+/* Note what a leaf of the node that is being translated reads; NULL: raw samples only, which is not told. */
+extern void promql_trace_segments(PromqlTrace *trace, const PromSegments *segments);
 
 /* ---- layout.c ---- */
 

@@ -16,24 +16,28 @@
 
 #include "promql/sqlgen.h"
 #include "promql/translate.h"
-#include "store/store.h"
 
 static PromqlVector leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name,
 							 List *scalars, bool keep_name);
-static PromqlVector scan_sql(PromqlNode *selector, PromScanRange range, const char *leaf, const char *before,
-							 const char *noted);
+static PromqlVector scan_sql(PromqlContext *cx, PromqlNode *selector, PromScanRange range, const PromSegments *segments,
+							 bool counter, const char *leaf, const char *before, const char *noted);
+static void append_scan(StringInfo out, const PromqlNode *selector, PromScanRange range, const PromSegments *segments,
+						bool counter, const char *leaf);
+static bool is_of_counters(const char *name);
 static PromqlVector extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name);
-static char *reach_sql(const PromqlContext *cx, const PromqlNode *selector, PromScanRange *range);
+static char *reach_sql(const PromqlContext *cx, const PromqlNode *selector, int64 more_ms, PromScanRange *range);
+static PromSegments *extended_segments(const PromqlContext *cx, const PromqlNode *selector, PromScanRange range,
+									   const char *name, int64 window_ms);
 static PromqlVector over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, List *scalars,
 							 bool keep_name);
 static List *scalars_sql(PromqlContext *cx, List *scalars, bool *constant);
-static PromqlVector subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
+static PromqlVector subquery_sql(PromqlContext *cx, PromqlNode *node, bool counter, PromSteps *steps);
 static char *noted_sql(PromqlContext *cx, char *vals, const char *labels, PromqlNode *range, const char *name,
 					   List *scalars, List *parameters);
 static bool subquery_steps(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
 static PromqlNames selector_names(const PromqlNode *node);
 static PromSteps reference_steps(const PromqlContext *cx, const PromqlNode *node);
-static char *windows_sql(PromqlContext *cx, PromSteps steps, int64 range_ms, List *scalars);
+static char *windows_sql(PromqlContext *cx, PromSteps steps, int64 range_ms, const PromSegments *segments, List *scalars);
 static int64 last_ms(PromSteps steps);
 static int64 add_ms(int64 a, int64 b);
 
@@ -87,13 +91,14 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 {
 	PromSteps	steps;
 	PromScanRange range;
+	PromSegments *segments;
 	StringInfoData out;
 	char	   *leaf;
 
 	node = promql_without_parens(node);
 	if (node->tag == PROMQL_SUBQUERY)
 	{
-		char	   *inner = promql_final_names(subquery_sql(cx, node, &steps)).sql;
+		char	   *inner = promql_final_names(subquery_sql(cx, node, false, &steps)).sql;
 
 		return psprintf("SELECT x.labels, prom._steps_chunk(x.vals, " INT64_FORMAT ", " INT64_FORMAT ") AS samples\n"
 						"FROM (\n%s) AS x\n"
@@ -103,15 +108,20 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 	range.to_ms = reference_steps(cx, node).start_ms;
 	range.from_ms = add_ms(range.to_ms, -node->range_ms);
 	leaf = psprintf("prom._samples(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")", range.from_ms, range.to_ms);
+	segments = extended_segments(cx, node, range, NULL, node->range_ms);
 	if (node->anchored || node->smoothed)
 	{
 		steps = reference_steps(cx, node);
 		leaf = psprintf("prom._reached_samples(c.data, c.ord, b.sids, %s, %s)",
-						windows_sql(cx, steps, node->range_ms, NIL), reach_sql(cx, node, &range));
+						windows_sql(cx, steps, node->range_ms, NULL, NIL),
+						reach_sql(cx, node, segments ? segments->coarsest_s * INT64CONST(1000) : 0, &range));
+		segments = extended_segments(cx, node, range, NULL, node->range_ms);
 	}
+	if (cx->query->trace)
+		promql_trace_segments(cx->query->trace, segments);
 	initStringInfo(&out);
 	appendStringInfoString(&out, "SELECT r.labels, r.out AS samples\nFROM ");
-	prom_scan_sql(&out, node->matchers, node->nmatchers, range, leaf);
+	append_scan(&out, node, range, segments, false, leaf);
 	appendStringInfoString(&out, "\nORDER BY r.labels");
 	return out.data;
 }
@@ -130,6 +140,7 @@ leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *n
 	bool		constant;
 	List	   *parameters = scalars_sql(cx, scalars, &constant);
 	PromScanRange range = {add_ms(steps.start_ms, -window_ms), last_ms(steps)};
+	PromSegments *segments = promql_segments(cx, selector, range, name, selector->type == PROMQL_MATRIX ? window_ms : 0);
 	const char *before = "";
 	char	   *leaf;
 
@@ -141,8 +152,9 @@ leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *n
 						  second ? psprintf(", %s AS second", (char *) lsecond(parameters)) : "");
 		parameters = second ? list_make2("p.vals", "p.second") : list_make1("p.vals");
 	}
-	leaf = psprintf("prom._window('%s', c.data, c.ord, b.sids, %s)", name, windows_sql(cx, steps, window_ms, parameters));
-	return scan_sql(selector, range, leaf, before,
+	leaf = psprintf("prom.%s('%s', c.data, c.ord, b.sids, %s)", segments ? "_stitched" : "_window", name,
+					windows_sql(cx, steps, window_ms, segments, parameters));
+	return scan_sql(cx, selector, range, segments, cx->counter || is_of_counters(name), leaf, before,
 					keep_name ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, scalars, parameters));
 }
 
@@ -153,12 +165,15 @@ extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const cha
 	PromSteps	steps = reference_steps(cx, selector);
 	bool		instant = selector->type != PROMQL_MATRIX;
 	PromScanRange range = {add_ms(steps.start_ms, -window_ms), last_ms(steps)};
-	char	   *reach = reach_sql(cx, selector, &range);
+	char	   *reach = reach_sql(cx, selector, 0, &range);
+	char	   *extended = psprintf("%s_%s", selector->anchored ? "anchored" : "smoothed", name);
+	PromSegments *segments = extended_segments(cx, selector, range, extended, instant ? 0 : window_ms);
 	char	   *leaf;
 
-	leaf = psprintf("prom._extended('%s_%s', c.data, c.ord, b.sids, %s, %s)", selector->anchored ? "anchored" : "smoothed",
-					name, windows_sql(cx, steps, window_ms, NIL), reach);
-	return scan_sql(selector, range, leaf, "", instant ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, NIL, NIL));
+	leaf = psprintf("prom.%s('%s', c.data, c.ord, b.sids, %s, %s%s%s)", segments ? "_stitched_extended" : "_extended",
+					extended, windows_sql(cx, steps, window_ms, NULL, NIL), reach, segments ? ", " : "",
+					segments ? prom_segments_sql(segments) : "");
+	return scan_sql(cx, selector, range, segments, cx->counter || is_of_counters(name), leaf, "", instant ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, NIL, NIL));
 }
 
 /*
@@ -166,37 +181,79 @@ extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const cha
  * NULL if it stays.
  */
 static PromqlVector
-scan_sql(PromqlNode *selector, PromScanRange range, const char *leaf, const char *before, const char *noted)
+scan_sql(PromqlContext *cx, PromqlNode *selector, PromScanRange range, const PromSegments *segments, bool counter,
+		 const char *leaf, const char *before, const char *noted)
 {
 	PromqlVector x = {NULL, selector_names(selector)};
 	StringInfoData out;
 
+	if (cx->query->trace)
+		promql_trace_segments(cx->query->trace, segments);
 	initStringInfo(&out);
 	if (noted)
 		appendStringInfo(&out, "SELECT n.labels, n.vals\nFROM (\nSELECT %s AS labels, %s AS vals\nFROM %s",
 						 promql_drop_name_sql("r.labels"), noted, before);
 	else
 		appendStringInfo(&out, "SELECT r.labels, r.out AS vals\nFROM %s", before);
-	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range, leaf);
+	append_scan(&out, selector, range, segments, counter, leaf);
 	if (noted)
 		appendStringInfoString(&out, "\nOFFSET 0) AS n\nWHERE n.vals IS NOT NULL");
 	x.sql = out.data;
 	return x;
 }
 
+/* What is selected, the replicas of a series as one if they are to be. */
+static void
+append_scan(StringInfo out, const PromqlNode *selector, PromScanRange range, const PromSegments *segments, bool counter,
+			const char *leaf)
+{
+	if (prom_dedup_labels() == NIL)
+		prom_scan_sql(out, selector->matchers, selector->nmatchers, range, segments, leaf);
+	else
+		prom_dedup_scan_sql(out, selector->matchers, selector->nmatchers, range, counter, leaf);
+}
+
+/* Does the window function take a drop for a reset? */
+static bool
+is_of_counters(const char *name)
+{
+	static const char *const names[] = {"increase", "irate", "rate", "resets"};
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	}
+	return false;
+}
+
 /*
  * How far the windows of an anchored or smoothed selector see beyond it, which the range to be scanned is
- * stretched by.  An instant selector's window reaches back as far as it ever does.
+ * stretched by.  An instant selector's window reaches back as far as it ever does.  more_ms: what samples are
+ * further apart than they were written.
  */
 static char *
-reach_sql(const PromqlContext *cx, const PromqlNode *selector, PromScanRange *range)
+reach_sql(const PromqlContext *cx, const PromqlNode *selector, int64 more_ms, PromScanRange *range)
 {
-	int64		before_ms = selector->type == PROMQL_MATRIX ? cx->lookback_ms : 0;
-	int64		after_ms = selector->smoothed ? cx->lookback_ms : 0;
+	int64		before_ms = selector->type == PROMQL_MATRIX ? cx->lookback_ms + more_ms : 0;
+	int64		after_ms = selector->smoothed ? cx->lookback_ms + more_ms : 0;
 
 	range->from_ms = add_ms(range->from_ms, -before_ms);
 	range->to_ms = add_ms(range->to_ms, after_ms);
 	return psprintf(INT64_FORMAT ", " INT64_FORMAT, before_ms, after_ms);
+}
+
+/* What a leaf reads, which may have to see the sample after its range. */
+static PromSegments *
+extended_segments(const PromqlContext *cx, const PromqlNode *selector, PromScanRange range, const char *name,
+				  int64 window_ms)
+{
+	PromSegments *segments = promql_segments(cx, selector, range, name, window_ms);
+
+	if (segments == NULL || !selector->smoothed)
+		return segments;
+	range.to_ms = add_ms(range.to_ms, segments->coarsest_s * INT64CONST(1000));
+	return promql_segments(cx, selector, range, name, window_ms);
 }
 
 /* Which functions know extended ranges; their leaves are there for these only. */
@@ -240,7 +297,7 @@ static PromqlVector
 over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, List *scalars, bool keep_name)
 {
 	PromSteps	inner;
-	PromqlVector x = subquery_sql(cx, subquery, &inner);
+	PromqlVector x = subquery_sql(cx, subquery, is_of_counters(name), &inner);
 	bool		constant;
 	List	   *parameters = scalars_sql(cx, scalars, &constant);
 	char	   *over;
@@ -253,19 +310,20 @@ over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, List *scalar
 			lfirst(lc) = psprintf("(\nSELECT %s)", (char *) lfirst(lc));
 	}
 	over = psprintf("prom._over('%s', x.vals, " INT64_FORMAT ", " INT64_FORMAT ", %s)", name, inner.start_ms, inner.step_ms,
-					windows_sql(cx, reference_steps(cx, subquery), subquery->range_ms, parameters));
+					windows_sql(cx, reference_steps(cx, subquery), subquery->range_ms, NULL, parameters));
 	if (!keep_name)
 		over = noted_sql(cx, over, "x.labels", subquery, name, scalars, parameters);
 	return promql_map_sql(x, over, keep_name);
 }
 
-/* The expression in all windows of the subquery; *steps: at which times. */
+/* The expression in all windows of the subquery, of which a function of counters is computed; *steps: at which times. */
 static PromqlVector
-subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps)
+subquery_sql(PromqlContext *cx, PromqlNode *node, bool counter, PromSteps *steps)
 {
 	PromqlContext inner = *cx;
 
 	check_stack_depth();
+	inner.counter = counter && promql_without_parens(node->left)->tag == PROMQL_SELECTOR;
 	if (!subquery_steps(cx, node, steps))
 	{
 		/* what is wrong with the expression, or not offered, is said all the same */
@@ -273,6 +331,7 @@ subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps)
 		return promql_nothing();
 	}
 	inner.steps = *steps;
+	promql_narrow_resolution(&inner);
 	inner = promql_with_buckets(&inner);
 	return promql_vector_sql(&inner, node->left);
 }
@@ -381,14 +440,15 @@ scalars_sql(PromqlContext *cx, List *scalars, bool *constant)
 }
 
 /*
- * The arguments of a window function that say where its windows are; if it has parameters then the first,
- * the times of the steps themselves, and the second.
+ * The arguments of a window function that say where its windows are, and the segments of its samples; if it has
+ * parameters then the first, the times of the steps themselves, and the second.
  */
 static char *
-windows_sql(PromqlContext *cx, PromSteps steps, int64 range_ms, List *scalars)
+windows_sql(PromqlContext *cx, PromSteps steps, int64 range_ms, const PromSegments *segments, List *scalars)
 {
-	char	   *windows = psprintf(INT64_FORMAT ", " INT64_FORMAT ", %d, " INT64_FORMAT, steps.start_ms, steps.step_ms,
-								   steps.n, range_ms);
+	char	   *windows = psprintf(INT64_FORMAT ", " INT64_FORMAT ", %d, " INT64_FORMAT "%s%s", steps.start_ms,
+								   steps.step_ms, steps.n, range_ms, segments ? ", " : "",
+								   segments ? prom_segments_sql(segments) : "");
 
 	if (scalars == NIL)
 		return windows;

@@ -412,20 +412,20 @@ static void
 read_histograms(PromBlock *b, const PromTsdbChunk *chunk, const uint8 *data, size_t len, bool is_float, int64 from_ms,
 				int64 to_ms, const PromTsdbTombstone *deleted, uint64 series, PromSamples *out)
 {
-	PromTsdbHistograms walk;
+	PromHistogramChunk walk;
 	PromWireError err;
 	int64		base = chunk->offset;
 
-	if (!prom_tsdb_histograms_begin(&walk, data, len, is_float, palloc, &err))
+	if (!prom_histogram_chunk_begin(&walk, data, len, is_float, palloc, &err))
 		prom_block_file_fail(b->segment, "chunk", &err, base);
 	for (int i = 0; i < walk.n; i++)
 	{
-		PromHistogram *h = MemoryContextAlloc(out->cxt, prom_tsdb_histogram_size(&walk));
+		PromHistogram *h = MemoryContextAlloc(out->cxt, prom_histogram_chunk_size(&walk));
 		bool		stale;
 		int64		t_ms;
 
 		CHECK_FOR_INTERRUPTS();
-		if (!prom_tsdb_histograms_next(&walk, &t_ms, h, &stale, &err))
+		if (!prom_histogram_chunk_next(&walk, &t_ms, h, &stale, &err))
 			prom_block_file_fail(b->segment, "chunk", &err, base);
 		if (!is_wanted(b, t_ms, from_ms, to_ms, deleted, series))
 			pfree(h);
@@ -457,16 +457,16 @@ prom_block_chunk(PromBlock *b, const PromBlockSeries *s, const PromTsdbChunk *ch
 	body = prom_block_file_frame(b->segment, chunk->offset, 1, "chunk", &len, &next);
 	switch (body[0])
 	{
-		case PROM_TSDB_XOR:
+		case PROM_CHUNK_XOR:
 			if (!prom_xor_decode(body + 1, len - 1, b->t_ms, b->values, &n, &err))
 				prom_block_file_fail(b->segment, "chunk", &err, chunk->offset);
 			for (int i = 0; i < n; i++)
 				if (is_wanted(b, b->t_ms[i], from_ms, to_ms, deleted, series))
 					add_sample(out, b->t_ms[i], b->values[i], NULL);
 			break;
-		case PROM_TSDB_HISTOGRAM:
-		case PROM_TSDB_FLOAT_HISTOGRAM:
-			read_histograms(b, chunk, body + 1, len - 1, body[0] == PROM_TSDB_FLOAT_HISTOGRAM, from_ms, to_ms, deleted,
+		case PROM_CHUNK_HISTOGRAM:
+		case PROM_CHUNK_FLOAT_HISTOGRAM:
+			read_histograms(b, chunk, body + 1, len - 1, body[0] == PROM_CHUNK_FLOAT_HISTOGRAM, from_ms, to_ms, deleted,
 							series, out);
 			break;
 		default:

@@ -61,6 +61,7 @@ static Datum column(uint64 row, int number);
 static void advance(const Compaction *c);
 
 PG_FUNCTION_INFO_V1(prom_compact_step);
+PG_FUNCTION_INFO_V1(prom_mark_compaction);
 
 void
 prom_compaction_mark(int16 shard, int64 day_ms)
@@ -70,6 +71,16 @@ prom_compaction_mark(int16 shard, int64 day_ms)
 
 	prom_store_execute("INSERT INTO prom.compaction AS c (shard, day, seq) SELECT $1, $2, s.last_value FROM prom.store_seq s "
 					   "ON CONFLICT (shard, day) DO UPDATE SET again = true WHERE c.next_block IS DISTINCT FROM 0 AND NOT c.again", 2, types, args, SPI_OK_INSERT);
+}
+
+/* _mark_compaction(shard, day) */
+Datum
+prom_mark_compaction(PG_FUNCTION_ARGS)
+{
+	SPI_connect();
+	prom_compaction_mark(PG_GETARG_INT16(0), PG_GETARG_INT64(1));
+	SPI_finish();
+	PG_RETURN_VOID();
 }
 
 /* _compact_step(shard, day, all) -> true if there is more to do */
@@ -82,7 +93,7 @@ prom_compact_step(PG_FUNCTION_ARGS)
 	instr_time	end;
 
 	INSTR_TIME_SET_CURRENT(begin);
-	(void) prom_step_run(&work, c.shard, true);
+	(void) prom_step_run(&work, c.shard, PROM_STEP_WAIT);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, begin);
 	prom_stat_count(PROM_STAT_COMPACT_STEPS, 1);

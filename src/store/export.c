@@ -31,8 +31,6 @@
 #include "store/block.h"
 
 #define SEGMENT_BYTES	(512 * 1024 * 1024)
-#define CHUNK_SAMPLES	PROM_XOR_SAMPLES
-#define CHUNK_HISTOGRAMS_BYTES (64 * 1024)	/* of a chunk, before its histograms are encoded */
 
 typedef struct Export
 {
@@ -42,6 +40,7 @@ typedef struct Export
 	uint32		nsegments;
 	PromIndexWriter *index;
 	MemoryContext series_cxt;
+	PromWireBuffer data;		/* the chunk that is being written; of the series */
 	PromTsdbChunk *chunks;		/* of the series */
 	int			nchunks;
 	int			chunks_size;
@@ -128,45 +127,39 @@ put_chunk(Export *ex, uint8 encoding, const uint8 *data, size_t len, int64 t_min
 	ex->all_chunks++;
 }
 
-/* Could it stand in one chunk with those from "first" on? */
+/* Memory for what wire/ writes: of the series. */
 static bool
-goes_on(const PromHistogram *first, const PromHistogram *h)
+grow(PromWireBuffer *b, size_t more)
 {
-	if (h == NULL || first->is_int != h->is_int || !prom_histogram_same_layout(first, h))
-		return false;
-	return first->hint == PROM_HINT_GAUGE ? h->hint == PROM_HINT_GAUGE : h->hint == PROM_HINT_NOT_RESET;
+	b->size = Max(b->size * 2, b->len + more);
+	b->data = b->data == NULL ? palloc_extended(b->size, MCXT_ALLOC_HUGE) : repalloc_huge(b->data, b->size);
+	return true;
 }
 
-/* As many of the samples from "first" on as make a chunk; returns how many. */
+/* As many of the samples from the first on as make a chunk; returns how many. */
 static int
 export_chunk(Export *ex, const int64 *t_ms, const double *values, const PromHistogram *const *histograms, int n)
 {
-	const PromHistogram *h = histograms ? histograms[0] : NULL;
-	int			most = Min(n, CHUNK_SAMPLES);
+	PromWireBuffer *data = &ex->data;
+	PromChunkEncoding encoding = PROM_CHUNK_XOR;
 	int			k = 1;
 
-	if (h == NULL)
+	data->len = 0;
+	if (histograms && histograms[0])
 	{
-		uint8		data[PROM_XOR_ROOM];
-
-		while (k < most && (histograms == NULL || histograms[k] == NULL))
-			k++;
-		put_chunk(ex, PROM_TSDB_XOR, data, prom_xor_encode(data, k, t_ms, values), t_ms[0], t_ms[k - 1]);
-		ex->floats += k;
+		k = prom_histogram_chunk_encode(data, palloc, n, t_ms, histograms, &encoding);
+		ex->histograms += k;
 	}
 	else
 	{
-		uint8	   *data;
-		size_t		len;
-
-		while (k < most && goes_on(h, histograms[k]) && (size_t) k * h->size < CHUNK_HISTOGRAMS_BYTES)
+		while (k < Min(n, PROM_XOR_SAMPLES) && (histograms == NULL || histograms[k] == NULL))
 			k++;
-		data = palloc(prom_tsdb_histograms_room(k, h));
-		len = prom_tsdb_histograms_encode(data, k, t_ms, histograms, palloc);
-		put_chunk(ex, h->is_int ? PROM_TSDB_HISTOGRAM : PROM_TSDB_FLOAT_HISTOGRAM, data, len, t_ms[0], t_ms[k - 1]);
-		pfree(data);
-		ex->histograms += k;
+		if (data->size < PROM_XOR_ROOM)
+			(void) grow(data, PROM_XOR_ROOM);
+		data->len = prom_xor_encode(data->data, k, t_ms, values);
+		ex->floats += k;
 	}
+	put_chunk(ex, encoding, data->data, data->len, t_ms[0], t_ms[k - 1]);
 	return k;
 }
 
@@ -192,6 +185,7 @@ export_series(Export *ex, const PromLabels *labels, const PromChunk *samples)
 	else
 		prom_chunk_values(&reader, 0, values);
 	ex->nchunks = 0;
+	ex->data = (PromWireBuffer) {.grow = grow};
 	for (int i = 0; i < n;)
 	{
 		CHECK_FOR_INTERRUPTS();
@@ -357,7 +351,7 @@ prom_export_block(PG_FUNCTION_ARGS)
 	matchers = prom_matchers_from_arrays(PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3), &n);
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT r.labels, r.out FROM ");
-	prom_scan_sorted_sql(&sql, matchers, n, range,
+	prom_scan_sorted_sql(&sql, matchers, n, range, prom_raw_segments(range),
 						 psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")",
 								  range.from_ms, range.to_ms));
 	make_directory(ex->temporary);

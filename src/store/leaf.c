@@ -8,6 +8,9 @@
  *	- f: the fresh samples of all matched series, gathered once per shard into one plain chunk;
  *	- l: per block, an aggregate over its warm rows (an index scan) and over f, one result per series.
  *
+ * Where segments (segment.c) say so, rows of prom.rollup take the place of warm rows: a branch of the union for
+ * each.  A leaf without segments is as if there were no rollups.
+ *
  * Who is subject to row security on prom.series reads no table of samples; for him both come from the
  * functions of visible.c.  Time bounds are constants, so partitions of other days are not even locked.
  * Operators are qualified as all names are: the text means the same under any search_path.
@@ -69,11 +72,13 @@ fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, Pro
 {
 	if (access->restricted)
 	{
-		appendStringInfo(out, "SELECT m.shard, prom._visible_fresh(m.shard, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
+		/* once, however many groups the planner does not expect */
+		appendStringInfo(out, "WITH v AS MATERIALIZED (\n"
+						 "SELECT m.shard, prom._visible_fresh(m.shard, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
 						 "FROM (\n",
 						 range.from_ms, range.to_ms);
 		matched_sql(out, m, n);
-		appendStringInfoString(out, ") AS m\nOFFSET 0");
+		appendStringInfoString(out, ") AS m)\nSELECT v.shard, v.data FROM v");
 		return;
 	}
 	appendStringInfo(out, "SELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
@@ -105,30 +110,144 @@ warm_sql(StringInfo out, const Access *access, PromScanRange range)
 						 access->warm, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms, range.from_ms);
 }
 
-/* The rows of a leaf over groups of series: shard, block, sids and labels of each. */
-static void
-groups_sql(StringInfo out, const char *groups, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+/* The parts of rollups as an array. */
+static char *
+parts_sql(int parts)
 {
-	Access		access = find_access();
+	StringInfoData out;
+	const char *separator = "'{";
 
-	appendStringInfo(out, "pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
-					 "FROM (\n%s) AS b\n"
-					 "LEFT JOIN (\n",
-					 groups);
-	fresh_sql(out, &access, m, n, range);
-	appendStringInfo(out, ") AS f ON f.shard OPERATOR(pg_catalog.=) b.shard\n"
-					 "CROSS JOIN LATERAL (\n"
-					 "SELECT %s AS results\n"
-					 "FROM (\n",
-					 leaf);
-	warm_sql(out, &access, range);
-	appendStringInfo(out, "\nUNION ALL SELECT f.data, " INT64_FORMAT ") AS c) AS l) AS r\n"
-					 "WHERE r.out IS NOT NULL",
-					 PROM_FRESH_ORDER);
+	initStringInfo(&out);
+	for (int part = PROM_PART_LAST; part < PROM_PARTS; part++)
+	{
+		if ((parts & (1 << part)) == 0)
+			continue;
+		appendStringInfo(&out, "%s%d", separator, part);
+		separator = ",";
+	}
+	appendStringInfoString(&out, "}'::pg_catalog.int2[]");
+	return out.data;
+}
+
+static const char *
+rollup_table(void)
+{
+	return reads_table("rollup") ? "prom.rollup" : "prom._rollup_rows";
+}
+
+/* The rollups of the group b in a segment. */
+static void
+rollup_sql(StringInfo out, const Access *access, const PromSegment *s, int parts)
+{
+	if (access->restricted)
+		appendStringInfo(out, "SELECT q.data, q.ord\n"
+						 "FROM prom._visible_rollup(b.shard, b.sids, %d, %s, " INT64_FORMAT ", " INT64_FORMAT ") AS q",
+						 s->resolution_s, parts_sql(parts), s->from_ms, s->to_ms);
+	else
+		appendStringInfo(out, "SELECT q.data, q.part OPERATOR(pg_catalog.-) " INT64_FORMAT " AS ord\n"
+						 "FROM %s AS q\n"
+						 "WHERE q.resolution OPERATOR(pg_catalog.=) %d AND q.shard OPERATOR(pg_catalog.=) b.shard"
+						 " AND q.block OPERATOR(pg_catalog.=) b.block AND q.part OPERATOR(pg_catalog.=) ANY (%s)\n"
+						 "AND q.day OPERATOR(pg_catalog.>=) " INT64_FORMAT " AND q.day OPERATOR(pg_catalog.<) " INT64_FORMAT
+						 " AND q.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT " AND q.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT,
+						 -PROM_ROLLUP_ORDER, rollup_table(), s->resolution_s, parts_sql(parts),
+						 prom_day_start(s->from_ms), s->to_ms, s->from_ms, s->to_ms);
+}
+
+/* What is stored of the group b, but for fresh rows: the branches of a union. */
+static void
+stored_sql(StringInfo out, const Access *access, PromScanRange range, const PromSegments *segments)
+{
+	PromSegment raw = {range.from_ms, range.to_ms, 0};
+	int			n = segments ? segments->n : 1;
+
+	for (int i = 0; i < n; i++)
+	{
+		const PromSegment *s = segments ? &segments->segment[i] : &raw;
+
+		if (s->resolution_s > 0)
+			rollup_sql(out, access, s, segments->parts);
+		if (s->mixed)
+			appendStringInfoString(out, "\nUNION ALL ");
+		if (s->resolution_s == 0 || s->mixed)
+			warm_sql(out, access, (PromScanRange) {s->from_ms, s->to_ms});
+		if (i < n - 1)
+			appendStringInfoString(out, "\nUNION ALL ");
+	}
+}
+
+static bool
+reads_raw(const PromSegment *s)
+{
+	return s->resolution_s == 0 || s->mixed;
+}
+
+/* Narrow a range to the time of all raw segments together, of which fresh rows are read; false: there is none. */
+static bool
+narrow_to_raw(PromScanRange *range, const PromSegments *segments)
+{
+	int			first = 0;
+	int			last = segments->n - 1;
+
+	while (last >= 0 && !reads_raw(&segments->segment[last]))
+		last--;
+	if (last < 0)
+		return false;
+	while (!reads_raw(&segments->segment[first]))
+		first++;
+	range->from_ms = segments->segment[first].from_ms;
+	range->to_ms = segments->segment[last].to_ms;
+	return true;
 }
 
 void
-prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range)
+{
+	Access		access = find_access();
+
+	fresh_sql(out, &access, m, n, range);
+}
+
+void
+prom_leaf_warm_sql(StringInfo out, PromScanRange range)
+{
+	Access		access = find_access();
+
+	warm_sql(out, &access, range);
+}
+
+/* The rows of a leaf over groups of series: shard, block, sids and labels of each. */
+static void
+groups_sql(StringInfo out, const char *groups, const PromMatcher *m, int n, PromScanRange range,
+		   const PromSegments *segments, const char *leaf)
+{
+	Access		access = find_access();
+	PromScanRange raw = range;
+	bool		has_raw = segments == NULL || narrow_to_raw(&raw, segments);
+
+	appendStringInfo(out, "pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
+					 "FROM (\n%s) AS b\n",
+					 groups);
+	if (has_raw)
+	{
+		appendStringInfoString(out, "LEFT JOIN (\n");
+		fresh_sql(out, &access, m, n, raw);
+		appendStringInfoString(out, ") AS f ON f.shard OPERATOR(pg_catalog.=) b.shard\n");
+	}
+	appendStringInfo(out, "CROSS JOIN LATERAL (\n"
+					 "SELECT %s AS results\n"
+					 "FROM (\n",
+					 leaf);
+	stored_sql(out, &access, range, segments);
+	if (has_raw)
+		appendStringInfo(out, "\nUNION ALL SELECT f.data, " INT64_FORMAT, PROM_FRESH_ORDER);
+	appendStringInfoString(out, ") AS c) AS l) AS r\n"
+						   "WHERE r.out IS NOT NULL");
+}
+
+void
+prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments,
+			  const char *leaf)
 {
 	StringInfoData groups;
 
@@ -141,7 +260,7 @@ prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, 
 	prom_matchers_sql(&groups, "s", m, n);
 	appendStringInfoString(&groups, "\nGROUP BY 1, 2");
 	appendStringInfoString(out, "(\nSELECT ");
-	groups_sql(out, groups.data, m, n, range, leaf);
+	groups_sql(out, groups.data, m, n, range, segments, leaf);
 }
 
 /*
@@ -149,7 +268,8 @@ prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, 
  * their samples, too.
  */
 void
-prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments,
+					 const char *leaf)
 {
 	StringInfoData groups;
 
@@ -162,7 +282,7 @@ prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange 
 	prom_matchers_sql(&groups, "s", m, n);
 	appendStringInfoString(&groups, "\nORDER BY s.labels OFFSET 0");
 	appendStringInfoString(out, "(\nSELECT b.place, ");
-	groups_sql(out, groups.data, m, n, range, leaf);
+	groups_sql(out, groups.data, m, n, range, segments, leaf);
 	appendStringInfoString(out, "\nORDER BY r.place");
 }
 
@@ -184,6 +304,41 @@ prom_scan_sorted_open(const char *sql)
 	return portal;
 }
 
+/*
+ * Of the time of which raw samples are gone, what remains of them in rollups: a branch of an OR for each segment.
+ * "has" says whether the series itself has to have a sample in the row.
+ */
+static void
+active_rollup_sql(StringInfo out, const char *alias, PromScanRange range, bool restricted, bool has)
+{
+	PromSegments *segments = prom_raw_segments(range);
+
+	for (int i = 0; segments && i < segments->n; i++)
+	{
+		PromSegment s = segments->segment[i];
+
+		if (s.resolution_s == 0 || s.from_ms >= s.to_ms)
+			continue;
+		if (restricted)
+		{
+			appendStringInfo(out, " OR EXISTS (SELECT FROM prom._visible_rollup(%s.shard, ARRAY[%s.sid], %d, %s, " INT64_FORMAT
+							 ", " INT64_FORMAT "))",
+							 alias, alias, s.resolution_s, parts_sql(segments->parts), s.from_ms, s.to_ms);
+			continue;
+		}
+		if (has)
+			appendStringInfo(out, " OR EXISTS (SELECT FROM %s AS q WHERE q.shard = %s.shard AND q.block = prom._block(%s.sid)"
+							 " AND prom._has(q.data, %s.sid, " INT64_FORMAT ", " INT64_FORMAT ")",
+							 rollup_table(), alias, alias, alias, s.from_ms + 1, s.to_ms);
+		else
+			appendStringInfo(out, " OR (%s.shard, prom._block(%s.sid)) IN (SELECT q.shard, q.block FROM %s AS q WHERE true",
+							 alias, alias, rollup_table());
+		appendStringInfo(out, " AND q.resolution = %d AND q.part = %d AND q.day >= " INT64_FORMAT " AND q.day < " INT64_FORMAT
+						 " AND q.t_max > " INT64_FORMAT " AND q.t_min <= " INT64_FORMAT ")",
+						 s.resolution_s, PROM_PART_LAST, prom_day_start(s.from_ms), s.to_ms, s.from_ms, s.to_ms);
+	}
+}
+
 /* The half about fresh rows, and the closing parenthesis. */
 static void
 active_fresh_sql(StringInfo out, const Access *access, const char *alias, int64 first_ms, int64 to_ms)
@@ -202,8 +357,10 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 	if (access.restricted)
 	{
 		appendStringInfo(out, "(EXISTS (SELECT FROM prom._visible_warm(%s.shard, ARRAY[%s.sid], " INT64_FORMAT ", " INT64_FORMAT "))"
-						 " OR prom._visible_fresh(%s.shard, ARRAY[%s.sid], " INT64_FORMAT ", " INT64_FORMAT ") IS NOT NULL)",
+						 " OR prom._visible_fresh(%s.shard, ARRAY[%s.sid], " INT64_FORMAT ", " INT64_FORMAT ") IS NOT NULL",
 						 alias, alias, range.from_ms, range.to_ms, alias, alias, range.from_ms, range.to_ms);
+		active_rollup_sql(out, alias, range, true, true);
+		appendStringInfoChar(out, ')');
 		return;
 	}
 	appendStringInfo(out, "(EXISTS (SELECT FROM %s AS w WHERE w.shard = %s.shard AND w.block = prom._block(%s.sid)"
@@ -211,6 +368,7 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 					 " AND prom._has(w.data, %s.sid, " INT64_FORMAT ", " INT64_FORMAT "))",
 					 access.warm, alias, alias, prom_day_start(first_ms), range.to_ms, first_ms, alias, first_ms,
 					 range.to_ms);
+	active_rollup_sql(out, alias, range, false, true);
 	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
 }
 
@@ -229,5 +387,6 @@ prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range)
 	appendStringInfo(out, "((%s.shard, prom._block(%s.sid)) IN (SELECT w.shard, w.block FROM %s AS w"
 					 " WHERE w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT ")",
 					 alias, alias, access.warm, prom_day_start(first_ms), range.to_ms, first_ms);
+	active_rollup_sql(out, alias, range, false, false);
 	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
 }

@@ -1,7 +1,7 @@
 /*
  * maintain.c
  *	  The maintenance worker: merges when it is due, vacuums what the merge leaves behind, compacts days
- *	  that are over, makes days ahead and collects series without samples.
+ *	  that are over, and runs the jobs (jobs.c).
  *
  * It works through an ordinary backend, over libpq: VACUUM cannot run inside a function, and what it
  * does shows in pg_stat_activity, can be cancelled, and fails without harm to the worker.  One turn a
@@ -22,10 +22,6 @@
 #define TURN_MS			1000
 #define RETRY_MS		5000	/* after a failure */
 #define MERGE_ROWS		2000
-#define EXEMPLAR_MS		60000	/* how often exemplars that are too old are removed */
-#define PARTITION_MS	3600000	/* how often the next day's partition is looked after */
-#define COLLECT_MS		3600000 /* from one look for series without samples to the next */
-#define COLLECT_BLOCKS	64		/* of series ids, looked at in one turn */
 #define COMPACT_MS		500		/* how long a turn compacts before the next merge has its turn */
 #define FREEZE_MS		600000	/* how often an old day is looked for that is not frozen yet */
 #define FREEZE_AGE		10000000	/* transactions */
@@ -37,14 +33,14 @@ int			prom_store_exemplar_max_age_s = 86400;
 
 static int	merge_age_s = 30;
 static int	series_grace_s = 86400;
+static int	retention_mb = 0;
 static int	compact_delay_s = 3600;
+static int	rollup_delay_s = 3600;
 
 static void ignore_notice(void *arg, const char *message);
 static bool turn(PGconn *conn);
 static bool command(PGconn *conn, const char *sql);
 static bool answer(PGconn *conn, const char *sql, bool *yes);
-static bool make_days(PGconn *conn);
-static bool collect_series(PGconn *conn);
 static bool vacuum_fresh(PGconn *conn);
 static bool compact_day(PGconn *conn);
 static bool compact(PGconn *conn, const PGresult *next);
@@ -52,7 +48,6 @@ static bool begin_day(PGconn *conn, const char *part, const char *day);
 static bool end_day(PGconn *conn, const char *part, const char *day);
 static bool shrink_index(PGconn *conn, const char *day);
 static bool freeze_day(PGconn *conn);
-static bool drop_exemplars(PGconn *conn);
 static void complain(const char *message);
 
 /* The last complaint: each is logged once until it changes or the trouble ends. */
@@ -78,9 +73,13 @@ prom_maintain_main(Datum arg)
 			PQfinish(conn);
 			conn = NULL;
 		}
+		if (drains)
+			prom_jobs_stop();
+		else if (reloaded)
+			prom_jobs_reload();
 		if (conn == NULL && !drains)
 		{
-			conn = prom_remote_connect("promgres maintenance");
+			conn = prom_remote_connect("promgres maintenance", prom_remote_database);
 			if (conn)
 				PQsetNoticeProcessor(conn, ignore_notice, NULL);
 		}
@@ -95,6 +94,7 @@ prom_maintain_main(Datum arg)
 		}
 		prom_worker_wait(ok ? TURN_MS : RETRY_MS);
 	}
+	prom_jobs_stop();
 	if (conn)
 		PQfinish(conn);
 	prom_worker_end();
@@ -121,16 +121,16 @@ turn(PGconn *conn)
 		return true;
 	if (!answer(conn, "SELECT prom._is_loaded()", &loaded))
 		return false;
+	if (!prom_jobs_turn(conn))
+		return false;
 	if (!loaded)
 		return compact_day(conn);
-	if (!make_days(conn) || !drop_exemplars(conn))
-		return false;
 	snprintf(sql, sizeof(sql), "SELECT prom._merge_due(%d, %d)", MERGE_ROWS, merge_age_s);
 	if (!answer(conn, sql, &due))
 		return false;
 	if (due && !(command(conn, "CALL prom.merge()") && vacuum_fresh(conn)))
 		return false;
-	return collect_series(conn) && compact_day(conn) && freeze_day(conn);
+	return compact_day(conn) && freeze_day(conn);
 }
 
 /*
@@ -265,57 +265,6 @@ freeze_day(PGconn *conn)
 	return ok;
 }
 
-/* Series without samples are looked for once an hour, some blocks of ids a turn. */
-static bool
-collect_series(PGconn *conn)
-{
-	static TimestampTz last = 0;
-	static int	block = 0;
-	TimestampTz now = GetCurrentTimestamp();
-	char		sql[120];
-	PGresult   *res;
-	bool		ok;
-
-	if (series_grace_s < 0 || (block == 0 && last != 0 && !TimestampDifferenceExceeds(last, now, COLLECT_MS)))
-		return true;
-	last = now;
-	snprintf(sql, sizeof(sql), "SELECT prom._collect_step(%d, %d, pg_catalog.make_interval(secs => %d))", block,
-			 COLLECT_BLOCKS, series_grace_s);
-	res = prom_remote_exec(conn, sql);
-	ok = PQresultStatus(res) == PGRES_TUPLES_OK;
-	/* What cannot be looked at is left for the next time round. */
-	block = !ok ? block + COLLECT_BLOCKS : PQgetisnull(res, 0, 0) ? 0 : atoi(PQgetvalue(res, 0, 0));
-	PQclear(res);
-	return ok;
-}
-
-/* Today's and tomorrow's partitions, so that no merge has to wait for them. */
-static bool
-make_days(PGconn *conn)
-{
-	static TimestampTz last = 0;
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (last != 0 && !TimestampDifferenceExceeds(last, now, PARTITION_MS))
-		return true;
-	last = now;
-	return command(conn, "SELECT prom._make_day((pg_catalog.extract('epoch', pg_catalog.now()) * 1000)::pg_catalog.int8 + d * 86400000)"
-				   " FROM pg_catalog.generate_series(0, 1) d");
-}
-
-/* Exemplars beyond their age; now and then, for nobody counts on their end. */
-static bool
-drop_exemplars(PGconn *conn)
-{
-	static TimestampTz last = 0;
-	TimestampTz now = GetCurrentTimestamp();
-
-	if (last != 0 && !TimestampDifferenceExceeds(last, now, EXEMPLAR_MS))
-		return true;
-	last = now;
-	return command(conn, "SELECT prom._drop_exemplars()");
-}
-
 static bool
 command(PGconn *conn, const char *sql)
 {
@@ -357,9 +306,16 @@ prom_store_init(void)
 	DefineCustomIntVariable("promgres.compact_delay",
 							"How long after its end (UTC), and after samples came for it, a day is compacted; -1: never.",
 							NULL, &compact_delay_s, 3600, -1, PG_INT32_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("promgres.rollup_delay",
+							"How long after its end (UTC) rollups of a day are made, and after its samples changed, made again; -1: never.",
+							NULL, &rollup_delay_s, 3600, -1, PG_INT32_MAX / 1000, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.series_grace",
 							"How long a series stays after its last sample is gone; -1 keeps it.",
 							NULL, &series_grace_s, 86400, -1, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
+	DefineCustomIntVariable("promgres.retention_size",
+							"How much samples and rollups may take on disk before the oldest go; 0: no limit.",
+							"Raw samples go first, as far as there are rollups of them.",
+							&retention_mb, 0, 0, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
 	DefineCustomIntVariable("promgres.ingest_max_ahead",
 							"Samples further in the future than this are refused.",
 							"Guards against senders with a wrong clock: such samples would sit in partitions of their own for long.",
@@ -375,7 +331,9 @@ prom_store_init(void)
 							"0 stores none.", &prom_store_exemplar_max_age_s, 86400, 0, PG_INT32_MAX, PGC_SIGHUP,
 							GUC_UNIT_S,
 							NULL, NULL, NULL);
+	prom_level_init();
 	prom_budget_init();
+	prom_dedup_init();
 	prom_store_ingest_init();
 	prom_import_init();
 	prom_stat_init();

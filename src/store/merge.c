@@ -132,7 +132,7 @@ prom_merge_step(PG_FUNCTION_ARGS)
 	instr_time	end;
 
 	INSTR_TIME_SET_CURRENT(begin);
-	if (!prom_step_run(&work, step.shard, false))
+	if (!prom_step_run(&work, step.shard, PROM_STEP_TRY))
 		PG_RETURN_INT32(0);
 	INSTR_TIME_SET_CURRENT(end);
 	INSTR_TIME_SUBTRACT(end, begin);
@@ -154,7 +154,7 @@ prom_merge_foreign(int16 shard, void (*fill) (PromPieces *pieces, void *arg), vo
 	Step		step = {.shard = shard, .max_rows = FOREIGN_LATE_ROWS, .cxt = CurrentMemoryContext, .reads = READS_LATE, .fill = fill, .fill_arg = arg};
 	PromStep	work = {run_step, set_aside_damaged, &step};
 
-	(void) prom_step_run(&work, shard, true);
+	(void) prom_step_run(&work, shard, PROM_STEP_WAIT);
 }
 
 /* Of the rows that the step was reading; returns how many. */
@@ -374,6 +374,7 @@ merge_day(Step *step, int64 day_ms, PromPiece *first, int n)
 	}
 	if (n > 0)
 	{
+		prom_rollup_mark(step->shard, first, n);
 		raise_generations(step, first, n, &pieces);
 		pieces.piece = first;
 		pieces.n = n;

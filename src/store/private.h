@@ -38,6 +38,18 @@ extern int	prom_store_max_age_s;
 
 extern void prom_budget_init(void);
 
+/* ---- leaf.c ---- */
+
+/* Append a SELECT of the fresh samples of the matched series: shard, data; one chunk per shard, or NULL. */
+extern void prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range);
+
+/* The warm rows of b.sids, ids of the block b.block of b.shard: data, ord. */
+extern void prom_leaf_warm_sql(StringInfo out, PromScanRange range);
+
+/* ---- leaf_dedup.c ---- */
+
+extern void prom_dedup_init(void);
+
 /* ---- ingest.c ---- */
 
 extern void prom_store_ingest_init(void);
@@ -169,8 +181,15 @@ typedef struct PromStep
 	void	   *arg;
 } PromStep;
 
+typedef enum PromStepLock
+{
+	PROM_STEP_TRY,				/* do nothing if it is taken */
+	PROM_STEP_WAIT,
+	PROM_STEP_READS				/* moves no samples: only damaged rows are set aside under it */
+} PromStepLock;
+
 /* Does the work under the lock of the shard's merges; false: the lock is taken, nothing is done. */
-extern bool prom_step_run(const PromStep *step, int16 shard, bool wait);
+extern bool prom_step_run(const PromStep *step, int16 shard, PromStepLock lock);
 
 /* The lock of a shard's merges, to the end of the transaction; false: it is taken. */
 extern bool prom_merge_lock(int16 shard, bool wait);
@@ -179,6 +198,56 @@ extern bool prom_merge_lock(int16 shard, bool wait);
 
 /* Rows of the day were written that a compaction may take in.  Needs SPI and the shard's lock. */
 extern void prom_compaction_mark(int16 shard, int64 day_ms);
+
+/* ---- jobs.c ---- */
+
+struct pg_conn;
+
+/* Starts a job that is due, unless one runs; never waits for it.  False: the connection tells why. */
+extern bool prom_jobs_turn(struct pg_conn *conn);
+
+/* Settings were read anew: each job is due once, and the one that runs ends if it should run elsewhere. */
+extern void prom_jobs_reload(void);
+
+/* Ends the job that runs. */
+extern void prom_jobs_stop(void);
+
+/* ---- level.c ---- */
+
+extern void prom_level_init(void);
+
+/* ---- rollup_points.c ---- */
+
+/* The points that samples of one series make, part by part. */
+typedef struct PromPoints
+{
+	PromGather	part[PROM_PARTS];	/* that of raw samples stays empty */
+} PromPoints;
+
+extern void prom_points_init(PromPoints *p, MemoryContext cxt);
+extern void prom_points_reset(PromPoints *p);
+
+/* The time at which the window of a sample ends. */
+static inline int64
+prom_window_end(int64 t_ms, int64 window_ms)
+{
+	int64		rest = t_ms % window_ms;
+
+	return rest > 0 ? t_ms - rest + window_ms : t_ms - rest;
+}
+
+/*
+ * Append the points of a series on one day: the old ones, but for windows in (from_ms, to_ms] those that its samples
+ * make, if it has any there.  This time takes in the first window with samples after what has changed.
+ * Returns how many windows were made.  Needs a memory context of its own for what it takes on the way.
+ */
+extern int	prom_points_replace(PromPoints *p, PromPoints *old, int64 window_ms, int64 from_ms, int64 to_ms,
+								const PromGather *samples);
+
+/* ---- rollup.c ---- */
+
+/* Rows with these samples were written: days that are rolled up are to be looked at again.  Needs SPI. */
+extern void prom_rollup_mark(int16 shard, const PromPiece *pieces, int n);
 
 /* ---- merge.c ---- */
 

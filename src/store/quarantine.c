@@ -343,5 +343,6 @@ write_back(int16 shard, PromChunk *chunk)
 		}
 		pieces.piece[i].gen = PROM_GEN_FULL;
 	}
+	prom_rollup_mark(shard, pieces.piece, pieces.n);
 	prom_pieces_write(&pieces, true);
 }

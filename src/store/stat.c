@@ -47,6 +47,7 @@ static const char *const names[] = {
 	[PROM_STAT_INGEST_SERIES] = "ingest_series",
 	[PROM_STAT_INGEST_HISTOGRAMS] = "ingest_histograms",
 	[PROM_STAT_INGEST_EXEMPLARS] = "ingest_exemplars",
+	[PROM_STAT_REPLICA_SAMPLES] = "replica_samples",
 	[PROM_STAT_INGEST_LAST] = "ingest_last",
 	[PROM_STAT_REFUSED_BODIES] = "refused_bodies",
 	[PROM_STAT_REFUSED_LABELS] = "refused_labels",
@@ -67,6 +68,13 @@ static const char *const names[] = {
 	[PROM_STAT_COMPACT_ROWS] = "compact_rows",
 	[PROM_STAT_COMPACT_US] = "compact_us",
 	[PROM_STAT_COMPACT_LAST] = "compact_last",
+	[PROM_STAT_ROLLUP_STEPS] = "rollup_steps",
+	[PROM_STAT_ROLLUP_BLOCKS] = "rollup_blocks",
+	[PROM_STAT_ROLLUP_SAMPLES] = "rollup_samples",
+	[PROM_STAT_ROLLUP_WINDOWS] = "rollup_windows",
+	[PROM_STAT_ROLLUP_ROWS] = "rollup_rows",
+	[PROM_STAT_ROLLUP_US] = "rollup_us",
+	[PROM_STAT_ROLLUP_LAST] = "rollup_last",
 	[PROM_STAT_QUARANTINED_ROWS] = "quarantined_rows",
 	[PROM_STAT_COLLECTED_SERIES] = "collected_series",
 	[PROM_STAT_GATEWAY_STARTS] = "gateway_starts",
@@ -88,7 +96,7 @@ static bool
 is_time(PromStatCounter c)
 {
 	return c == PROM_STAT_STARTED || c == PROM_STAT_INGEST_LAST || c == PROM_STAT_MERGE_LAST ||
-		c == PROM_STAT_MERGE_LAST_ERROR || c == PROM_STAT_COMPACT_LAST;
+		c == PROM_STAT_MERGE_LAST_ERROR || c == PROM_STAT_COMPACT_LAST || c == PROM_STAT_ROLLUP_LAST;
 }
 
 static void

@@ -1,11 +1,12 @@
 /*
  * step.c
- *	  A step of merging or compacting: all of it or nothing, and damage does not stop it.
+ *	  A step of merging, compacting or rolling up: all of it or nothing, and damage does not stop it.
  *
  * A step runs in a subtransaction.  If it fails, the rows that it was reading are verified one by one,
  * those that are damaged go to prom.quarantine, and the step is tried again without them.
  *
- * Locking: a lock per shard, held to the end of the transaction.  Readers are never blocked.
+ * Locking: a lock per shard, held to the end of the transaction.  Readers are never blocked, and what
+ * only reads samples, as rollups do, takes the lock to set rows aside alone.
  */
 #include "postgres.h"
 
@@ -25,7 +26,7 @@ static ErrorData *try_step(const PromStep *step);
 PG_FUNCTION_INFO_V1(prom_lock_merge);
 
 bool
-prom_step_run(const PromStep *step, int16 shard, bool wait)
+prom_step_run(const PromStep *step, int16 shard, PromStepLock lock)
 {
 	ErrorData  *error;
 
@@ -35,11 +36,15 @@ prom_step_run(const PromStep *step, int16 shard, bool wait)
 				 errmsg("a merge cannot run in a transaction that is REPEATABLE READ or SERIALIZABLE"),
 				 errdetail("It must see what the merge before it has committed."),
 				 errhint("Use READ COMMITTED.")));
-	if (!prom_merge_lock(shard, wait))
+	if (lock != PROM_STEP_READS && !prom_merge_lock(shard, lock == PROM_STEP_WAIT))
 		return false;
 	while ((error = try_step(step)) != NULL)
 	{
-		if (!prom_may_be_damage(error->sqlerrcode) || step->set_aside(step->arg) == 0)
+		bool		damage = prom_may_be_damage(error->sqlerrcode);
+
+		if (damage && lock == PROM_STEP_READS)
+			(void) prom_merge_lock(shard, true);
+		if (!damage || step->set_aside(step->arg) == 0)
 		{
 			prom_stat_merge_failed(error->message);
 			ReThrowError(error);

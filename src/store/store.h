@@ -8,7 +8,7 @@
  * Order of samples with one timestamp: any fresh row is later than any warm row; fresh rows by seq
  * (drawn when they are written), warm rows by seq (drawn when they are merged).
  *
- * Lock order: the merge lock (one per shard), then prom.series (row exclusive: ingest; share
+ * Lock order: the lock of rollups, the merge lock (one per shard), then prom.series (row exclusive: ingest; share
  * row exclusive: removal of series), then the shard's row in prom.shard, then rows of samples.
  */
 #ifndef PROM_STORE_H
@@ -24,10 +24,29 @@
 /* Fresh rows always win over warm ones: their order is seq + this. */
 #define PROM_FRESH_ORDER (INT64CONST(1) << 62)
 
+/* Points of rollups are older than anything raw: the order of a part is the part + this. */
+#define PROM_ROLLUP_ORDER (-PROM_FRESH_ORDER)
+
 /* Series of one warm row: sid >> PROM_BLOCK_BITS. */
 #define PROM_BLOCK_BITS 6
 
-/* ---- leaf.c ---- */
+struct PromLevel;
+
+/* ---- gap.c ---- */
+
+/* A time of which some series have no samples of a resolution any more */
+typedef struct PromGap
+{
+	int32		resolution_s;
+	int64		from_ms;		/* a partition: of raw samples inclusive, of rollups exclusive */
+	int64		to_ms;
+	char	   *rules;			/* JSON: all but "stay", or "gone" */
+} PromGap;
+
+/* All of them as the active snapshot has them; NULL: none. */
+extern PromGap *prom_gaps(int *n);
+
+/* ---- segment.c ---- */
 
 typedef struct PromScanRange
 {
@@ -35,17 +54,55 @@ typedef struct PromScanRange
 	int64		to_ms;			/* inclusive */
 } PromScanRange;
 
+/* Samples of a time, all of one resolution */
+typedef struct PromSegment
+{
+	int64		from_ms;		/* exclusive */
+	int64		to_ms;			/* inclusive */
+	int32		resolution_s;	/* 0: raw */
+	bool		mixed;			/* raw of the series that have such samples, from the first one's day on */
+} PromSegment;
+
+/* What a leaf reads; not of raw samples alone. */
+typedef struct PromSegments
+{
+	PromScanRange range;		/* of all of them together; longer than what was asked for */
+	PromSegment *segment;		/* ascending, without gaps */
+	int			n;
+	int32		coarsest_s;
+	int			parts;			/* of rollups: 1 << PROM_PART_... */
+} PromSegments;
+
+/* By how many times the coarsest resolution the range is longer */
+#define PROM_SEGMENT_REACH 3
+
+/*
+ * The segments of a range, in which resolutions up to most_ms are allowed and finer ones are taken where those are
+ * not; NULL: raw samples only.
+ */
+extern PromSegments *prom_segments(const struct PromLevel *levels, int n, const PromGap *mixed, int nmixed,
+								   PromScanRange range, int64 most_ms, int parts);
+
+/* Of who wants samples as they were written: rollups stand in where those are gone. */
+extern PromSegments *prom_raw_segments(PromScanRange range);
+
+/* As an int8[] of SQL: end and resolution of each, which is negative if it is mixed. */
+extern char *prom_segments_sql(const PromSegments *segments);
+
+/* ---- leaf.c ---- */
+
 /*
  * Append what follows FROM, up to and with the WHERE clause, to get one row per series that satisfies
  * the matchers: r.labels, and r.out, never NULL, its element of the result of "leaf", an aggregate call over
- * c.data, c.ord and b.sids, the ids of a block's series.
+ * c.data, c.ord and b.sids, the ids of a block's series.  With segments their range is read, and of rollups
+ * c.ord is PROM_ROLLUP_ORDER + part; NULL: raw samples only.
  */
 extern void prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
-						  const char *leaf);
+						  const PromSegments *segments, const char *leaf);
 
 /* The same with rows in order of labels; needs no memory for samples if the planner may not hash or sort. */
 extern void prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
-								 const char *leaf);
+								 const PromSegments *segments, const char *leaf);
 
 /* A cursor over a query whose rows come from that, and stay in this order.  Needs SPI. */
 extern Portal prom_scan_sorted_open(const char *sql);
@@ -60,10 +117,57 @@ extern void prom_active_sql(StringInfo out, const char *alias, PromScanRange ran
 /* The same without a look into the rows: true as well if another series of its block has such a sample. */
 extern void prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range);
 
+/* ---- leaf_dedup.c ---- */
+
+/* Names (char *) of the labels in which replicas differ; NIL: they are not to be merged. */
+extern List *prom_dedup_labels(void);
+
+/* Append a label set, SQL, without these. */
+extern void prom_dedup_labels_sql(StringInfo out, const char *labels, List *names);
+
+/*
+ * As prom_scan_sql and prom_scan_sorted_sql, but r.labels are without replica labels, and r.out is about the
+ * samples of all replicas merged.  counter: so that no change of replicas looks like the reset of a counter.
+ * For when prom_dedup_labels() is not NIL.
+ */
+extern void prom_dedup_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, bool counter,
+								const char *leaf);
+extern void prom_dedup_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
+									   const char *leaf);
+
 /* ---- scan.c ---- */
 
 /* The ids of an int4[] without NULLs; points into the array. */
 extern int32 *prom_store_sids(ArrayType *a, int *n);
+
+/* ---- level.c ---- */
+
+/* A resolution of the samples; raw ones are complete where they were not dropped. */
+typedef struct PromLevel
+{
+	int32		resolution_s;	/* width of a window; 0: raw samples */
+	int64		from_ms;		/* rollups are complete for stamps after this; of raw, the beginning of the oldest
+								 * day that is kept, PG_INT64_MIN: nothing was dropped */
+	int64		until_ms;		/* and up to this; of raw, PG_INT64_MAX */
+} PromLevel;
+
+/* The levels as the active snapshot has them, the finest first: that is raw, which is always there. */
+extern const PromLevel *prom_levels(int *n);
+
+/* ---- rollup.c ---- */
+
+/* prom.rollup.part; the samples of prom.warm and prom.fresh are part 0 */
+typedef enum PromRollupPart
+{
+	PROM_PART_RAW,
+	PROM_PART_LAST,				/* of each window the last raw sample, and the first one of a day */
+	PROM_PART_RESET,			/* with these as well, a counter increases as it did */
+	PROM_PART_COUNT,			/* this and what follows is at the end of the window */
+	PROM_PART_SUM,
+	PROM_PART_MIN,				/* together with PROM_PART_LAST; the higher part counts where both have a time */
+	PROM_PART_MAX,				/* likewise */
+	PROM_PARTS
+} PromRollupPart;
 
 /* ---- budget.c ---- */
 
@@ -110,6 +214,7 @@ typedef enum PromStatCounter
 	PROM_STAT_INGEST_SERIES,	/* made */
 	PROM_STAT_INGEST_HISTOGRAMS,
 	PROM_STAT_INGEST_EXEMPLARS,
+	PROM_STAT_REPLICA_SAMPLES,	/* dropped, of replicas that are not elected */
 	PROM_STAT_INGEST_LAST,		/* time */
 	PROM_STAT_REFUSED_BODIES,	/* malformed */
 	PROM_STAT_REFUSED_LABELS,	/* series */
@@ -130,6 +235,13 @@ typedef enum PromStatCounter
 	PROM_STAT_COMPACT_ROWS,		/* taken */
 	PROM_STAT_COMPACT_US,
 	PROM_STAT_COMPACT_LAST,		/* time */
+	PROM_STAT_ROLLUP_STEPS,
+	PROM_STAT_ROLLUP_BLOCKS,	/* of series, on a day each, made or made again */
+	PROM_STAT_ROLLUP_SAMPLES,	/* read */
+	PROM_STAT_ROLLUP_WINDOWS,	/* made, of a series and resolution each */
+	PROM_STAT_ROLLUP_ROWS,		/* written */
+	PROM_STAT_ROLLUP_US,
+	PROM_STAT_ROLLUP_LAST,		/* time */
 	PROM_STAT_QUARANTINED_ROWS,
 	PROM_STAT_COLLECTED_SERIES,
 	PROM_STAT_GATEWAY_STARTS,

@@ -11,7 +11,10 @@
  *	2. under the role that owns the samples, their rows; what belongs to other series is taken out of
  *	   each chunk before anything of it is returned.
  *
- * No expression of the caller is evaluated in the second step: neither a condition, which could tell of
+ * Which series match a selector goes the other way round, as no index may be asked before a policy has let a row
+ * through: the index gives candidates under the owner's role, and prom.series shows the caller some of them.
+ *
+ * No expression of the caller is evaluated under the owner's role: neither a condition, which could tell of
  * rows it sees, nor a function found by the caller's search_path, as all names are qualified.  An error
  * restores the role with the (sub)transaction that ends.
  */
@@ -33,12 +36,24 @@
 	"SELECT pg_catalog.array_agg(s.sid ORDER BY s.sid) FROM prom.series AS s" \
 	" WHERE s.shard OPERATOR(pg_catalog.=) $1 AND s.sid OPERATOR(pg_catalog.=) ANY ($2)"
 
+#define CANDIDATES_SQL(op) \
+	"SELECT s.shard, pg_catalog.array_agg(s.sid) FROM prom.series AS s" \
+	" WHERE prom._label_pairs(s.labels) OPERATOR(pg_catalog." op ") $1 GROUP BY s.shard"
+
 #define WARM_SQL \
 	"SELECT o.data, o.seq FROM (" \
 	"SELECT prom._only(w.data, $2, $3, $4) AS data, w.seq FROM prom.warm AS w" \
 	" WHERE w.shard OPERATOR(pg_catalog.=) $1 AND w.block OPERATOR(pg_catalog.=) ANY ($5)" \
 	" AND w.t_min OPERATOR(pg_catalog.>=) $6 AND w.t_min OPERATOR(pg_catalog.<=) $4" \
 	" AND w.t_max OPERATOR(pg_catalog.>) $3 OFFSET 0) AS o WHERE o.data IS NOT NULL"
+
+#define ROLLUP_SQL \
+	"SELECT o.data, o.part OPERATOR(pg_catalog.+) $9 FROM (" \
+	"SELECT prom._only(q.data, $2, $3, $4) AS data, q.part FROM prom.rollup AS q" \
+	" WHERE q.shard OPERATOR(pg_catalog.=) $1 AND q.block OPERATOR(pg_catalog.=) ANY ($5)" \
+	" AND q.resolution OPERATOR(pg_catalog.=) $6 AND q.part OPERATOR(pg_catalog.=) ANY ($7)" \
+	" AND q.day OPERATOR(pg_catalog.>=) $8 AND q.day OPERATOR(pg_catalog.<) $4" \
+	" AND q.t_max OPERATOR(pg_catalog.>) $3 AND q.t_min OPERATOR(pg_catalog.<=) $4 OFFSET 0) AS o WHERE o.data IS NOT NULL"
 
 #define FRESH_SQL \
 	"SELECT prom._fresh(f.data, f.seq, $2, $3, $4) FROM prom.fresh AS f" \
@@ -63,9 +78,57 @@ static void leave_owner(Owner o);
 static void run(const char *sql, int nargs, Oid *types, Datum *args);
 static Datum blocks_of(const int32 *sids, int n);
 
+PG_FUNCTION_INFO_V1(prom_visible_series);
 PG_FUNCTION_INFO_V1(prom_visible_warm);
+PG_FUNCTION_INFO_V1(prom_visible_rollup);
 PG_FUNCTION_INFO_V1(prom_visible_fresh);
 PG_FUNCTION_INFO_V1(prom_visible_exemplars);
+
+/* Those of the shard's candidates that the caller is shown, as rows of the result. */
+static void
+put_visible(ReturnSetInfo *rsinfo, Datum shard, Datum candidates)
+{
+	Datum		visible;
+	Datum		values[2] = {shard};
+	bool		nulls[2] = {false, false};
+	int			n;
+	int32	   *sids = visible_sids(DatumGetInt16(shard), candidates, &visible, &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		values[1] = Int32GetDatum(sids[i]);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+}
+
+/* _visible_series(pairs, every, OUT shard, OUT sid) */
+Datum
+prom_visible_series(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			types[] = {INT4ARRAYOID};
+	Datum		args[] = {PG_GETARG_DATUM(0)};
+	SPITupleTable *shards;
+	uint64		n;
+	Owner		o;
+
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	o = become_owner();
+	run(PG_GETARG_BOOL(1) ? CANDIDATES_SQL("@>") : CANDIDATES_SQL("&&"), lengthof(args), types, args);
+	leave_owner(o);
+	shards = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool		isnull;
+
+		put_visible(rsinfo, SPI_getbinval(shards->vals[i], shards->tupdesc, 1, &isnull),
+					SPI_getbinval(shards->vals[i], shards->tupdesc, 2, &isnull));
+	}
+	SPI_finish();
+	return (Datum) 0;
+}
 
 /* _visible_warm(shard, sids, from_ms, to_ms, OUT data, OUT ord) */
 Datum
@@ -88,6 +151,35 @@ prom_visible_warm(PG_FUNCTION_ARGS)
 		args[4] = blocks_of(sids, n);
 		args[5] = Int64GetDatum(prom_day_start(Min(from_ms, PG_INT64_MAX - 1) + 1));
 		run(WARM_SQL, lengthof(args), types, args);
+		leave_owner(o);
+		for (uint64 i = 0; i < SPI_processed; i++)
+			tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
+	}
+	SPI_finish();
+	return (Datum) 0;
+}
+
+/* _visible_rollup(shard, sids, resolution, parts, from_ms, to_ms, OUT data, OUT ord) */
+Datum
+prom_visible_rollup(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	int64		from_ms = PG_GETARG_INT64(4);
+	Oid			types[] = {INT2OID, INT4ARRAYOID, INT8OID, INT8OID, INT4ARRAYOID, INT4OID, INT2ARRAYOID, INT8OID, INT8OID};
+	Datum		args[] = {PG_GETARG_DATUM(0), 0, PG_GETARG_DATUM(4), PG_GETARG_DATUM(5), 0, PG_GETARG_DATUM(2),
+	PG_GETARG_DATUM(3), Int64GetDatum(prom_day_start(from_ms)), Int64GetDatum(PROM_ROLLUP_ORDER)};
+	int			n;
+	int32	   *sids;
+
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	sids = visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
+	if (n > 0)
+	{
+		Owner		o = become_owner();
+
+		args[4] = blocks_of(sids, n);
+		run(ROLLUP_SQL, lengthof(args), types, args);
 		leave_owner(o);
 		for (uint64 i = 0; i < SPI_processed; i++)
 			tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);

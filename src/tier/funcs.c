@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "common/compat.h"
+#include "tier/sigv4.h"
 #include "tier/tier.h"
 
 PG_FUNCTION_INFO_V1(prom_bucket_put_sql);
@@ -32,6 +33,14 @@ PG_FUNCTION_INFO_V1(prom_upload_complete_sql);
 PG_FUNCTION_INFO_V1(prom_upload_abort_sql);
 PG_FUNCTION_INFO_V1(prom_tier_stat_sql);
 
+/* A range that is asked for. */
+typedef struct Wanted
+{
+	int			n;
+	const char *sha256;			/* what its bytes must have; NULL: anything */
+} Wanted;
+
+static bool has_hash(const PromTransfer *transfer, const void *data, size_t size, void *arg);
 static PromBucket *open_arg(FunctionCallInfo fcinfo);
 static char *text_arg(FunctionCallInfo fcinfo, int n);
 static void put_object(ReturnSetInfo *rsinfo, const PromObject *object);
@@ -93,22 +102,29 @@ prom_bucket_get_ranges_sql(PG_FUNCTION_ARGS)
 	PromTransfer *t;
 	Datum	   *offsets;
 	Datum	   *lengths;
+	Datum	   *hashes;
+	Wanted	   *wanted;
 	int			noffsets;
 	int			nlengths;
+	int			nhashes;
 
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(2), INT8OID, 8, FLOAT8PASSBYVAL, TYPALIGN_DOUBLE, &offsets, NULL, &noffsets);
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(3), INT4OID, 4, true, TYPALIGN_INT, &lengths, NULL, &nlengths);
-	if (noffsets != nlengths)
+	deconstruct_array(PG_GETARG_ARRAYTYPE_P(4), TEXTOID, -1, false, TYPALIGN_INT, &hashes, NULL, &nhashes);
+	if (noffsets != nlengths || (nhashes != 0 && nhashes != noffsets))
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
-				 errmsg("there must be as many lengths as offsets")));
+				 errmsg("there must be as many lengths, and hashes if any, as offsets")));
+	wanted = palloc(Max(noffsets, 1) * sizeof(Wanted));
 	InitMaterializedSRF(fcinfo, 0);
 	transfers = prom_transfers_begin(open_arg(fcinfo));
 	for (int i = 0; i < noffsets; i++)
 	{
 		PromTransfer get = {.verb = PROM_VERB_GET,.key = key,.offset = DatumGetInt64(offsets[i]),.length = DatumGetInt32(lengths[i]),
-		.arg = (void *) (intptr_t) (i + 1)};
+		.verify = nhashes > 0 ? has_hash : NULL,.arg = &wanted[i]};
 
+		wanted[i].n = i + 1;
+		wanted[i].sha256 = nhashes > 0 ? TextDatumGetCString(hashes[i]) : NULL;
 		if (get.offset < 0 || get.length <= 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -117,7 +133,7 @@ prom_bucket_get_ranges_sql(PG_FUNCTION_ARGS)
 	}
 	while ((t = prom_transfers_next(transfers, true)) != NULL)
 	{
-		Datum		values[4] = {Int32GetDatum((int32) (intptr_t) t->arg)};
+		Datum		values[4] = {Int32GetDatum(((Wanted *) t->arg)->n)};
 		bool		nulls[4] = {false, t->status != PROM_TRANSFER_OK, t->status == PROM_TRANSFER_OK, false};
 
 		if (t->status == PROM_TRANSFER_OK)
@@ -264,6 +280,14 @@ prom_tier_stat_sql(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+static bool
+has_hash(const PromTransfer *transfer, const void *data, size_t size, void *arg)
+{
+	char		hash[PROM_SIGV4_HASH_BYTES];
+
+	return prom_sigv4_hash(data, size, hash) && strcmp(hash, ((Wanted *) arg)->sha256) == 0;
 }
 
 static PromBucket *

@@ -228,4 +228,9 @@ typedef struct PromSteps
 	int			n;
 } PromSteps;
 
+/* ---- window_names.c ---- */
+
+/* Which parts of rollups (1 << PROM_PART_...) a window function reads, and whether one sample is not enough. */
+extern int	prom_window_parts(const char *name, bool *needs_two);
+
 #endif							/* PROM_VALS_H */

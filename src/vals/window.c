@@ -7,6 +7,9 @@
  * are asked for: finding it and reading its directory cost more than one series' samples.  The result is an
  * array with an element per series, in the order of the ids given; NULL for a series that has nothing.
  *
+ * A leaf that is stitched of several resolutions (stitch.c) has points of rollups among its rows, which are
+ * gathered apart from samples.  Thinned samples are samples.
+ *
  * All share one transition, which collects the samples that some window can see; a state knows the window
  * function (window_names.c) to finish with.  The state is "internal" and lives in the aggregate's context; the
  * chunk reader lives as long as the query.  Rows with NULL data (of an outer join) are skipped.
@@ -30,8 +33,17 @@ typedef struct LeafSeries
 {
 	int32		sid;
 	int			place;			/* in the array of ids, and in that of results */
-	PromGather	gather;
+	PromGather	gather;			/* of samples */
+	struct LeafPoints *points;	/* of rollups; or NULL */
+	int64		first_raw_ms;	/* the first raw sample of mixed times; PG_INT64_MAX: none yet */
 } LeafSeries;
+
+/* What stands for all samples of a window: their sum, least, ..., and their number, if both are asked for. */
+typedef struct LeafPoints
+{
+	PromGather	values;
+	PromGather	counts;
+} LeafPoints;
 
 typedef struct LeafState
 {
@@ -42,6 +54,8 @@ typedef struct LeafState
 	PromRangeScalar scalar;
 	bool		has_reach;		/* extended windows */
 	PromRangeReach reach;
+	PromRangeStitch stitch;		/* no segments: all samples are raw */
+	int64		mixed_from_ms;	/* PG_INT64_MAX: no time is mixed */
 	int64		from_ms;		/* samples wanted: (from, to] */
 	int64		to_ms;
 	int16		shard;
@@ -50,7 +64,9 @@ typedef struct LeafState
 } LeafState;
 
 PG_FUNCTION_INFO_V1(prom_window_add);
+PG_FUNCTION_INFO_V1(prom_stitched_add);
 PG_FUNCTION_INFO_V1(prom_extended_add);
+PG_FUNCTION_INFO_V1(prom_stitched_extended_add);
 PG_FUNCTION_INFO_V1(prom_window_done);
 PG_FUNCTION_INFO_V1(prom_samples_add);
 PG_FUNCTION_INFO_V1(prom_reached_samples_add);
@@ -80,6 +96,8 @@ set_series(LeafState *s, ArrayType *sids, MemoryContext cxt)
 		s->series[i].sid = sid[i];
 		s->series[i].place = i;
 		prom_gather_init(&s->series[i].gather, cxt);
+		s->series[i].points = NULL;
+		s->series[i].first_raw_ms = PG_INT64_MAX;
 		sorted = sorted && (i == 0 || sid[i - 1] < sid[i]);
 	}
 	if (!sorted)
@@ -189,12 +207,62 @@ set_reach(FunctionCallInfo fcinfo, LeafState *s, int arg)
 				 errmsg("steps or range out of range")));
 }
 
+/* The segments of a new state, which reach further back than its windows: argument "arg". */
+static void
+set_segments(FunctionCallInfo fcinfo, LeafState *s, int arg)
+{
+	MemoryContext cxt;
+	MemoryContext old;
+	bool		has_points = (s->function->parts & ~(1 << PROM_PART_LAST | 1 << PROM_PART_RESET)) != 0;
+	int64		reach_ms;
+
+	(void) AggCheckCallContext(fcinfo, &cxt);
+	old = MemoryContextSwitchTo(cxt);
+	s->stitch.segment = prom_range_segments(PG_GETARG_ARRAYTYPE_P(arg), &s->stitch.n);
+	s->stitch.anchor = s->function->anchor;
+	s->mixed_from_ms = prom_range_mixed_from(s->stitch.segment, s->stitch.n);
+	reach_ms = prom_range_coarsest(s->stitch.segment, s->stitch.n) * PROM_SEGMENT_REACH;
+	if (pg_sub_s64_overflow(s->from_ms, reach_ms, &s->from_ms))
+		s->from_ms = PG_INT64_MIN;
+	for (int i = 0; has_points && i < s->n; i++)
+	{
+		s->series[i].points = palloc(sizeof(LeafPoints));
+		prom_gather_init(&s->series[i].points->values, cxt);
+		prom_gather_init(&s->series[i].points->counts, cxt);
+	}
+	MemoryContextSwitchTo(old);
+}
+
 /* ---- rows ---- */
+
+/* Where samples or points of this order go */
+static PromGather *
+gather_of(const LeafState *s, LeafSeries *one, int64 order)
+{
+	if (likely(one->points == NULL) || order > PROM_ROLLUP_ORDER + PROM_PARTS)
+		return &one->gather;
+	if (order == PROM_ROLLUP_ORDER + PROM_PART_COUNT && s->function->parts != 1 << PROM_PART_COUNT)
+		return &one->points->counts;
+	return &one->points->values;
+}
+
+/* Remembers the first raw sample of mixed times, of those from g->t_ms[from] on. */
+static void
+note_raw(LeafState *s, LeafSeries *one, int from)
+{
+	const PromGather *g = &one->gather;
+
+	while (from < g->n && g->t_ms[from] <= s->mixed_from_ms)
+		from++;
+	if (from < g->n)
+		one->first_raw_ms = Min(one->first_raw_ms, g->t_ms[from]);
+}
 
 /* Adds the wanted samples of one column; returns how many. */
 static int
-add_column(LeafState *s, PromGather *g, PromChunkReader *reader, int column, int64 order)
+add_column(LeafState *s, LeafSeries *one, PromChunkReader *reader, int column, int64 order)
 {
+	PromGather *g = gather_of(s, one, order);
 	int			before = g->n;
 	int			count = prom_chunk_count(reader, column);
 
@@ -202,6 +270,8 @@ add_column(LeafState *s, PromGather *g, PromChunkReader *reader, int column, int
 	if (g->n + count > g->size)
 		prom_store_need_memory(((size_t) g->size * 2 + count) * 3 * 8);
 	prom_gather_column(g, reader, column, s->from_ms, s->to_ms, order);
+	if (unlikely(s->stitch.segment != NULL) && s->mixed_from_ms < PG_INT64_MAX && order > PROM_ROLLUP_ORDER + PROM_PARTS)
+		note_raw(s, one, before);
 	return g->n - before;
 }
 
@@ -221,7 +291,7 @@ add_chunk(LeafState *s, PromChunkReader *reader, int64 order)
 			int			column = prom_chunk_find(reader, s->series[i].sid);
 
 			if (column >= 0)
-				added += add_column(s, &s->series[i].gather, reader, column, order);
+				added += add_column(s, &s->series[i], reader, column, order);
 		}
 		return added;
 	}
@@ -232,7 +302,7 @@ add_chunk(LeafState *s, PromChunkReader *reader, int64 order)
 		else if (s->series[i].sid > reader->sids[column])
 			column++;
 		else
-			added += add_column(s, &s->series[i++].gather, reader, column++, order);
+			added += add_column(s, &s->series[i++], reader, column++, order);
 	}
 	return added;
 }
@@ -298,11 +368,31 @@ set_window(FunctionCallInfo fcinfo, LeafState *s)
 }
 
 static void
+set_stitched(FunctionCallInfo fcinfo, LeafState *s)
+{
+	s->function = prom_range_function(PG_GETARG_TEXT_PP(1), Max(PG_NARGS() - 10 - 2, 0), false);
+	set_windows(fcinfo, s, 5);
+	set_segments(fcinfo, s, 9);
+	set_scalar(fcinfo, s, 10);
+}
+
+static void
 set_extended(FunctionCallInfo fcinfo, LeafState *s)
 {
 	s->function = prom_range_function(PG_GETARG_TEXT_PP(1), 0, true);
 	set_windows(fcinfo, s, 5);
 	set_reach(fcinfo, s, 9);
+}
+
+static void
+set_stitched_extended(FunctionCallInfo fcinfo, LeafState *s)
+{
+	set_extended(fcinfo, s);
+	set_segments(fcinfo, s, 11);
+	/* it may see as far as a window further on, too */
+	if (s->reach.after_ms > 0 &&
+		pg_add_s64_overflow(s->to_ms, prom_range_coarsest(s->stitch.segment, s->stitch.n), &s->to_ms))
+		s->to_ms = PG_INT64_MAX;
 }
 
 static void
@@ -324,6 +414,20 @@ Datum
 prom_window_add(PG_FUNCTION_ARGS)
 {
 	return leaf_add(fcinfo, 2, set_window);
+}
+
+/* (state, function, data, ord, sids, start_ms, step_ms, nsteps, range_ms, segments [, scalar, now_ms, now_step_ms [, second]]) */
+Datum
+prom_stitched_add(PG_FUNCTION_ARGS)
+{
+	return leaf_add(fcinfo, 2, set_stitched);
+}
+
+/* (state, function, data, ord, sids, start_ms, step_ms, nsteps, range_ms, before_ms, after_ms, segments) */
+Datum
+prom_stitched_extended_add(PG_FUNCTION_ARGS)
+{
+	return leaf_add(fcinfo, 2, set_stitched_extended);
 }
 
 /* (state, function, data, ord, sids, start_ms, step_ms, nsteps, range_ms, before_ms, after_ms) */
@@ -385,20 +489,57 @@ finish_gather(const LeafState *s, PromGather *g, bool keep_stale)
 		remove_stale(g);
 }
 
+/* The same of a series of which there are points. */
+static Datum
+points_result(LeafState *s, LeafSeries *one, PromRangeStitch stitch)
+{
+	const PromRangeFunction *function = s->function;
+	PromRangeFn fn = function->points ? function->points : function->fn;
+	PromGather *values = &one->points->values;
+	PromGather *counts = &one->points->counts;
+	bool		counts_only = function->parts == 1 << PROM_PART_COUNT;
+	PromStitched all;
+	PromVals   *result;
+
+	finish_gather(s, &one->gather, false);
+	/* least and greatest are kept only where the last sample, which is among the points, does not say it */
+	finish_gather(s, values, false);
+	finish_gather(s, counts, true);
+	if (counts_only)
+		counts = values;
+	else if ((function->parts & (1 << PROM_PART_COUNT)) == 0)
+		counts = NULL;
+	all = prom_range_stitch(&one->gather, values, counts, stitch.segment, stitch.n);
+	stitch.weight = all.weight;
+	if (all.h && !counts_only)
+		result = prom_range_eval_mixed(all.n, all.t_ms, all.v, all.h, &s->steps, s->range_ms, fn, NULL, &stitch);
+	else
+		result = prom_range_eval(all.n, all.t_ms, all.v, &s->steps, s->range_ms, fn, NULL, NULL, &stitch);
+	prom_range_stitched_free(&all);
+	return PointerGetDatum(result);
+}
+
 /* The window function over one series; NULL if there is nothing. */
 static Datum
-window_result(LeafState *s, PromGather *g)
+window_result(LeafState *s, LeafSeries *one)
 {
 	const PromRangeFunction *function = s->function;
 	const PromRangeScalar *scalar = s->has_scalar ? &s->scalar : NULL;
+	PromRangeStitch own = s->stitch;
+	const PromRangeStitch *stitch = s->stitch.segment ? &own : NULL;
+	PromGather *g = &one->gather;
 
+	if (stitch && s->mixed_from_ms < PG_INT64_MAX)
+		own.segment = prom_range_unmix(own.segment, &own.n, one->first_raw_ms);
+	if (one->points)
+		return points_result(s, one, own);
 	finish_gather(s, g, function->sees_stale);
 	prom_gather_hints(g);
 	if (g->histograms)
 		return PointerGetDatum(prom_range_eval_mixed(g->n, g->t_ms, g->values, g->histograms, &s->steps, s->range_ms,
-													 function->fn, scalar));
+													 function->fn, scalar, stitch));
 	return PointerGetDatum(prom_range_eval(g->n, g->t_ms, g->values, &s->steps, s->range_ms, function->fn, scalar,
-										   s->has_reach ? &s->reach : NULL));
+										   s->has_reach ? &s->reach : NULL, stitch));
 }
 
 static Datum
@@ -471,7 +612,7 @@ prom_window_done(PG_FUNCTION_ARGS)
 	for (int i = 0; i < s->n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		result[i] = window_result(s, &s->series[i].gather);
+		result[i] = window_result(s, &s->series[i]);
 	}
 	return result_array(fcinfo, s, result);
 }

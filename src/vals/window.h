@@ -8,6 +8,8 @@
 #ifndef PROM_WINDOW_H
 #define PROM_WINDOW_H
 
+#include "chunk/chunk.h"
+#include "utils/array.h"
 #include "vals/vals.h"
 
 typedef struct PromRange
@@ -30,6 +32,9 @@ typedef struct PromRange
 	int			seen;			/* samples [0, seen) were considered for it */
 	double	   *scratch;		/* n values; NULL until a function makes it */
 	uint16		notes;			/* of the result; see annotate.h */
+	/* of points of rollups */
+	const double *weight;		/* how many samples each stands for; or NULL */
+	double		share;			/* how much of the first one is within the window */
 } PromRange;
 
 /* Of a function with a parameter: its values, and the times of the steps themselves. */
@@ -51,6 +56,32 @@ typedef struct PromRangeReach
 	int64		after_ms;
 } PromRangeReach;
 
+/* ---- stitch.c: samples of several resolutions ---- */
+
+/* A time of which all samples have one resolution; it begins where the one before ends. */
+typedef struct PromRangeSegment
+{
+	int64		to_ms;			/* inclusive */
+	int64		resolution_ms;	/* 0: raw */
+	bool		mixed;			/* raw for series that have raw samples, from the first one's day on */
+} PromRangeSegment;
+
+/* Does a function see the sample before its range, where samples were thinned out? */
+typedef enum PromRangeAnchor
+{
+	PROM_ANCHOR_NONE,
+	PROM_ANCHOR_ALONE,			/* if it would see one only */
+	PROM_ANCHOR_ALWAYS
+} PromRangeAnchor;
+
+typedef struct PromRangeStitch
+{
+	const PromRangeSegment *segment;	/* at least one */
+	int			n;
+	PromRangeAnchor anchor;
+	const double *weight;		/* of points; or NULL */
+} PromRangeStitch;
+
 /* The value of the present window; false if there is none. */
 typedef bool (*PromRangeFn) (PromRange *w, double *result);
 
@@ -62,6 +93,10 @@ typedef struct PromRangeFunction
 	int			nscalars;
 	bool		extended;		/* over windows that see beyond their range */
 	bool		sees_stale;		/* markers that a series ended are samples to it */
+	bool		needs_two;		/* has no value of one sample */
+	int			parts;			/* what it reads of rollups */
+	PromRangeAnchor anchor;
+	PromRangeFn points;			/* the function over points and raw samples; NULL if it is the same */
 } PromRangeFunction;
 
 /* ---- window_names.c ---- */
@@ -82,11 +117,11 @@ extern PromRangeScalar prom_range_scalar(FunctionCallInfo fcinfo, int arg, int n
 /*
  * The function over all steps; NULL if no step has a value and there are no notes.  O(n + steps) plus the
  * function's own.  prom_range_bounds must have accepted steps and range.  scalar: NULL if the function takes
- * none; reach: NULL unless windows are extended.
+ * none; reach: NULL unless windows are extended; stitch: NULL if all samples are raw.
  */
 extern PromVals *prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps,
 									int64 range_ms, PromRangeFn fn, const PromRangeScalar *scalar,
-									const PromRangeReach *reach);
+									const PromRangeReach *reach, const PromRangeStitch *stitch);
 
 /*
  * How far the interval between first and last sample has to be stretched to stand for the range; "first" is
@@ -152,6 +187,44 @@ extern int	prom_range_extended(int n, const int64 *t_ms, const double *v, int64 
  */
 extern PromVals *prom_range_eval_mixed(int n, const int64 *t_ms, const double *v, const PromHistogram *const *h,
 									   const PromSteps *steps, int64 range_ms, PromRangeFn fn,
-									   const PromRangeScalar *scalar);
+									   const PromRangeScalar *scalar,
+									   const PromRangeStitch *stitch);
+
+/* ---- stitch.c ---- */
+
+/* Segments as SQL has them: pairs of an end and a resolution in seconds. */
+extern PromRangeSegment *prom_range_segments(ArrayType *a, int *n);
+extern int64 prom_range_coarsest(const PromRangeSegment *segment, int n);
+
+/* The first time that is mixed, exclusive; PG_INT64_MAX: none is. */
+extern int64 prom_range_mixed_from(const PromRangeSegment *segment, int n);
+
+/* The segments of a series whose first raw sample of mixed times is known, PG_INT64_MAX: it has none; *n changes. */
+extern PromRangeSegment *prom_range_unmix(const PromRangeSegment *segment, int *n, int64 first_raw_ms);
+
+/* Moves a window, whose ref_ms is set, to its step. */
+extern void prom_range_move_stitched(PromRange *w, const PromRangeStitch *s, const PromRangeReach *reach);
+
+/* Raw samples and points of rollups, each of its segments */
+typedef struct PromStitched
+{
+	int			n;
+	int64	   *t_ms;
+	double	   *v;
+	const PromHistogram **h;	/* NULL if there are floats only */
+	double	   *weight;
+} PromStitched;
+
+/* From finished gathers; counts: how many samples each point stands for; NULL: that is not asked for. */
+extern PromStitched prom_range_stitch(const PromGather *raw, const PromGather *points, const PromGather *counts,
+									  const PromRangeSegment *segment, int n);
+extern void prom_range_stitched_free(PromStitched *s);
+
+/* How many samples the window stands for */
+extern double prom_range_weight(const PromRange *w);
+
+extern bool prom_range_points_count(PromRange *w, double *result);
+extern bool prom_range_points_sum(PromRange *w, double *result);
+extern bool prom_range_points_avg(PromRange *w, double *result);
 
 #endif							/* PROM_WINDOW_H */

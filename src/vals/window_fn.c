@@ -36,7 +36,8 @@ spread_first(PromVals *out)
 
 PromVals *
 prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps, int64 range_ms,
-				   PromRangeFn fn, const PromRangeScalar *scalar, const PromRangeReach *reach)
+				   PromRangeFn fn, const PromRangeScalar *scalar, const PromRangeReach *reach,
+				   const PromRangeStitch *stitch)
 {
 	PromRange w = {t_ms, v, n, range_ms, prom_range_seconds(range_ms)};
 	bool		once = steps->step_ms == 0 && scalar == NULL;
@@ -48,16 +49,22 @@ prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *step
 		return NULL;
 	out = prom_vals_new(steps->n);
 	w.noted = palloc(sizeof(int) * n);
+	w.weight = stitch ? stitch->weight : NULL;
 	for (int i = 0; i < (once ? 1 : steps->n); i++)
 	{
 		double		result;
 
 		CHECK_FOR_INTERRUPTS();
 		w.ref_ms = steps->start_ms + steps->step_ms * i;
-		while (w.end < n && t_ms[w.end] <= w.ref_ms + after_ms)
-			w.end++;
-		while (w.first < w.end && t_ms[w.first] <= w.ref_ms - range_ms - before_ms)
-			w.first++;
+		if (unlikely(stitch != NULL))
+			prom_range_move_stitched(&w, stitch, reach);
+		else
+		{
+			while (w.end < n && t_ms[w.end] <= w.ref_ms + after_ms)
+				w.end++;
+			while (w.first < w.end && t_ms[w.first] <= w.ref_ms - range_ms - before_ms)
+				w.first++;
+		}
 		if (scalar)
 		{
 			w.scalar = prom_vals_get(scalar->vals, i);

@@ -25,6 +25,7 @@ typedef struct MixedRange
 	PromRange	w;				/* histograms are NaN in it */
 	const PromHistogram *const *h;
 	int		   *before;			/* of each sample, and of the end: how many histograms are before it */
+	const PromRangeStitch *stitch;	/* NULL: all samples are raw */
 	int		   *events;			/* changes or resets up to each sample; NULL until a function wants them */
 	uint16		notes;
 } MixedRange;
@@ -335,12 +336,15 @@ add_up(MixedRange *m, PromHistogramSum *sum, bool *running)
 	}
 	for (int i = m->w.first; i < m->w.end; i++)
 	{
+		const PromHistogram *h = m->h[i];
 		int			happened;
 
+		if (i == m->w.first && m->w.weight && m->w.share < 1)
+			h = prom_histogram_scale(palloc, prom_histogram_copy(palloc, h), m->w.share);
 		if (running)
-			happened = prom_histogram_mean_add(palloc, sum, running, i - m->w.first + 1, m->h[i]);
+			happened = prom_histogram_mean_add(palloc, sum, running, i - m->w.first + 1, h);
 		else
-			happened = prom_histogram_sum_add(palloc, sum, m->h[i], 1);
+			happened = prom_histogram_sum_add(palloc, sum, h, 1);
 		seen[m->h[i]->hint] = true;
 		if (happened & PROM_HISTOGRAM_REBOUNDED)
 			m->notes |= PROM_NOTE_RECONCILED_AGG;
@@ -378,6 +382,20 @@ mixed_avg(MixedRange *m, double *v, const PromHistogram **h)
 	return true;
 }
 
+/* Of points, each a sum of histograms */
+static bool
+mixed_points_avg(MixedRange *m, double *v, const PromHistogram **h)
+{
+	double		count = prom_range_weight(&m->w);
+
+	if (m->w.share == 1 && count == m->w.end - m->w.first)
+		return mixed_avg(m, v, h);
+	if (!mixed_sum(m, v, h))
+		return false;
+	*h = prom_histogram_divide(palloc, prom_histogram_copy(palloc, *h), count);
+	return true;
+}
+
 /* ---- all steps ---- */
 
 typedef struct MixedFunction
@@ -400,6 +418,8 @@ static const MixedFunction functions[] = {
 	{prom_range_resets, mixed_resets, true},
 	{prom_range_sum, mixed_sum, false},
 	{prom_range_avg, mixed_avg, false},
+	{prom_range_points_sum, mixed_sum, false},
+	{prom_range_points_avg, mixed_points_avg, false},
 	{prom_range_count, NULL, true},
 	{prom_range_first, mixed_first, true},
 	{prom_range_last, mixed_newest, true},
@@ -424,6 +444,11 @@ move(MixedRange *m, const PromSteps *steps, int i)
 	PromRange  *w = &m->w;
 
 	w->ref_ms = steps->start_ms + steps->step_ms * i;
+	if (m->stitch)
+	{
+		prom_range_move_stitched(w, m->stitch, NULL);
+		return w->first < w->end;
+	}
 	while (w->end < w->n && w->t_ms[w->end] <= w->ref_ms)
 		w->end++;
 	while (w->first < w->end && w->t_ms[w->first] <= w->ref_ms - w->range_ms)
@@ -447,7 +472,7 @@ eval_floats(MixedRange *m, const PromSteps *steps, PromRangeFn fn, const PromRan
 		t_ms[n] = m->w.t_ms[i];
 		v[n++] = m->w.v[i];
 	}
-	out = prom_range_eval(n, t_ms, v, steps, m->w.range_ms, fn, scalar, NULL);
+	out = prom_range_eval(n, t_ms, v, steps, m->w.range_ms, fn, scalar, NULL, m->stitch);
 	for (int i = 0; i < steps->n; i++)
 		if (move(m, steps, i) && has_floats(m) && has_histograms(m))
 			m->notes |= PROM_NOTE_IGNORED;
@@ -511,14 +536,15 @@ eval_mixed(MixedRange *m, const MixedFunction *f, const PromSteps *steps)
 
 PromVals *
 prom_range_eval_mixed(int n, const int64 *t_ms, const double *v, const PromHistogram *const *h, const PromSteps *steps,
-					  int64 range_ms, PromRangeFn fn, const PromRangeScalar *scalar)
+					  int64 range_ms, PromRangeFn fn, const PromRangeScalar *scalar, const PromRangeStitch *stitch)
 {
-	MixedRange	m = {{t_ms, v, n, range_ms, prom_range_seconds(range_ms)}, h};
+	MixedRange	m = {{t_ms, v, n, range_ms, prom_range_seconds(range_ms)}, h, .stitch = stitch};
 	const MixedFunction *f = find_function(fn);
 	PromVals   *out;
 
 	if (n == 0)
 		return NULL;
+	m.w.weight = stitch ? stitch->weight : NULL;
 	m.before = palloc_extended(sizeof(int) * ((size_t) n + 1), MCXT_ALLOC_HUGE);
 	m.before[0] = 0;
 	for (int i = 0; i < n; i++)

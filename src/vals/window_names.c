@@ -6,59 +6,90 @@
 
 #include "utils/builtins.h"
 
+#include "store/store.h"
 #include "vals/window.h"
 
+#define LAST	(1 << PROM_PART_LAST)
+#define COUNTER	(1 << PROM_PART_LAST | 1 << PROM_PART_RESET)
+#define COUNT	(1 << PROM_PART_COUNT)
+#define SUM		(1 << PROM_PART_SUM)
+#define MIN		(1 << PROM_PART_MIN)
+#define MAX		(1 << PROM_PART_MAX)
+
 static const PromRangeFunction functions[] = {
-	/* name, function, parameters, extended windows, sees staleness markers */
-	{"anchored_changes", prom_range_anchored_changes, 0, true, false},
-	{"anchored_delta", prom_range_anchored_delta, 0, true, false},
-	{"anchored_increase", prom_range_anchored_increase, 0, true, false},
-	{"anchored_rate", prom_range_anchored_rate, 0, true, false},
-	{"anchored_resets", prom_range_anchored_resets, 0, true, false},
-	{"avg_over_time", prom_range_avg, 0, false, false},
-	{"changes", prom_range_changes, 0, false, false},
-	{"count_over_time", prom_range_count, 0, false, false},
-	{"delta", prom_range_delta, 0, false, false},
-	{"deriv", prom_range_deriv, 0, false, false},
-	{"double_exponential_smoothing", prom_range_double_exponential_smoothing, 2, false, false},
-	{"first_over_time", prom_range_first, 0, false, false},
-	{"idelta", prom_range_idelta, 0, false, false},
-	{"increase", prom_range_increase, 0, false, false},
-	{"instant", prom_range_instant, 0, false, true},
-	{"irate", prom_range_irate, 0, false, false},
-	{"last_over_time", prom_range_last, 0, false, false},
-	{"mad_over_time", prom_range_mad, 0, false, false},
-	{"max_over_time", prom_range_max, 0, false, false},
-	{"min_over_time", prom_range_min, 0, false, false},
-	{"predict_linear", prom_range_predict_linear, 1, false, false},
-	{"present_over_time", prom_range_present, 0, false, false},
-	{"quantile_over_time", prom_range_quantile, 1, false, false},
-	{"rate", prom_range_rate, 0, false, false},
-	{"resets", prom_range_resets, 0, false, false},
-	{"smoothed_delta", prom_range_smoothed_delta, 0, true, false},
-	{"smoothed_increase", prom_range_smoothed_increase, 0, true, false},
-	{"smoothed_instant", prom_range_smoothed_instant, 0, true, false},
-	{"smoothed_rate", prom_range_smoothed_rate, 0, true, false},
-	{"stddev_over_time", prom_range_stddev, 0, false, false},
-	{"stdvar_over_time", prom_range_stdvar, 0, false, false},
-	{"sum_over_time", prom_range_sum, 0, false, false},
-	{"timestamp", prom_range_timestamp, 0, false, true},
-	{"ts_of_first_over_time", prom_range_ts_of_first, 0, false, false},
-	{"ts_of_last_over_time", prom_range_ts_of_last, 0, false, false},
-	{"ts_of_max_over_time", prom_range_ts_of_max, 0, false, false},
-	{"ts_of_min_over_time", prom_range_ts_of_min, 0, false, false},
+	/*
+	 * name, function, parameters, extended windows, sees staleness markers; needs two samples, parts of rollups,
+	 * anchor, function of points
+	 */
+	{"anchored_changes", prom_range_anchored_changes, 0, true, false, true, LAST, PROM_ANCHOR_NONE},
+	{"anchored_delta", prom_range_anchored_delta, 0, true, false, true, LAST, PROM_ANCHOR_NONE},
+	{"anchored_increase", prom_range_anchored_increase, 0, true, false, true, COUNTER, PROM_ANCHOR_NONE},
+	{"anchored_rate", prom_range_anchored_rate, 0, true, false, true, COUNTER, PROM_ANCHOR_NONE},
+	{"anchored_resets", prom_range_anchored_resets, 0, true, false, true, COUNTER, PROM_ANCHOR_NONE},
+	{"avg_over_time", prom_range_avg, 0, false, false, false, SUM | COUNT, PROM_ANCHOR_NONE, prom_range_points_avg},
+	{"changes", prom_range_changes, 0, false, false, true, LAST, PROM_ANCHOR_ALWAYS},
+	{"count_over_time", prom_range_count, 0, false, false, false, COUNT, PROM_ANCHOR_NONE, prom_range_points_count},
+	{"delta", prom_range_delta, 0, false, false, true, LAST, PROM_ANCHOR_ALWAYS},
+	{"deriv", prom_range_deriv, 0, false, false, true, LAST, PROM_ANCHOR_ALONE},
+	{"double_exponential_smoothing", prom_range_double_exponential_smoothing, 2, false, false, true, LAST, PROM_ANCHOR_ALONE},
+	{"first_over_time", prom_range_first, 0, false, false, false, LAST, PROM_ANCHOR_NONE},
+	{"idelta", prom_range_idelta, 0, false, false, true, LAST, PROM_ANCHOR_ALONE},
+	{"increase", prom_range_increase, 0, false, false, true, COUNTER, PROM_ANCHOR_ALWAYS},
+	{"instant", prom_range_instant, 0, false, true, false, LAST, PROM_ANCHOR_NONE},
+	{"irate", prom_range_irate, 0, false, false, true, COUNTER, PROM_ANCHOR_ALONE},
+	{"last_over_time", prom_range_last, 0, false, false, false, LAST, PROM_ANCHOR_NONE},
+	{"mad_over_time", prom_range_mad, 0, false, false, false, LAST, PROM_ANCHOR_NONE},
+	{"max_over_time", prom_range_max, 0, false, false, false, LAST | MAX, PROM_ANCHOR_NONE},
+	{"min_over_time", prom_range_min, 0, false, false, false, LAST | MIN, PROM_ANCHOR_NONE},
+	{"predict_linear", prom_range_predict_linear, 1, false, false, true, LAST, PROM_ANCHOR_ALONE},
+	{"present_over_time", prom_range_present, 0, false, false, false, COUNT, PROM_ANCHOR_NONE},
+	{"quantile_over_time", prom_range_quantile, 1, false, false, false, LAST, PROM_ANCHOR_NONE},
+	{"rate", prom_range_rate, 0, false, false, true, COUNTER, PROM_ANCHOR_ALWAYS},
+	{"resets", prom_range_resets, 0, false, false, true, COUNTER, PROM_ANCHOR_NONE},
+	{"smoothed_delta", prom_range_smoothed_delta, 0, true, false, true, LAST, PROM_ANCHOR_NONE},
+	{"smoothed_increase", prom_range_smoothed_increase, 0, true, false, true, COUNTER, PROM_ANCHOR_NONE},
+	{"smoothed_instant", prom_range_smoothed_instant, 0, true, false, false, LAST, PROM_ANCHOR_NONE},
+	{"smoothed_rate", prom_range_smoothed_rate, 0, true, false, true, COUNTER, PROM_ANCHOR_NONE},
+	{"stddev_over_time", prom_range_stddev, 0, false, false, false, LAST, PROM_ANCHOR_NONE},
+	{"stdvar_over_time", prom_range_stdvar, 0, false, false, false, LAST, PROM_ANCHOR_NONE},
+	{"sum_over_time", prom_range_sum, 0, false, false, false, SUM, PROM_ANCHOR_NONE, prom_range_points_sum},
+	{"timestamp", prom_range_timestamp, 0, false, true, false, LAST, PROM_ANCHOR_NONE},
+	{"ts_of_first_over_time", prom_range_ts_of_first, 0, false, false, false, LAST, PROM_ANCHOR_NONE},
+	{"ts_of_last_over_time", prom_range_ts_of_last, 0, false, false, false, LAST, PROM_ANCHOR_NONE},
+	{"ts_of_max_over_time", prom_range_ts_of_max, 0, false, false, false, LAST, PROM_ANCHOR_NONE},
+	{"ts_of_min_over_time", prom_range_ts_of_min, 0, false, false, false, LAST, PROM_ANCHOR_NONE},
 };
+
+/* NULL if there is none of that name */
+static const PromRangeFunction *
+find(const char *name, size_t len)
+{
+	for (int i = 0; i < lengthof(functions); i++)
+		if (strlen(functions[i].name) == len && memcmp(functions[i].name, name, len) == 0)
+			return &functions[i];
+	return NULL;
+}
 
 const PromRangeFunction *
 prom_range_function(const text *name, int nscalars, bool extended)
 {
-	for (int i = 0; i < lengthof(functions); i++)
-		if (strlen(functions[i].name) == VARSIZE_ANY_EXHDR(name) &&
-			memcmp(functions[i].name, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name)) == 0 &&
-			functions[i].nscalars == nscalars && functions[i].extended == extended)
-			return &functions[i];
+	const PromRangeFunction *f = find(VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
+
+	if (f && f->nscalars == nscalars && f->extended == extended)
+		return f;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg(nscalars > 0 ? "unknown window function with a parameter: \"%s\"" : "unknown window function: \"%s\"",
 					text_to_cstring(name))));
+}
+
+int
+prom_window_parts(const char *name, bool *needs_two)
+{
+	const PromRangeFunction *f = find(name, strlen(name));
+
+	if (f == NULL)
+		elog(ERROR, "unknown window function: \"%s\"", name);
+	*needs_two = f->needs_two;
+	return f->parts;
 }

@@ -12,6 +12,33 @@
 
 #include "common/bytes.h"
 
+/* The bits that differed last in a column of values: its next value may do with a look at these. */
+typedef struct BitWindow
+{
+	int			leading;
+	int			trailing;
+} BitWindow;
+
+#define NO_BIT_WINDOW ((BitWindow) {0xff, 0})
+
+static inline uint64
+double_bits(double v)
+{
+	uint64		bits;
+
+	memcpy(&bits, &v, sizeof(bits));
+	return bits;
+}
+
+static inline double
+double_of_bits(uint64 bits)
+{
+	double		v;
+
+	memcpy(&v, &bits, sizeof(v));
+	return v;
+}
+
 /* ---- reading ---- */
 
 /* As PromBytes: past the end it is bad and stays so, and gives zeros. */
@@ -111,28 +138,42 @@ bits_signed(Bits *b, int width)
 	return (int64) v;
 }
 
-/* ---- writing; there must be room for a byte more than what is written ---- */
+/* What put_xor wrote.  A window that reaches beyond 64 bits, or that there was none yet, makes the stream bad. */
+static inline uint64
+get_xor(Bits *b, BitWindow *window)
+{
+	if (bits_few(b, 1) == 0)
+		return 0;
+	if (bits_few(b, 1) == 1)
+	{
+		int			leading = (int) bits_few(b, 5);
+		int			significant = (int) bits_few(b, 6);
+
+		if (significant == 0)
+			significant = 64;
+		if (leading + significant > 64)
+		{
+			b->bad = true;
+			return 0;
+		}
+		window->leading = leading;
+		window->trailing = 64 - leading - significant;
+	}
+	else if (window->leading == 0xff)
+	{
+		b->bad = true;
+		return 0;
+	}
+	return bits_get(b, 64 - window->leading - window->trailing) << window->trailing;
+}
+
+/* ---- writing; the caller sees to it that there is room for what is put, and for one byte more ---- */
 
 typedef struct BitWriter
 {
-	uint8	   *at;				/* the byte that has room */
+	uint8	   *at;				/* the byte that has room; its free bits are 0 */
 	int			free;			/* bits of it */
 } BitWriter;
-
-static inline BitWriter
-bit_writer(uint8 *out)
-{
-	BitWriter	w = {out, 8};
-
-	*out = 0;
-	return w;
-}
-
-static inline uint8 *
-bit_writer_end(const BitWriter *w)
-{
-	return w->at + (w->free < 8 ? 1 : 0);
-}
 
 static inline void
 put_bits(BitWriter *w, uint64 v, int n)
@@ -152,42 +193,45 @@ put_bits(BitWriter *w, uint64 v, int n)
 	}
 }
 
+/* Fields of k bits hold -(2^(k-1) - 1) .. 2^(k-1). */
 static inline bool
-fits_signed(int64 v, int bits)
+fits_bits(int64 v, int bits)
 {
 	return v >= -((INT64CONST(1) << (bits - 1)) - 1) && v <= INT64CONST(1) << (bits - 1);
 }
 
-/* ---- values: each as its XOR with the one before; see xor.c ---- */
-
-typedef struct XorValue
+/*
+ * What changed of a value, x being its XOR with the one before: 0 if nothing; 10 and the bits of the window,
+ * if all that differs lies within; else 11, 5 bits number of leading zeros (31 at most), 6 bits number of bits
+ * that follow (64 is written as 0), and these, which are the new window.
+ */
+static inline void
+put_xor(BitWriter *w, uint64 x, BitWindow *window)
 {
-	uint64		bits;			/* of the value before */
-	uint8		leading;		/* of the window used last; none yet: NO_WINDOW */
-	uint8		trailing;
-} XorValue;
+	int			leading;
+	int			trailing;
+	int			significant;
 
-#define NO_WINDOW 0xff
-
-static inline uint64
-value_bits(double v)
-{
-	uint64		bits;
-
-	memcpy(&bits, &v, sizeof(bits));
-	return bits;
+	if (x == 0)
+	{
+		put_bits(w, 0, 1);
+		return;
+	}
+	leading = Min(64 - prom_bit_length(x), 31);
+	trailing = prom_bit_length(x & (~x + 1)) - 1;
+	if (window->leading != 0xff && leading >= window->leading && trailing >= window->trailing)
+	{
+		put_bits(w, 0x2, 2);
+		put_bits(w, x >> window->trailing, 64 - window->leading - window->trailing);
+		return;
+	}
+	window->leading = leading;
+	window->trailing = trailing;
+	significant = 64 - leading - trailing;
+	put_bits(w, 0x3, 2);
+	put_bits(w, (uint64) leading, 5);
+	put_bits(w, (uint64) (significant & 63), 6);
+	put_bits(w, x >> trailing, significant);
 }
-
-static inline double
-value_of_bits(uint64 bits)
-{
-	double		v;
-
-	memcpy(&v, &bits, sizeof(v));
-	return v;
-}
-
-extern void prom_xor_put(BitWriter *w, XorValue *x, double value);
-extern double prom_xor_get(Bits *b, XorValue *x);
 
 #endif							/* PROM_BITS_H */

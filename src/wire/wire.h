@@ -202,6 +202,11 @@ extern uint8 *prom_wire_put_head(uint8 *out, uint32 number, size_t len);	/* the 
 extern uint8 *prom_wire_put_number(uint8 *out, uint32 number, uint64 v);
 extern uint8 *prom_wire_put_double(uint8 *out, uint32 number, double v);
 
+/* ---- put_histogram.c ---- */
+
+/* Appends a Histogram message as a field. */
+extern void prom_wire_put_histogram(PromWireBuffer *out, uint32 number, int64 t_ms, const PromHistogram *h);
+
 /* ---- xor.c: Prometheus' chunk of samples ---- */
 
 #define PROM_XOR_SAMPLES	120 /* what a chunk ideally holds */
@@ -217,6 +222,67 @@ extern size_t prom_xor_encode(uint8 *out, int n, const int64 *t_ms, const double
 /* The samples of a chunk, up to PROM_XOR_MAX_SAMPLES; times come as they are, ascending or not. */
 #define PROM_XOR_MAX_SAMPLES 65535
 extern bool prom_xor_decode(const void *data, size_t len, int64 *t_ms, double *values, int *n, PromWireError *err);
+
+/* ---- histogram_chunk.c: Prometheus' chunks of native histograms ---- */
+
+/* How a chunk is encoded, as blocks and remote read say it. */
+typedef enum PromChunkEncoding
+{
+	PROM_CHUNK_XOR = 1,
+	PROM_CHUNK_HISTOGRAM,		/* of integers */
+	PROM_CHUNK_FLOAT_HISTOGRAM,
+	PROM_CHUNK_AGGREGATE = 0xff /* Thanos' blocks alone */
+} PromChunkEncoding;
+
+/* A chunk that is longer takes no further sample. */
+#define PROM_HISTOGRAM_CHUNK_BYTES 65536
+
+/*
+ * Appends one chunk (its data alone) with as many of the n >= 1 histograms from the first on as one chunk can
+ * have, at most PROM_XOR_SAMPLES of them, and returns how many; their times are strictly ascending.  It ends
+ * before a NULL, a reset of the counter, or a histogram of another kind, but not where buckets come.  h[0]
+ * must not be NULL; by its hint the chunk says whether the counter was reset before it.  If the buffer cannot
+ * grow it is "full".
+ */
+extern int	prom_histogram_chunk_encode(PromWireBuffer *out, PromHistogramAlloc alloc, int n, const int64 *t_ms,
+										const PromHistogram *const *h, PromChunkEncoding *encoding);
+
+/* ---- histogram_chunk_read.c: the same chunks, read ---- */
+
+typedef struct PromHistogramChunk
+{
+	int			n;				/* samples in the chunk */
+	/* private */
+	const uint8 *data;
+	size_t		len;
+	const uint8 *bits_at;
+	uint64		held;
+	int			nheld;
+	int			done;
+	bool		is_float;
+	PromHint	hint;
+	int32		schema;
+	double		zero_threshold;
+	uint32		nbuckets[2];	/* by PromHistogramSide */
+	uint32		nspans[2];
+	uint32		ncustom;
+	PromHistogramSpan *spans[2];
+	double	   *custom;
+	int64		bucket;			/* the one before */
+	struct Column *columns;
+} PromHistogramChunk;
+
+/* What it allocates is needed as long as samples are read. */
+extern bool prom_histogram_chunk_begin(PromHistogramChunk *w, const void *data, size_t len, bool is_float,
+									   PromHistogramAlloc alloc, PromWireError *err);
+extern size_t prom_histogram_chunk_size(const PromHistogramChunk *w);
+
+/*
+ * The next sample, to be called n times, into prom_histogram_chunk_size bytes, aligned to 8.  *stale: it is a
+ * stale marker, and the histogram means nothing.
+ */
+extern bool prom_histogram_chunk_next(PromHistogramChunk *w, int64 *t_ms, PromHistogram *h, bool *stale,
+									  PromWireError *err);
 
 /* ---- crc32c.c ---- */
 
@@ -282,11 +348,6 @@ extern bool prom_tsdb_tombstone(PromBytes *walk, PromTsdbTombstone *t);
 #define PROM_TSDB_SEGMENT_HEAD	8
 #define PROM_TSDB_MAX_FRAME		(4 * 1024 * 1024)	/* of an entry or chunk that is read; Prometheus' have kilobytes */
 
-enum
-{
-	PROM_TSDB_XOR = 1, PROM_TSDB_HISTOGRAM = 2, PROM_TSDB_FLOAT_HISTOGRAM = 3, PROM_TSDB_AGGREGATE = 0xff
-};
-
 extern bool prom_tsdb_segment_head(const uint8 head[PROM_TSDB_SEGMENT_HEAD], PromWireError *err);
 extern void prom_tsdb_put_segment_head(uint8 head[PROM_TSDB_SEGMENT_HEAD]);
 
@@ -315,50 +376,22 @@ typedef struct PromTsdbAggregate
 extern bool prom_tsdb_aggregates(const void *data, size_t len, PromTsdbAggregate out[PROM_TSDB_AGGREGATES],
 								 PromWireError *err);
 
-/* ---- tsdb_histogram.c: chunks of native histograms ---- */
+/* ---- family.c: io.prometheus.client.MetricFamily ---- */
 
-typedef struct PromTsdbHistograms
+typedef enum PromFamilyType
 {
-	int			n;				/* samples in the chunk */
-	/* private */
-	const uint8 *data;
-	size_t		len;
-	const uint8 *bits_at;
-	uint64		held;
-	int			nheld;
-	int			done;
-	bool		is_float;
-	PromHint	hint;
-	int32		schema;
-	double		zero_threshold;
-	uint32		nbuckets[2];	/* by PromHistogramSide */
-	uint32		nspans[2];
-	uint32		ncustom;
-	PromHistogramSpan *spans[2];
-	double	   *custom;
-	int64		bucket;			/* the one before */
-	void	   *state;
-} PromTsdbHistograms;
+	PROM_FAMILY_UNTYPED = 3,
+	PROM_FAMILY_HISTOGRAM,
+	PROM_FAMILY_GAUGE_HISTOGRAM
+} PromFamilyType;
 
-/* What it allocates is needed as long as samples are read. */
-extern bool prom_tsdb_histograms_begin(PromTsdbHistograms *w, const void *data, size_t len, bool is_float,
-									   PromHistogramAlloc alloc, PromWireError *err);
-extern size_t prom_tsdb_histogram_size(const PromTsdbHistograms *w);
+/* Appends a family; what lies between is its metrics.  The end takes what the begin gave. */
+extern size_t prom_family_begin(PromWireBuffer *out, PromFamilyType type, const char *name, size_t len);
+extern void prom_family_end(PromWireBuffer *out, size_t start);
 
-/*
- * The next sample, to be called n times, into prom_tsdb_histogram_size bytes, aligned to 8.  *stale: it is a
- * stale marker, and the histogram means nothing.
- */
-extern bool prom_tsdb_histograms_next(PromTsdbHistograms *w, int64 *t_ms, PromHistogram *h, bool *stale,
-									  PromWireError *err);
-
-/*
- * A chunk of 1 <= n <= 65535 histograms of one layout and kind (integers or floats), the first of which gives
- * the hint; "out" has the room for it.  Returns the bytes it took.
- */
-extern size_t prom_tsdb_histograms_room(int n, const PromHistogram *h);
-extern size_t prom_tsdb_histograms_encode(uint8 *out, int n, const int64 *t_ms, const PromHistogram *const *histograms,
-										  PromHistogramAlloc alloc);
+/* A sample: of the histogram, as a classic one if it has custom bounds, or of the value if that is NULL. */
+extern void prom_family_metric(PromWireBuffer *out, const PromWriteLabel *labels, int nlabels, int64 t_ms,
+							   double value, const PromHistogram *h);
 
 /* ---- remote_write2.c: io.prometheus.write.v2.Request ---- */
 

@@ -55,7 +55,7 @@ ORPHANS = {
 INDEXES = """
 SELECT count(bt_index_check(i.indexrelid, true)) FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid
 JOIN pg_am a ON a.oid = c.relam AND a.amname = 'btree'
-WHERE c.relnamespace = 'prom'::regnamespace AND c.relkind = 'i'
+WHERE c.relnamespace = 'prom'::regnamespace AND c.relkind = 'i' AND i.indisvalid
 """
 
 # The same for the index that selectors use; bt_index_check knows nothing of GIN.

@@ -136,10 +136,11 @@ promgres.request_timeout = 10s
             raise Failure(f"{sql[:200]}: {err}")
         return out.rstrip("\n")
 
-    def start_psql(self, sql):
-        """A psql that runs this on its own, and the pid of its backend."""
-        psql = subprocess.Popen(["psql", "-XAtq", "-h", self.work, "-p", str(self.port), "-U", "postgres",
-                                 "-d", DATABASE, "-c", "SELECT pg_backend_pid()", "-c", sql],
+    def start_psql(self, *statements):
+        """A psql that runs these on its own, each by itself, and the pid of its backend."""
+        commands = [word for sql in ("SELECT pg_backend_pid()",) + statements for word in ("-c", sql)]
+        psql = subprocess.Popen(["psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.work, "-p", str(self.port), "-U", "postgres",
+                                 "-d", DATABASE] + commands,
                                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
         return psql, int(psql.stdout.readline())
 

@@ -152,14 +152,17 @@ fill_counts(PromHistogram *h, const PromHistogram *before)
 {
 	uint32		nbuckets = h->nbuckets[0] + h->nbuckets[1];
 	uint64		bits = next_random();
+	bool		rises = before && next_random() % 20 > 0;
 
-	h->zero_count = h->schema == PROM_HISTOGRAM_CUSTOM_SCHEMA ? 0 : random_count(h->is_int);
+	h->zero_count = h->schema == PROM_HISTOGRAM_CUSTOM_SCHEMA ? 0 : random_count(h->is_int) + (rises ? before->zero_count : 0);
 	h->count = h->zero_count;
 	for (uint32 i = 0; i < nbuckets; i++)
 	{
-		h->d[i] = next_random() % 3 == 0 && before ? before->d[i] : random_count(h->is_int) / 64;
+		h->d[i] = random_count(h->is_int) / 64;
 		if (h->is_int)
 			h->d[i] = (double) (int64) h->d[i];
+		if (rises)
+			h->d[i] = next_random() % 3 == 0 ? before->d[i] : before->d[i] + h->d[i];
 		h->count += h->d[i];
 	}
 	memcpy(&h->sum, &bits, sizeof(bits));
@@ -210,14 +213,43 @@ make_layout(void)
 	return h;
 }
 
+/* Buckets are the same; those that a chunk has for the sake of other samples are empty. */
+static bool
+same_buckets(const PromHistogram *a, const PromHistogram *b, PromHistogramSide side)
+{
+	PromHistogramWalk walk[2] = {prom_histogram_walk(a, side), prom_histogram_walk(b, side)};
+	int64		index[2] = {0, 0};
+	double		count[2] = {0, 0};
+	bool		more[2] = {true, true};
+
+	while (more[0] || more[1])
+	{
+		for (int k = 0; k < 2; k++)
+			while ((more[k] = prom_histogram_walk_next(&walk[k], &index[k], &count[k])) && count[k] == 0)
+				;
+		if (more[0] != more[1] || (more[0] && (index[0] != index[1] || count[0] != count[1])))
+			return false;
+	}
+	return true;
+}
+
+static bool
+same_histogram(const PromHistogram *a, const PromHistogram *b)
+{
+	return a->schema == b->schema && a->is_int == b->is_int && a->count == b->count && a->zero_count == b->zero_count &&
+		memcmp(&a->sum, &b->sum, sizeof(double)) == 0 && a->zero_threshold == b->zero_threshold && a->ncustom == b->ncustom &&
+		memcmp(prom_histogram_custom(a), prom_histogram_custom(b), sizeof(double) * a->ncustom) == 0 &&
+		same_buckets(a, b, PROM_POSITIVE) && same_buckets(a, b, PROM_NEGATIVE);
+}
+
 static void
 read_histograms(const uint8 *bytes, size_t len, bool is_float, int n, const int64 *t_ms, const PromHistogram *const *wanted)
 {
-	PromTsdbHistograms walk;
+	PromHistogramChunk walk;
 	PromWireError err = {NULL, 0};
 	int			done = 0;
 
-	if (!prom_tsdb_histograms_begin(&walk, bytes, len, is_float, give, &err))
+	if (!prom_histogram_chunk_begin(&walk, bytes, len, is_float, give, &err))
 	{
 		expect(wanted == NULL, "a good chunk begins");
 		expect_reason(&err, len);
@@ -225,11 +257,11 @@ read_histograms(const uint8 *bytes, size_t len, bool is_float, int n, const int6
 	}
 	for (; done < walk.n && done < 1000; done++)
 	{
-		PromHistogram *h = give(prom_tsdb_histogram_size(&walk));
+		PromHistogram *h = give(prom_histogram_chunk_size(&walk));
 		int64		t;
 		bool		stale;
 
-		if (!prom_tsdb_histograms_next(&walk, &t, h, &stale, &err))
+		if (!prom_histogram_chunk_next(&walk, &t, h, &stale, &err))
 		{
 			expect(wanted == NULL, err.reason);
 			expect_reason(&err, len);
@@ -239,12 +271,22 @@ read_histograms(const uint8 *bytes, size_t len, bool is_float, int n, const int6
 		if (wanted == NULL)
 			continue;
 		expect(!stale && t == t_ms[done], "a time");
-		h->hint = wanted[done]->hint;
-		expect(h->size == wanted[done]->size && memcmp(h, wanted[done], h->size) == 0, "a histogram");
+		expect((h->hint == PROM_HINT_GAUGE) == (wanted[0]->hint == PROM_HINT_GAUGE) &&
+			   (h->hint == PROM_HINT_RESET) == (done == 0 && wanted[0]->hint == PROM_HINT_RESET), "a hint");
+		expect(same_histogram(h, wanted[done]), "a histogram");
 	}
 	expect(wanted == NULL || done == n, "number of histograms");
 }
 
+static bool
+grow(PromWireBuffer *b, size_t more)
+{
+	b->size = Max(b->size * 2, b->len + more);
+	b->data = realloc(b->data, b->size);
+	return true;
+}
+
+/* Chunks that histograms of one layout make; counters rise, so that a chunk has some of them. */
 static void
 one_histogram_chunk(void)
 {
@@ -252,31 +294,41 @@ one_histogram_chunk(void)
 	const PromHistogram *h[MAX_SAMPLES];
 	int			n = make_times(t_ms);
 	PromHistogram *layout = make_layout();
-	uint8	   *out = malloc(prom_tsdb_histograms_room(n, layout));
-	size_t		len;
+	PromWireBuffer out = {.grow = grow};
 
 	for (int i = 0; i < n; i++)
 	{
 		PromHistogram *one = give(layout->size);
 
 		memcpy(one, layout, layout->size);
+		if (i > 0)
+			one->hint = layout->hint == PROM_HINT_GAUGE ? PROM_HINT_GAUGE : PROM_HINT_UNKNOWN;
 		fill_counts(one, i > 0 ? h[i - 1] : NULL);
 		expect(prom_histogram_check(one, one->size) == NULL, prom_histogram_check(one, one->size));
 		h[i] = one;
 	}
-	len = prom_tsdb_histograms_encode(out, n, t_ms, h, give);
-	expect(len <= prom_tsdb_histograms_room(n, layout), "room of a chunk");
-	for (int i = 0; i < DAMAGED_COPIES; i++)
+	for (int at = 0; at < n;)
 	{
-		size_t		size = len;
-		uint8	   *copy = copy_of(out, &size, i > 0);
-		bool		other = i > 0 && next_random() % 8 == 0;
+		PromChunkEncoding encoding;
+		int			took;
 
-		read_histograms(copy, size, other ? layout->is_int : !layout->is_int, n, t_ms, i == 0 ? h : NULL);
-		free(copy);
+		out.len = 0;
+		took = prom_histogram_chunk_encode(&out, give, n - at, t_ms + at, h + at, &encoding);
+		for (int i = 0; i < (at == 0 ? DAMAGED_COPIES : 1); i++)
+		{
+			size_t		size = out.len;
+			uint8	   *copy = copy_of(out.data, &size, i > 0);
+			bool		is_float = encoding == PROM_CHUNK_FLOAT_HISTOGRAM;
+
+			if (i > 0 && next_random() % 8 == 0)
+				is_float = !is_float;
+			read_histograms(copy, size, is_float, took, t_ms + at, i == 0 ? h + at : NULL);
+			free(copy);
+		}
+		at += took;
 	}
 	take_back();
-	free(out);
+	free(out.data);
 }
 
 /* ---- series ---- */
@@ -472,7 +524,7 @@ one_downsampled(void)
 		lens[k] = next_random() % 3 == 0 ? 0 : next_random() % 100;
 		at = prom_put_varint(at, lens[k]);
 		if (lens[k] > 0)
-			*at++ = PROM_TSDB_XOR;
+			*at++ = PROM_CHUNK_XOR;
 		for (size_t i = 0; i < lens[k]; i++)
 			*at++ = (uint8) next_random();
 	}
@@ -492,7 +544,7 @@ one_downsampled(void)
 			for (int k = 0; k < PROM_TSDB_AGGREGATES; k++)
 			{
 				expect(found[k].data == NULL || found[k].data + found[k].len <= copy + size, "an aggregate lies in its chunk");
-				expect(i > 0 || (found[k].len == lens[k] && (lens[k] == 0 || found[k].encoding == PROM_TSDB_XOR)), "an aggregate");
+				expect(i > 0 || (found[k].len == lens[k] && (lens[k] == 0 || found[k].encoding == PROM_CHUNK_XOR)), "an aggregate");
 			}
 		free(copy);
 	}

@@ -92,7 +92,7 @@ SELECT prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,up,job,a}', '{90
 RESET ROLE;
 DROP ROLE regress_prom_nobody;
 
-SELECT prom.delete_series('{__name__=~".+"}');
+SELECT prom.delete_series('{__name__=~".+"}') > 0 AS deleted;
 SELECT (SELECT count(*) FROM prom.series) AS series, (SELECT count(*) FROM prom.fresh) AS fresh, (SELECT count(*) FROM prom.warm) AS warm,
 	(SELECT count(*) FROM prom.label_value) AS label_values;
 TRUNCATE prom.metadata;

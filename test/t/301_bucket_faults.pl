@@ -147,6 +147,11 @@ is(sql("SELECT count(*), count(body), count(*) FILTER (WHERE error ~ 'object \"o
 		. "'{0,1,2,3,4,5,6,7,8,9}', array_fill(5, ARRAY[10]))"), '10|9|1', 'one that fails does not end the others');
 $proxy->rules();
 is(sql("SELECT count(body) FROM prom._bucket_get_ranges('b', 'one', '{0}', '{5}')"), '1', 'and the next query goes on');
+my $hashed = q{ARRAY[encode(sha256('abcde'), 'hex')]};
+$proxy->rules({ do => 'alter', at => 2, times => 1 });
+is(sql("SELECT convert_from(body, 'UTF8'), tries FROM prom._bucket_get_ranges('b', 'one', '{26}', '{5}', $hashed)"), 'abcde|2', 'a range that who knows its hash finds altered is asked for again');
+$proxy->rules({ do => 'alter', at => 2 });
+like(sql("SELECT error FROM prom._bucket_get_ranges('once', 'one', '{26}', '{5}', $hashed)"), qr/object "one".*Its bytes are not what they should be/, 'and not handed out');
 
 # --- cancelling
 
