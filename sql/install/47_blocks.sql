@@ -7,6 +7,7 @@ CREATE TABLE prom.block_import (
 	from_ms			int8 NOT NULL,
 	to_ms			int8 NOT NULL,
 	labels			prom.labels NOT NULL,
+	resolution		int4 NOT NULL,
 	source			text NOT NULL,
 	min_time		timestamptz NOT NULL,
 	max_time		timestamptz NOT NULL,
@@ -30,8 +31,9 @@ SELECT pg_catalog.pg_extension_config_dump('prom.block_import', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.block_import_id_seq', '');
 COMMENT ON TABLE prom.block_import IS
 'Blocks that prom.import_blocks has taken in, or is taking in, and how far it has come: a row for each block and what was asked of it.';
+COMMENT ON COLUMN prom.block_import.resolution IS 'Seconds; of a block that Thanos has downsampled, else 0.';
 COMMENT ON COLUMN prom.block_import.progress IS 'Part of the block''s series that was read, 0 to 1; committed with what was stored of them.';
-COMMENT ON COLUMN prom.block_import.samples IS 'Stored; those that were there before, too.';
+COMMENT ON COLUMN prom.block_import.samples IS 'Stored; those that were there before, too. Of a downsampled block, windows.';
 COMMENT ON COLUMN prom.block_import.refused IS 'Why the first of the refused series or samples was refused.';
 COMMENT ON COLUMN prom.block_import.error IS 'Why the import of the block has ended; what was stored until then stays, and the next import goes on there.';
 COMMENT ON COLUMN prom.block_import.next_series IS 'Where in the block''s index the next step begins.';
@@ -57,7 +59,7 @@ DECLARE
 	m		jsonb := meta;
 	first	int8 := m->'minTime';
 	last	int8 := (m->>'maxTime')::int8 - 1;
-	step	int8 := m->'thanos'->'downsample'->'resolution';
+	step	int4 := coalesce((m->'thanos'->'downsample'->>'resolution')::int8, 0) / 1000;
 	extra	prom.labels := labels;
 	found	int8;
 BEGIN
@@ -68,16 +70,16 @@ BEGIN
 	IF last < from_ms OR first > to_ms THEN
 		RETURN NULL;
 	END IF;
-	IF step > 0 THEN
-		RAISE feature_not_supported USING MESSAGE = 'block is downsampled',
-			DETAIL = format('File "%s/meta.json" says its resolution is %s ms.', source, step),
-			HINT = 'Import the raw blocks of this time; downsampling is done here.';
+	IF step > 0 AND NOT step = ANY (prom._rollup_resolutions()) THEN
+		RAISE feature_not_supported USING MESSAGE = format('block is downsampled to a resolution that is not kept here: %s s', step),
+			DETAIL = format('promgres.rollup_resolutions is "%s".', current_setting('promgres.rollup_resolutions')),
+			HINT = 'Add the resolution, or import the raw blocks of this time.';
 	END IF;
 	IF external_labels AND jsonb_typeof(m->'thanos'->'labels') = 'object' THEN
 		extra := ((m->'thanos'->'labels') || extra::jsonb)::prom.labels;
 	END IF;
-	INSERT INTO prom.block_import AS b (ulid, match, from_ms, to_ms, labels, source, min_time, max_time)
-	VALUES (m->>'ulid', match, greatest(from_ms, first), least(to_ms, last), extra, source, prom._from_ms(first), prom._from_ms(last))
+	INSERT INTO prom.block_import AS b (ulid, match, from_ms, to_ms, labels, resolution, source, min_time, max_time)
+	VALUES (m->>'ulid', match, greatest(from_ms, first), least(to_ms, last), extra, step, source, prom._from_ms(first), prom._from_ms(last))
 	-- The same block, wherever it lies by now.
 	ON CONFLICT ON CONSTRAINT block_import_ulid_match_from_ms_to_ms_labels_key DO UPDATE SET source = excluded.source
 	RETURNING b.id INTO found;
@@ -86,7 +88,11 @@ BEGIN
 			refused_samples = 0, refused = NULL, error = NULL, started = clock_timestamp(), finished = NULL, next_series = 0, next_chunk = 0
 		WHERE b.id = found AND b.state = 'done';
 	END IF;
-	RETURN (SELECT b.id FROM prom.block_import b WHERE b.id = found AND b.state <> 'done');
+	SELECT b.id INTO found FROM prom.block_import b WHERE b.id = found AND b.state <> 'done';
+	IF step > 0 AND found IS NOT NULL THEN
+		PERFORM prom._rollup_admit(step, greatest(from_ms, first), least(to_ms, last), coalesce(nullif(match, ''), '{__name__=~".+"}'));
+	END IF;
+	RETURN found;
 END
 $$;
 COMMENT ON FUNCTION prom._import_begin(text, text, text, int8, int8, prom.labels, bool, bool) IS

@@ -35,7 +35,7 @@ DECLARE
 	one		text;
 BEGIN
 	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction',
-		'level', 'rollup', 'rollup_open', 'rollup_due', 'expired', 'job', 'token', 'ha_replica'] LOOP
+		'level', 'rollup', 'rollup_open', 'rollup_due', 'rollup_foreign', 'rollup_gap', 'expired', 'job', 'token', 'ha_replica'] LOOP
 		EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', one);
 	END LOOP;
 END
@@ -139,6 +139,7 @@ BEGIN
 			('_job_downsample', false, NULL),
 			('_rollup_day_step', false, NULL),
 			('_rollup_due_step', false, NULL),
+			('_rollup_admit', false, NULL),
 			('_rollup_begin', false, NULL),
 			('_rollup_close', false, NULL),
 			('_rollup_mark', false, NULL),

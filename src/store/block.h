@@ -125,7 +125,36 @@ extern bool prom_block_series(PromBlock *b, int64 place, PromBlockSeries *s);
 extern void prom_block_chunk(PromBlock *b, const PromBlockSeries *s, const PromTsdbChunk *chunk, int64 from_ms, int64 to_ms,
 							 PromSamples *out);
 
+/* What Thanos has made of a series' chunk, until the next one is read. */
+typedef struct PromBlockColumn
+{
+	int			n;
+	int64	   *t_ms;
+	double	   *values;
+} PromBlockColumn;
+
+typedef struct PromBlockAggregates
+{
+	PromBlockColumn column[PROM_TSDB_AGGREGATES];
+	bool		has_histograms; /* which are not read */
+	const PromBlock *block;
+	uint64		series;
+	int64		from_ms;
+	int64		to_ms;
+} PromBlockAggregates;
+
+extern void prom_block_aggregates(PromBlock *b, const PromBlockSeries *s, const PromTsdbChunk *chunk, int64 from_ms, int64 to_ms,
+								  PromBlockAggregates *out);
+
+/* Is the time within the bounds, and does no tombstone cover it? */
+extern bool prom_block_wants(const PromBlockAggregates *a, int64 t_ms);
+
 extern int64 prom_block_bytes_read(const PromBlock *b);
+
+/* ---- import_rollup.c ---- */
+
+/* Append the points of such a chunk's windows; returns how many windows. */
+extern int	prom_points_import(PromPoints *p, const PromBlockAggregates *a, int64 window_ms);
 
 /* ---- export_index.c ---- */
 

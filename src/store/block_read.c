@@ -37,6 +37,7 @@ struct PromBlock
 	Symbol	   *kept;
 	MemoryContext kept_cxt;
 	MemoryContext series_cxt;	/* reset for each */
+	MemoryContext chunk_cxt;	/* aggregates of a chunk */
 	PromTsdbTombstone *tombstones;	/* by series */
 	int64		ntombstones;
 	PromBlockFile *segment;
@@ -72,6 +73,7 @@ prom_block_open(MemoryContext parent, PromPlace *place)
 	if (!prom_tsdb_toc(prom_block_file_bytes(b->index, size - PROM_TSDB_TOC_BYTES, PROM_TSDB_TOC_BYTES), size, &b->toc, &err))
 		prom_block_file_fail(b->index, "table of contents", &err, 0);
 	b->series_cxt = AllocSetContextCreate(cxt, "promgres block series", ALLOCSET_DEFAULT_SIZES);
+	b->chunk_cxt = AllocSetContextCreate(cxt, "promgres block chunk", ALLOCSET_DEFAULT_SIZES);
 	b->kept_cxt = AllocSetContextCreate(cxt, "promgres block symbols", ALLOCSET_DEFAULT_SIZES);
 	b->kept = palloc0(sizeof(Symbol) * SYMBOLS_KEPT);
 	b->t_ms = palloc(sizeof(int64) * PROM_XOR_MAX_SAMPLES);
@@ -472,4 +474,62 @@ prom_block_chunk(PromBlock *b, const PromBlockSeries *s, const PromTsdbChunk *ch
 		default:
 			prom_block_file_fail(b->segment, "chunk", &err, chunk->offset);
 	}
+}
+
+/* A column of a downsampled chunk. */
+static PromBlockColumn
+read_column(PromBlock *b, const PromTsdbAggregate *aggregate, int64 base)
+{
+	PromBlockColumn c = {0};
+	PromWireError err = {"encoding is not known", 0};
+
+	if (aggregate->data == NULL)
+		return c;
+	if (aggregate->encoding != PROM_CHUNK_XOR)
+		prom_block_file_fail(b->segment, "chunk", &err, base);
+	if (!prom_xor_decode(aggregate->data, aggregate->len, b->t_ms, b->values, &c.n, &err))
+		prom_block_file_fail(b->segment, "chunk", &err, base);
+	err.reason = "times of an aggregate do not ascend, or are before 1970";
+	for (int i = 0; i < c.n; i++)
+		if (b->t_ms[i] < 0 || (i > 0 && b->t_ms[i] < b->t_ms[i - 1]))
+			prom_block_file_fail(b->segment, "chunk", &err, base);
+	c.t_ms = memcpy(palloc(sizeof(int64) * (c.n + 1)), b->t_ms, sizeof(int64) * c.n);
+	c.values = memcpy(palloc(sizeof(double) * (c.n + 1)), b->values, sizeof(double) * c.n);
+	return c;
+}
+
+void
+prom_block_aggregates(PromBlock *b, const PromBlockSeries *s, const PromTsdbChunk *chunk, int64 from_ms, int64 to_ms,
+					  PromBlockAggregates *out)
+{
+	PromTsdbAggregate found[PROM_TSDB_AGGREGATES];
+	PromWireError err = {"it is not a downsampled one", 0};
+	MemoryContext old = CurrentMemoryContext;
+	const uint8 *body;
+	size_t		len;
+	int64		next;
+
+	open_segment(b, chunk->segment);
+	body = prom_block_file_frame(b->segment, chunk->offset, 1, "chunk", &len, &next);
+	if (body[0] != PROM_CHUNK_AGGREGATE || !prom_tsdb_aggregates(body + 1, len - 1, found, &err))
+		prom_block_file_fail(b->segment, "chunk", &err, chunk->offset);
+	MemoryContextReset(b->chunk_cxt);
+	MemoryContextSwitchTo(b->chunk_cxt);
+	memset(out, 0, sizeof(*out));
+	out->block = b;
+	out->series = s->place / PROM_TSDB_ALIGNMENT;
+	out->from_ms = from_ms;
+	out->to_ms = to_ms;
+	for (int i = 0; i < PROM_TSDB_AGGREGATES; i++)
+		out->has_histograms |= found[i].data != NULL &&
+			(found[i].encoding == PROM_CHUNK_HISTOGRAM || found[i].encoding == PROM_CHUNK_FLOAT_HISTOGRAM);
+	for (int i = 0; i < PROM_TSDB_AGGREGATES && !out->has_histograms; i++)
+		out->column[i] = read_column(b, &found[i], chunk->offset);
+	MemoryContextSwitchTo(old);
+}
+
+bool
+prom_block_wants(const PromBlockAggregates *a, int64 t_ms)
+{
+	return is_wanted(a->block, t_ms, a->from_ms, a->to_ms, find_tombstones(a->block, a->series), a->series);
 }

@@ -10,6 +10,9 @@
  * Nothing is read while locks are held that others wait for.  The block stays open from step to step, for as long as
  * the statement that was given lasts.
  *
+ * Of a block that Thanos has downsampled (import_rollup.c) the points of rollups are written in the same way, day by day,
+ * under the lock of rollups.
+ *
  * Samples may be as old as they like: promgres.ingest_max_age is against clients that send nonsense now, and here
  * somebody has asked for just these.  Limits on series hold; what they refuse is counted.
  */
@@ -33,6 +36,7 @@
 
 #define STEP_HISTOGRAMS		(32 * 1024 * 1024)	/* a step ends when it has so many bytes of histograms, */
 #define STEP_SERIES			65536	/* or has looked at so many series */
+#define SAMPLES_OF_WINDOW	4	/* a window takes as much memory as so many samples */
 #define META_BYTES			(16 * 1024 * 1024)
 
 /* Samples of one series that a step has read. */
@@ -42,6 +46,7 @@ typedef struct Run
 	int32		sid;			/* -1: refused */
 	int			first;
 	int			n;
+	PromPoints *points;			/* of a downsampled block, in place of samples; n: windows */
 } Run;
 
 /* A step; begins with what prom.block_import says. */
@@ -51,6 +56,7 @@ typedef struct Import
 	char	   *source;
 	int64		from_ms;
 	int64		to_ms;
+	int32		resolution_s;	/* of a downsampled block; 0: raw */
 	PromLabel  *extra;			/* labels that all series get, in place of their own */
 	int			nextra;
 	PromMatcher *matchers;
@@ -61,6 +67,7 @@ typedef struct Import
 	int			begun_chunk;
 
 	PromSamples samples;
+	int			windows;		/* the same of a downsampled block */
 	Run		   *runs;
 	int			nruns;
 	PromSeriesWant *wants;
@@ -83,6 +90,7 @@ static char *open_source;
 
 static bool read_row(Import *im);
 static bool lock_row(const Import *im);
+static void lock_rollup(void);
 static PromBlock *find_block(Import *im);
 static void read_step(Import *im, PromBlock *b);
 static bool read_series(Import *im, PromBlock *b, PromBlockSeries *s, int64 latest_ms);
@@ -90,6 +98,7 @@ static PromLabels *make_labels(const Import *im, const PromBlockSeries *s, char 
 static bool matches(const Import *im, const PromLabels *labels);
 static void find_ids(Import *im);
 static void fill_pieces(PromPieces *pieces, void *arg);
+static void write_points(const Import *im);
 static void write_row(const Import *im);
 
 PG_FUNCTION_INFO_V1(prom_import_list);
@@ -170,12 +179,25 @@ prom_import_step(PG_FUNCTION_ARGS)
 		PG_RETURN_BOOL(true);
 	if (im.nruns > 0)
 	{
+		if (im.resolution_s > 0)
+			lock_rollup();
 		(void) prom_merge_lock(0, true);
 		find_ids(&im);
-		prom_merge_foreign(0, fill_pieces, &im);
+		if (im.resolution_s > 0)
+			write_points(&im);
+		else
+			prom_merge_foreign(0, fill_pieces, &im);
 	}
 	write_row(&im);
 	PG_RETURN_BOOL(!im.done);
+}
+
+static void
+lock_rollup(void)
+{
+	SPI_connect();
+	prom_store_execute("SELECT prom._lock_rollup()", 0, NULL, NULL, SPI_OK_SELECT);
+	SPI_finish();
 }
 
 static Datum
@@ -197,7 +219,7 @@ read_row(Import *im)
 	bool		found;
 
 	SPI_connect();
-	prom_store_execute("SELECT source, from_ms, to_ms, labels, next_series, next_chunk FROM prom.block_import "
+	prom_store_execute("SELECT source, from_ms, to_ms, labels, next_series, next_chunk, resolution FROM prom.block_import "
 					   "WHERE id = $1 AND state <> 'done'", 1, &type, &id, SPI_OK_SELECT);
 	found = SPI_processed > 0;
 	if (found)
@@ -209,6 +231,7 @@ read_row(Import *im)
 		im->extra = prom_labels_unpack((PromLabels *) PG_DETOAST_DATUM_COPY(column(4)), &im->nextra);
 		im->next = DatumGetInt64(column(5));
 		im->next_chunk = DatumGetInt32(column(6));
+		im->resolution_s = DatumGetInt32(column(7));
 		MemoryContextSwitchTo(old);
 	}
 	SPI_finish();
@@ -264,6 +287,13 @@ find_block(Import *im)
 	return open_block;
 }
 
+static bool
+is_full(const Import *im)
+{
+	return im->samples.n >= step_samples || im->samples.histogram_bytes >= STEP_HISTOGRAMS ||
+		im->windows >= Max(step_samples / SAMPLES_OF_WINDOW, 1);
+}
+
 static void
 read_step(Import *im, PromBlock *b)
 {
@@ -290,7 +320,7 @@ read_step(Import *im, PromBlock *b)
 			break;
 		im->next = s.next;
 		im->next_chunk = 0;
-		if (++looked_at == STEP_SERIES || im->samples.n >= step_samples || im->samples.histogram_bytes >= STEP_HISTOGRAMS)
+		if (++looked_at == STEP_SERIES || is_full(im))
 			break;
 	}
 	im->bytes = prom_block_bytes_read(b) - bytes;
@@ -328,17 +358,86 @@ drop_bad_times(Import *im, int first, int64 latest_ms)
 	s->n = kept;
 }
 
+/* What a series has that is wanted. */
+static void
+add_run(Import *im, PromLabels *labels, int first, int n, PromPoints *points)
+{
+	if (n == 0)
+		return;
+	im->runs[im->nruns++] = (Run) {im->nwants, 0, first, n, points};
+	im->wants[im->nwants].labels = labels;
+	im->wants[im->nwants++].raw = prom_series_raw_hash(VARDATA_ANY(labels), VARSIZE_ANY_EXHDR(labels));
+}
+
+static bool
+is_outside(const Import *im, const PromTsdbChunk *chunk)
+{
+	return chunk->t_max < im->from_ms || chunk->t_min > im->to_ms;
+}
+
+/* The chunks of a series from number k on, until the step is full; returns where it ended. */
+static int
+read_samples(Import *im, PromBlock *b, PromBlockSeries *s, int k, PromLabels *labels, int64 latest_ms)
+{
+	int			first = im->samples.n;
+
+	for (; k < s->nchunks && !is_full(im); k++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (is_outside(im, &s->chunks[k]))
+			continue;
+		prom_block_chunk(b, s, &s->chunks[k], im->from_ms, im->to_ms, &im->samples);
+		im->chunks++;
+	}
+	drop_bad_times(im, first, latest_ms);
+	add_run(im, labels, first, im->samples.n - first, NULL);
+	return k;
+}
+
+/* The same of a downsampled block. */
+static int
+read_points(Import *im, PromBlock *b, PromBlockSeries *s, int k, PromLabels *labels, int64 latest_ms)
+{
+	PromPoints *points = palloc(sizeof(PromPoints));
+	int			n = 0;
+
+	prom_points_init(points, CurrentMemoryContext);
+	for (; k < s->nchunks && !is_full(im); k++)
+	{
+		PromBlockAggregates a;
+		int			made;
+
+		CHECK_FOR_INTERRUPTS();
+		if (is_outside(im, &s->chunks[k]))
+			continue;
+		prom_block_aggregates(b, s, &s->chunks[k], im->from_ms, Min(im->to_ms, latest_ms), &a);
+		if (a.has_histograms)
+		{
+			im->refused_series++;
+			refuse(im, "native histograms of downsampled blocks are not supported");
+			k = s->nchunks;
+			break;
+		}
+		made = prom_points_import(points, &a, im->resolution_s * INT64CONST(1000));
+		n += made;
+		im->windows += made;
+		im->chunks++;
+	}
+	for (int part = PROM_PART_LAST; part < PROM_PARTS; part++)
+		prom_gather_finish(&points->part[part]);
+	add_run(im, labels, 0, n, points);
+	return k;
+}
+
 /* The chunks of a series; false: the step is full before its end. */
 static bool
 read_series(Import *im, PromBlock *b, PromBlockSeries *s, int64 latest_ms)
 {
-	int			first = im->samples.n;
 	int			k = im->next_chunk;
 	PromLabels *labels;
 	char	   *reason;
-	bool		full = false;
 
-	while (k < s->nchunks && (s->chunks[k].t_max < im->from_ms || s->chunks[k].t_min > im->to_ms))
+	while (k < s->nchunks && is_outside(im, &s->chunks[k]))
 		k++;
 	if (k >= s->nchunks)
 		return true;
@@ -351,24 +450,7 @@ read_series(Import *im, PromBlock *b, PromBlockSeries *s, int64 latest_ms)
 	}
 	if (!matches(im, labels))
 		return true;
-	for (; k < s->nchunks && !full; k++)
-	{
-		CHECK_FOR_INTERRUPTS();
-		if (s->chunks[k].t_max < im->from_ms || s->chunks[k].t_min > im->to_ms)
-			continue;
-		prom_block_chunk(b, s, &s->chunks[k], im->from_ms, im->to_ms, &im->samples);
-		im->chunks++;
-		full = im->samples.n >= step_samples || im->samples.histogram_bytes >= STEP_HISTOGRAMS;
-	}
-	drop_bad_times(im, first, latest_ms);
-	if (im->samples.n > first)
-	{
-		im->runs[im->nruns].want = im->nwants;
-		im->runs[im->nruns].first = first;
-		im->runs[im->nruns++].n = im->samples.n - first;
-		im->wants[im->nwants].labels = labels;
-		im->wants[im->nwants++].raw = prom_series_raw_hash(VARDATA_ANY(labels), VARSIZE_ANY_EXHDR(labels));
-	}
+	k = im->resolution_s > 0 ? read_points(im, b, s, k, labels, latest_ms) : read_samples(im, b, s, k, labels, latest_ms);
 	if (k < s->nchunks)
 	{
 		im->next = s->place;
@@ -516,6 +598,45 @@ fill_pieces(PromPieces *pieces, void *arg)
 		prom_pieces_add(pieces, sid, &gather);
 	}
 	prom_pieces_end(pieces);
+}
+
+/* Day by day; a point at midnight is of the day that ends. */
+static void
+write_points(const Import *im)
+{
+	PromSeriesPoints *series = palloc(sizeof(PromSeriesPoints) * im->nruns);
+	PromSeriesPoints *of_day = palloc(sizeof(PromSeriesPoints) * im->nruns);
+	int64		first_ms = PG_INT64_MAX;
+	int64		last_ms = PG_INT64_MIN;
+	int			n = 0;
+
+	for (int i = 0; i < im->nruns; i++)
+	{
+		const PromGather *last = &im->runs[i].points->part[PROM_PART_LAST];
+
+		if (im->runs[i].sid < 0)
+			continue;
+		series[n++] = (PromSeriesPoints) {im->runs[i].sid, im->runs[i].points};
+		first_ms = Min(first_ms, prom_day_start(last->t_ms[0] - 1));
+		last_ms = Max(last_ms, last->t_ms[last->n - 1]);
+	}
+	SPI_connect();
+	for (int64 day_ms = first_ms; n > 0 && day_ms < last_ms; day_ms += PROM_DAY_MS)
+	{
+		int			found = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		for (int i = 0; i < n; i++)
+		{
+			const PromGather *last = &series[i].points->part[PROM_PART_LAST];
+
+			if (prom_points_until(last, day_ms) < prom_points_until(last, day_ms + PROM_DAY_MS))
+				of_day[found++] = series[i];
+		}
+		if (found > 0)
+			prom_rollup_add(0, im->resolution_s, day_ms, of_day, found);
+	}
+	SPI_finish();
 }
 
 static void
