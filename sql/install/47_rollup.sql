@@ -343,6 +343,84 @@ COMMENT ON COLUMN prom.stat_rollup.rows_written IS 'rows of prom.rollup that wer
 COMMENT ON COLUMN prom.stat_rollup.seconds IS 'time spent in steps';
 COMMENT ON COLUMN prom.stat_rollup.last_step IS 'when one was committed last';
 
+-- Made elsewhere
+
+CREATE TABLE prom.rollup_foreign (
+	resolution	int4 NOT NULL,
+	from_ms		int8 NOT NULL,
+	to_ms		int8 NOT NULL,
+	selector	text COLLATE "C" NOT NULL,
+	PRIMARY KEY (resolution, selector, from_ms)
+);
+COMMENT ON TABLE prom.rollup_foreign IS 'Rollups that were imported: of this time some series may have no other samples.';
+COMMENT ON COLUMN prom.rollup_foreign.resolution IS 'seconds';
+COMMENT ON COLUMN prom.rollup_foreign.from_ms IS 'beginning of a UTC day, ms since 1970; exclusive';
+COMMENT ON COLUMN prom.rollup_foreign.to_ms IS 'end of a UTC day; inclusive';
+COMMENT ON COLUMN prom.rollup_foreign.selector IS 'of which series';
+
+CREATE TABLE prom.rollup_gap (
+	resolution	int4 NOT NULL,
+	from_ms		int8 NOT NULL,
+	to_ms		int8 NOT NULL,
+	rules		text NOT NULL
+);
+COMMENT ON TABLE prom.rollup_gap IS 'Times of which imported series have rollups, but nothing of this resolution; made of prom.rollup_foreign, and read by queries as prom.expired is.';
+COMMENT ON COLUMN prom.rollup_gap.resolution IS 'seconds; 0: raw samples';
+COMMENT ON COLUMN prom.rollup_gap.from_ms IS 'ms since 1970; of raw samples inclusive, of rollups exclusive';
+COMMENT ON COLUMN prom.rollup_gap.rules IS 'of which series, as in prom.expired';
+
+SELECT pg_catalog.pg_extension_config_dump('prom.rollup_foreign', '');
+SELECT pg_catalog.pg_extension_config_dump('prom.rollup_gap', '');
+
+CREATE FUNCTION prom._rollup_admit(level int4, first_ms int8, last_ms int8, rule text) RETURNS void
+LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	raw		int8 := coalesce((SELECT l.from_ms FROM prom.level l WHERE l.resolution = 0), -86400000);
+	begins	int8 := floor((first_ms - 1) / 86400000.0) * 86400000;
+	ends	int8 := ceil((last_ms + 1) / 86400000.0) * 86400000;
+	times	int8multirange;
+	part	regclass;
+	day		int8;
+	filled	bool := false;
+BEGIN
+	PERFORM prom._lock_rollup();
+	PERFORM prom._lock_merge(h.shard) FROM (SELECT s.shard FROM prom.shard s ORDER BY 1) h;
+	-- The first day with raw samples.
+	FOR part, day IN SELECT d.day, d.t_min FROM prom._days() d ORDER BY d.t_min LOOP
+		EXECUTE format('SELECT EXISTS (SELECT FROM %s)', part) INTO filled;
+		EXIT WHEN filled;
+		day := NULL;
+	END LOOP;
+	-- As prom._rollup_begin does, which does nothing where there are no raw samples at all.  Whoever writes samples of
+	-- a day up to there leaves a mark.
+	INSERT INTO prom.level AS l (resolution, from_ms, until_ms)
+		VALUES (level, raw, greatest(raw, least(prom._rollup_last('0'), day - 86400000)))
+		ON CONFLICT ON CONSTRAINT level_pkey DO UPDATE SET until_ms = excluded.until_ms
+			WHERE l.until_ms < excluded.until_ms AND NOT filled;
+	-- Before it there was nothing.
+	UPDATE prom.level l SET from_ms = begins WHERE l.resolution = level AND l.from_ms > begins;
+
+	SELECT range_agg(int8range(f.from_ms, f.to_ms)) INTO times
+	FROM (SELECT f.from_ms, f.to_ms FROM prom.rollup_foreign f WHERE f.resolution = level AND f.selector = rule
+		UNION ALL SELECT begins, ends) f;
+	DELETE FROM prom.rollup_foreign f WHERE f.resolution = level AND f.selector = rule;
+	INSERT INTO prom.rollup_foreign SELECT level, lower(r), upper(r), rule FROM unnest(times) r;
+	DELETE FROM prom.rollup_gap;
+	INSERT INTO prom.rollup_gap
+	SELECT x.resolution, lower(r), upper(r), jsonb_build_object('all', false, 'gone', jsonb_build_array(x.selector), 'stay', NULL)
+	FROM (SELECT w.resolution, f.selector,
+			range_agg(int8range(f.from_ms, f.to_ms)) FILTER (WHERE f.resolution <> w.resolution)
+			- coalesce(range_agg(int8range(f.from_ms, f.to_ms)) FILTER (WHERE f.resolution = w.resolution), '{}') AS times
+		FROM (SELECT 0 AS resolution UNION SELECT unnest(prom._rollup_resolutions()) UNION SELECT l.resolution FROM prom.level l) w
+		CROSS JOIN prom.rollup_foreign f GROUP BY w.resolution, f.selector) x
+	CROSS JOIN LATERAL unnest(x.times) r;
+END
+$$;
+COMMENT ON FUNCTION prom._rollup_admit(int4, int8, int8, text) IS
+'Rollups of this time (ms since 1970) and these series are about to be written that were not made of raw samples here: tells queries.';
+
 -- Deleting
 
 CREATE FUNCTION prom._cut_rollup(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS void

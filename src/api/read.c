@@ -26,7 +26,6 @@
 #include "miscadmin.h"
 #include "port/pg_crc32c.h"
 #include "utils/builtins.h"
-#include "utils/guc.h"
 #include "utils/memutils.h"
 #include "utils/tuplestore.h"
 
@@ -175,24 +174,6 @@ read_matchers(const PromReadQuery *q, const PromLabels *external, int *n)
 	return matchers;
 }
 
-/*
- * The planner must keep the order in which it found the series: hashing loses it, and sorting
- * would hold all samples.
- */
-static Portal
-open_portal(const char *sql)
-{
-	int			nest_level = NewGUCNestLevel();
-	Portal		portal;
-
-	(void) set_config_option("enable_hashjoin", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	(void) set_config_option("enable_sort", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	portal = SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL, true, 0);
-	AtEOXact_GUC(true, nest_level);
-	return portal;
-}
-
 /* The cursor of the next query; false if there is none. */
 static bool
 open_query(Read *read)
@@ -221,7 +202,7 @@ open_query(Read *read)
 	else
 		prom_scan_sorted_sql(&sql, matchers, n, range, prom_raw_segments(range), leaf);
 	SPI_connect();
-	read->portal = MemoryContextStrdup(GetMemoryChunkContext(read), open_portal(sql.data)->name);
+	read->portal = MemoryContextStrdup(GetMemoryChunkContext(read), prom_scan_sorted_open(sql.data)->name);
 	SPI_finish();
 	return true;
 }

@@ -128,6 +128,20 @@ prom_put_u64le(uint8 *p, uint64 v)
 	return p + 8;
 }
 
+static inline uint32
+prom_get_u32be(const uint8 *p)
+{
+	return (uint32) p[0] << 24 | (uint32) p[1] << 16 | (uint32) p[2] << 8 | (uint32) p[3];
+}
+
+static inline uint8 *
+prom_put_u32be(uint8 *p, uint32 v)
+{
+	for (int i = 0; i < 4; i++)
+		p[i] = (uint8) (v >> (24 - 8 * i));
+	return p + 4;
+}
+
 /* Write a varint at p, which has room for 10 bytes; returns the byte after it. */
 static inline uint8 *
 prom_put_varint(uint8 *p, uint64 v)

@@ -192,24 +192,21 @@ prom_label_support(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(request);
 }
 
-/* The condition of prom_matchers_sql on a row "s", for matchers given as three arrays. */
-Datum
-prom_series_where(PG_FUNCTION_ARGS)
+PromMatcher *
+prom_matchers_from_arrays(ArrayType *ops, ArrayType *names, ArrayType *values, int *count)
 {
+	ArrayType  *arrays[] = {ops, names, values};
 	Datum	   *fields[3];
 	int			n[3];
 	PromMatcher *m;
-	StringInfoData out;
 
 	for (int i = 0; i < 3; i++)
 	{
-		ArrayType  *array = PG_GETARG_ARRAYTYPE_P(i);
-
-		if (array_contains_nulls(array))
+		if (array_contains_nulls(arrays[i]))
 			ereport(ERROR,
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("matchers must not be null")));
-		deconstruct_array(array, TEXTOID, -1, false, TYPALIGN_INT, &fields[i], NULL, &n[i]);
+		deconstruct_array(arrays[i], TEXTOID, -1, false, TYPALIGN_INT, &fields[i], NULL, &n[i]);
 	}
 	if (n[0] != n[1] || n[0] != n[2])
 		ereport(ERROR,
@@ -222,8 +219,21 @@ prom_series_where(PG_FUNCTION_ARGS)
 		m[i].name = TextDatumGetCString(fields[1][i]);
 		m[i].value = TextDatumGetCString(fields[2][i]);
 	}
+	*count = n[0];
+	return m;
+}
+
+/* The condition of prom_matchers_sql on a row "s", for matchers given as three arrays. */
+Datum
+prom_series_where(PG_FUNCTION_ARGS)
+{
+	StringInfoData out;
+	PromMatcher *m;
+	int			n;
+
+	m = prom_matchers_from_arrays(PG_GETARG_ARRAYTYPE_P(0), PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2), &n);
 	initStringInfo(&out);
-	prom_matchers_sql(&out, "s", m, n[0]);
+	prom_matchers_sql(&out, "s", m, n);
 	PG_RETURN_TEXT_P(cstring_to_text_with_len(out.data, out.len));
 }
 

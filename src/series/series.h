@@ -13,6 +13,7 @@
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
+#include "utils/array.h"
 
 /* ---- labels.c, labels_sql.c ---- */
 
@@ -95,6 +96,9 @@ typedef struct PromMatcher
 /* Does it accept the empty string, i.e. an absent label?  Raises on a bad regex. */
 extern bool prom_matcher_accepts_empty(const PromMatcher *m);
 extern bool prom_matcher_test(const PromMatcher *m, const char *value, int value_len);
+
+/* Matchers given as text[]: their types ("=~"), names and values. */
+extern PromMatcher *prom_matchers_from_arrays(ArrayType *ops, ArrayType *names, ArrayType *values, int *n);
 
 /*
  * Append an SQL condition on the row "alias" of prom.series that is true for the series which

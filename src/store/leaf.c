@@ -17,8 +17,10 @@
  */
 #include "postgres.h"
 
+#include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/guc.h"
 #include "utils/rls.h"
 
 #include "store/private.h"
@@ -295,6 +297,24 @@ prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange 
 	appendStringInfoString(out, "(\nSELECT b.place, ");
 	groups_sql(out, groups.data, m, n, range, segments, leaf);
 	appendStringInfoString(out, "\nORDER BY r.place");
+}
+
+/*
+ * The planner must keep the order in which it found the series: hashing loses it, and sorting
+ * would hold all samples.
+ */
+Portal
+prom_scan_sorted_open(const char *sql)
+{
+	int			nest_level = NewGUCNestLevel();
+	Portal		portal;
+
+	(void) set_config_option("enable_hashjoin", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("enable_sort", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	portal = SPI_cursor_open_with_args(NULL, sql, 0, NULL, NULL, NULL, true, 0);
+	AtEOXact_GUC(true, nest_level);
+	return portal;
 }
 
 /*

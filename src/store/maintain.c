@@ -335,6 +335,7 @@ prom_store_init(void)
 	prom_budget_init();
 	prom_dedup_init();
 	prom_store_ingest_init();
+	prom_import_init();
 	prom_stat_init();
 	prom_worker_register("promgres maintenance", "prom_maintain_main", BgWorkerStart_RecoveryFinished);
 }

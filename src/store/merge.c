@@ -43,6 +43,7 @@
 
 #define STEP_DAYS		64		/* days that get rows in one step */
 #define LATE_DAYS		16		/* of them for late rows, if there are any */
+#define FOREIGN_LATE_ROWS 2000	/* that are merged with samples from elsewhere */
 #define FAN_IN			8		/* rows of one generation that make one of the next */
 #define SLICE_BYTES		(32 * 1024 * 1024)	/* of warm rows that are taken in at a time */
 
@@ -61,6 +62,8 @@ typedef struct Step
 	int			max_rows;
 	MemoryContext cxt;
 	int			taken;			/* fresh rows, late ones among them */
+	void		(*fill) (PromPieces *pieces, void *arg);	/* NULL: from fresh rows; else what is written comes from here */
+	void	   *fill_arg;
 
 	enum
 	{
@@ -102,6 +105,7 @@ typedef struct BlockState
 
 static int64 set_aside_damaged(void *arg);
 static void run_step(void *arg);
+static void cut_fresh(Step *step);
 static void take_fresh(Step *step, PromMerge *merge);
 static int64 add_fresh(Step *step, PromMerge *merge);
 static Datum column(uint64 row, int number);
@@ -141,6 +145,18 @@ prom_merge_step(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(step.taken);
 }
 
+/*
+ * Late rows of it have the seq 0: nothing in prom.fresh is older, as nothing of it was taken.
+ */
+void
+prom_merge_foreign(int16 shard, void (*fill) (PromPieces *pieces, void *arg), void *arg)
+{
+	Step		step = {.shard = shard, .max_rows = FOREIGN_LATE_ROWS, .cxt = CurrentMemoryContext, .reads = READS_LATE, .fill = fill, .fill_arg = arg};
+	PromStep	work = {run_step, set_aside_damaged, &step};
+
+	(void) prom_step_run(&work, shard, PROM_STEP_WAIT);
+}
+
 /* Of the rows that the step was reading; returns how many. */
 static int64
 set_aside_damaged(void *arg)
@@ -177,18 +193,29 @@ static void
 run_step(void *arg)
 {
 	Step	   *step = arg;
-	MemoryContext input;
-	MemoryContext old;
-	PromMerge	merge;
 
 	SPI_connect();
-	input = AllocSetContextCreate(CurrentMemoryContext, "promgres merge input", ALLOCSET_DEFAULT_SIZES);
 	step->taken = 0;
 	prom_pieces_init(&step->pieces, step->shard, CurrentMemoryContext);
 	step->pieces.may_be_full = true;
+	if (step->fill)
+		step->fill(&step->pieces, step->fill_arg);
+	else
+		cut_fresh(step);
+	find_late_days(step);
+	merge_days(step);
+	SPI_finish();
+}
+
+/* The oldest fresh rows become pieces. */
+static void
+cut_fresh(Step *step)
+{
+	MemoryContext input = AllocSetContextCreate(CurrentMemoryContext, "promgres merge input", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old = MemoryContextSwitchTo(input);
+	PromMerge	merge;
 
 	step->reads = READS_FRESH;
-	old = MemoryContextSwitchTo(input);
 	prom_merge_init(&merge, input);
 	take_fresh(step, &merge);
 	prom_pieces_cut(&step->pieces, &merge);
@@ -196,10 +223,6 @@ run_step(void *arg)
 	if (SPI_tuptable)
 		SPI_freetuptable(SPI_tuptable);
 	MemoryContextDelete(input);
-
-	find_late_days(step);
-	merge_days(step);
-	SPI_finish();
 }
 
 /* Delete the oldest fresh rows, with their chunks as input of the merge. */

@@ -54,6 +54,10 @@ extern void prom_dedup_init(void);
 
 extern void prom_store_ingest_init(void);
 
+/* ---- import.c ---- */
+
+extern void prom_import_init(void);
+
 /* ---- fresh.c ---- */
 
 /* The oid of a table or sequence of ours. */
@@ -240,7 +244,22 @@ prom_window_end(int64 t_ms, int64 window_ms)
 extern int	prom_points_replace(PromPoints *p, PromPoints *old, int64 window_ms, int64 from_ms, int64 to_ms,
 								const PromGather *samples);
 
+/* How many of the times of a gather are <= t. */
+extern int	prom_points_until(const PromGather *g, int64 t_ms);
+
 /* ---- rollup.c ---- */
+
+typedef struct PromSeriesPoints
+{
+	int32		sid;
+	const PromPoints *points;	/* finished */
+} PromSeriesPoints;
+
+/*
+ * Add those points of a day, of series in order of ids, whose windows have none yet.  Of a series that is there
+ * more than once the first counts.  Needs SPI; the caller holds the lock of rollups.
+ */
+extern void prom_rollup_add(int16 shard, int32 resolution_s, int64 day_ms, const PromSeriesPoints *series, int n);
 
 /* Rows with these samples were written: days that are rolled up are to be looked at again.  Needs SPI. */
 extern void prom_rollup_mark(int16 shard, const PromPiece *pieces, int n);
@@ -249,6 +268,13 @@ extern void prom_rollup_mark(int16 shard, const PromPiece *pieces, int n);
 
 /* The partition of a day.  Needs SPI. */
 extern void prom_make_day(int64 day_ms);
+
+/*
+ * Samples from elsewhere become warm rows, later than all that are there and older than fresh ones.  Waits
+ * for the shard's merges.  "fill" puts them into pieces; it may be called again if damaged rows must be set
+ * aside first.
+ */
+extern void prom_merge_foreign(int16 shard, void (*fill) (PromPieces *pieces, void *arg), void *arg);
 
 /* SPI_execute_with_args in the current memory context; any other result than the expected raises. */
 extern void prom_store_execute(const char *sql, int nargs, const Oid *types, const Datum *args,

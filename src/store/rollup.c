@@ -284,6 +284,95 @@ set_aside(void *arg)
 	return n;
 }
 
+/* ---- points that come from elsewhere ---- */
+
+/* Add the points of a part of one day whose windows have no count. */
+static void
+add_missing(Making *m, const PromPoints *from, int part, int64 day_ms)
+{
+	const PromGather *counts = &m->kept.part[PROM_PART_COUNT];
+	const PromGather *g = &from->part[part];
+	int			ncounts = counts->n;
+	int			at = 0;
+
+	for (int i = prom_points_until(g, day_ms); i < g->n && g->t_ms[i] <= day_ms + PROM_DAY_MS; i++)
+	{
+		int64		end_ms = prom_window_end(g->t_ms[i], m->window_ms);
+
+		while (at < ncounts && counts->t_ms[at] < end_ms)
+			at++;
+		if (at == ncounts || counts->t_ms[at] != end_ms)
+			prom_gather_mixed(&m->kept.part[part], 1, &g->t_ms[i], &g->values[i], g->histograms ? &g->histograms[i] : NULL, 0);
+	}
+}
+
+/* A series of the block: what it has, and what is added. */
+static void
+add_series(Rollup *r, int32 sid, Source *old, int nold, const PromSeriesPoints *added, int n)
+{
+	Making	   *m = r->making;
+
+	prom_points_reset(&m->points);
+	prom_points_reset(&m->kept);
+	for (int i = 0; i < nold; i++)
+	{
+		int			k = prom_chunk_find(&old[i].reader, sid);
+
+		if (k >= 0)
+			prom_gather_column(&m->kept.part[old[i].part], &old[i].reader, k, PG_INT64_MIN, PG_INT64_MAX, 0);
+	}
+	for (int i = 0; i <= n; i++)
+	{
+		for (int part = PROM_PART_LAST; part < PROM_PARTS; part++)
+			prom_gather_finish(&m->kept.part[part]);
+		if (i == n)
+			break;
+		for (int part = PROM_PART_LAST; part < PROM_PARTS; part++)
+			if (part != PROM_PART_COUNT)
+				add_missing(m, added[i].points, part, r->day_ms);
+		/* last, as the others go by it */
+		add_missing(m, added[i].points, PROM_PART_COUNT, r->day_ms);
+	}
+	for (int part = PROM_PART_LAST; part < PROM_PARTS; part++)
+		if (m->kept.part[part].n > 0)
+			prom_pieces_add(&m->out[part], sid, &m->kept.part[part]);
+}
+
+void
+prom_rollup_add(int16 shard, int32 resolution_s, int64 day_ms, const PromSeriesPoints *series, int n)
+{
+	Rollup		r = {.shard = shard, .day_ms = day_ms, .afresh = -1};
+	Datum		resolution = Int32GetDatum(resolution_s);
+	MemoryContext cxt = AllocSetContextCreate(CurrentMemoryContext, "promgres rollup import", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext old_cxt = MemoryContextSwitchTo(cxt);
+
+	begin_making(&r, construct_array(&resolution, 1, INT4OID, 4, true, TYPALIGN_INT));
+	for (int i = 0; i < n;)
+	{
+		Source	   *old;
+		int			nold;
+
+		r.block = series[i].sid >> PROM_BLOCK_BITS;
+		old = take_old(&r, false, &nold);
+		for (int k = 0; k < BLOCK_SERIES; k++)
+		{
+			int32		sid = r.block << PROM_BLOCK_BITS | k;
+			int			first = i;
+
+			CHECK_FOR_INTERRUPTS();
+			while (i < n && series[i].sid == sid)
+				i++;
+			add_series(&r, sid, old, nold, series + first, i - first);
+		}
+		SPI_freetuptable(SPI_tuptable);
+	}
+	write_rows(&r, &r.making[0]);
+	MemoryContextSwitchTo(old_cxt);
+	MemoryContextDelete(cxt);
+}
+
+/* ---- a block ---- */
+
 static void
 begin_making(Rollup *r, ArrayType *resolutions)
 {

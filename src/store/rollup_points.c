@@ -61,7 +61,6 @@ typedef struct Window
 
 static void keep_points(PromGather *to, const PromGather *from, int64 after_ms, int64 until_ms);
 static Before last_live_until(const PromGather *last, int64 t_ms);
-static int	count_until(const PromGather *g, int64 t_ms);
 static void add_points(PromPoints *p, int64 window_ms, const PromGather *samples, int first, int end, Before before);
 static void add_float(Window *w, int i, double v, const Before *before, int before_at);
 static void add_histogram(Window *w, int i, PromHistogram *h, const Before *before, int before_at);
@@ -90,8 +89,8 @@ prom_points_reset(PromPoints *p)
 int
 prom_points_replace(PromPoints *p, PromPoints *old, int64 window_ms, int64 from_ms, int64 to_ms, const PromGather *samples)
 {
-	int			first = count_until(samples, from_ms);
-	int			end = count_until(samples, to_ms);
+	int			first = prom_points_until(samples, from_ms);
+	int			end = prom_points_until(samples, to_ms);
 	bool		none = first == end;
 	int			kept;
 	int			made;
@@ -115,8 +114,8 @@ prom_points_replace(PromPoints *p, PromPoints *old, int64 window_ms, int64 from_
 static void
 keep_points(PromGather *to, const PromGather *from, int64 after_ms, int64 until_ms)
 {
-	int			first = count_until(from, after_ms);
-	int			n = count_until(from, until_ms) - first;
+	int			first = prom_points_until(from, after_ms);
+	int			n = prom_points_until(from, until_ms) - first;
 
 	if (n > 0)
 		prom_gather_mixed(to, n, from->t_ms + first, from->values + first, from->histograms ? from->histograms + first : NULL, 0);
@@ -127,7 +126,7 @@ last_live_until(const PromGather *last, int64 t_ms)
 {
 	Before	before = {0};
 
-	for (int i = count_until(last, t_ms) - 1; i >= 0; i--)
+	for (int i = prom_points_until(last, t_ms) - 1; i >= 0; i--)
 	{
 		const PromHistogram *h = last->histograms ? last->histograms[i] : NULL;
 
@@ -141,9 +140,8 @@ last_live_until(const PromGather *last, int64 t_ms)
 	return before;
 }
 
-/* How many of its times are <= t. */
-static int
-count_until(const PromGather *g, int64 t_ms)
+int
+prom_points_until(const PromGather *g, int64 t_ms)
 {
 	int			low = 0;
 	int			high = g->n;

@@ -17,6 +17,7 @@
 #include "postgres.h"
 
 #include "utils/array.h"
+#include "utils/portal.h"
 
 #include "series/series.h"
 
@@ -102,6 +103,9 @@ extern void prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanR
 /* The same with rows in order of labels; needs no memory for samples if the planner may not hash or sort. */
 extern void prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
 								 const PromSegments *segments, const char *leaf);
+
+/* A cursor over a query whose rows come from that, and stay in this order.  Needs SPI. */
+extern Portal prom_scan_sorted_open(const char *sql);
 
 /*
  * Append a condition on the row "alias" of prom.series: the series has a sample with

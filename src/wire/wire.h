@@ -1,6 +1,6 @@
 /*
  * wire.h
- *	  Bytes from strangers: snappy, the protobufs of remote write and remote read, forms.
+ *	  Bytes from strangers: snappy, the protobufs of remote write and remote read, forms, blocks of Prometheus.
  *
  * Plain C: no server header but c.h, no global state, never raises.  Functions return false and fill
  * a PromWireError; offsets count from the start of the (uncompressed) input.
@@ -10,6 +10,7 @@
 
 #include "c.h"
 
+#include "common/bytes.h"
 #include "histogram/histogram.h"
 
 typedef struct PromWireError
@@ -153,6 +154,12 @@ extern bool prom_write_exemplar(const PromWriteSeries *s, size_t *pos, PromWrite
  */
 extern const char *prom_write_histogram_read(const PromWriteHistogram *w, PromHistogram *h);
 
+/*
+ * The end of reading any histogram, when all of it but the schema is filled in: it is checked, and buckets
+ * that are finer than ours are merged.  NULL, or a static reason.
+ */
+extern const char *prom_wire_finish_histogram(PromHistogram *h, int32 schema);
+
 /* ---- remote_read.c: prometheus.ReadRequest, and what answers are made of ---- */
 
 /* Values of the enum ResponseType. */
@@ -212,6 +219,10 @@ extern void prom_wire_put_histogram(PromWireBuffer *out, uint32 number, int64 t_
  */
 extern size_t prom_xor_encode(uint8 *out, int n, const int64 *t_ms, const double *values);
 
+/* The samples of a chunk, up to PROM_XOR_MAX_SAMPLES; times come as they are, ascending or not. */
+#define PROM_XOR_MAX_SAMPLES 65535
+extern bool prom_xor_decode(const void *data, size_t len, int64 *t_ms, double *values, int *n, PromWireError *err);
+
 /* ---- histogram_chunk.c: Prometheus' chunks of native histograms ---- */
 
 /* How a chunk is encoded, as blocks and remote read say it. */
@@ -219,7 +230,8 @@ typedef enum PromChunkEncoding
 {
 	PROM_CHUNK_XOR = 1,
 	PROM_CHUNK_HISTOGRAM,		/* of integers */
-	PROM_CHUNK_FLOAT_HISTOGRAM
+	PROM_CHUNK_FLOAT_HISTOGRAM,
+	PROM_CHUNK_AGGREGATE = 0xff /* Thanos' blocks alone */
 } PromChunkEncoding;
 
 /* A chunk that is longer takes no further sample. */
@@ -234,6 +246,135 @@ typedef enum PromChunkEncoding
  */
 extern int	prom_histogram_chunk_encode(PromWireBuffer *out, PromHistogramAlloc alloc, int n, const int64 *t_ms,
 										const PromHistogram *const *h, PromChunkEncoding *encoding);
+
+/* ---- histogram_chunk_read.c: the same chunks, read ---- */
+
+typedef struct PromHistogramChunk
+{
+	int			n;				/* samples in the chunk */
+	/* private */
+	const uint8 *data;
+	size_t		len;
+	const uint8 *bits_at;
+	uint64		held;
+	int			nheld;
+	int			done;
+	bool		is_float;
+	PromHint	hint;
+	int32		schema;
+	double		zero_threshold;
+	uint32		nbuckets[2];	/* by PromHistogramSide */
+	uint32		nspans[2];
+	uint32		ncustom;
+	PromHistogramSpan *spans[2];
+	double	   *custom;
+	int64		bucket;			/* the one before */
+	struct Column *columns;
+} PromHistogramChunk;
+
+/* What it allocates is needed as long as samples are read. */
+extern bool prom_histogram_chunk_begin(PromHistogramChunk *w, const void *data, size_t len, bool is_float,
+									   PromHistogramAlloc alloc, PromWireError *err);
+extern size_t prom_histogram_chunk_size(const PromHistogramChunk *w);
+
+/*
+ * The next sample, to be called n times, into prom_histogram_chunk_size bytes, aligned to 8.  *stale: it is a
+ * stale marker, and the histogram means nothing.
+ */
+extern bool prom_histogram_chunk_next(PromHistogramChunk *w, int64 *t_ms, PromHistogram *h, bool *stale,
+									  PromWireError *err);
+
+/* ---- crc32c.c ---- */
+
+/* Of the bytes that gave "crc" (none: 0) and these. */
+extern uint32 prom_crc32c(uint32 crc, const void *data, size_t len);
+
+/* ---- tsdb_index.c: the index of a block of Prometheus, and its tombstones ---- */
+
+#define PROM_TSDB_INDEX_HEAD	5
+#define PROM_TSDB_TOC_BYTES		52	/* at the end of the file */
+#define PROM_TSDB_ALIGNMENT		16	/* of the entries of series, whose id is their place in units of this */
+
+typedef struct PromTsdbToc
+{
+	uint64		symbols;		/* where the sections begin */
+	uint64		series;			/* 0: none */
+	uint64		series_end;
+} PromTsdbToc;
+
+typedef struct PromTsdbChunk
+{
+	int64		t_min;
+	int64		t_max;			/* inclusive */
+	uint32		segment;		/* from 0 */
+	uint32		offset;			/* in its file */
+} PromTsdbChunk;
+
+/* The entry of a series that is being read; private to tsdb_index.c. */
+typedef struct PromTsdbSeries
+{
+	PromBytes	bytes;
+	int64		labels_left;	/* -1: not begun */
+	int64		chunks_left;
+	bool		first;
+	int64		t_max;			/* of the chunk before */
+	uint64		ref;
+} PromTsdbSeries;
+
+typedef struct PromTsdbTombstone
+{
+	uint64		series;			/* id */
+	int64		t_min;			/* both inclusive */
+	int64		t_max;
+} PromTsdbTombstone;
+
+extern bool prom_tsdb_index_head(const uint8 head[PROM_TSDB_INDEX_HEAD], PromWireError *err);
+extern bool prom_tsdb_toc(const uint8 *bytes, uint64 file_size, PromTsdbToc *toc, PromWireError *err);
+
+/*
+ * The body of a series' entry.  All of it is checked, so the iterators cannot fail: first all labels, as
+ * numbers of symbols, to the end, then the chunks.
+ */
+extern bool prom_tsdb_series_begin(PromTsdbSeries *s, const void *body, size_t len, PromWireError *err);
+extern bool prom_tsdb_series_label(PromTsdbSeries *s, uint32 *name, uint32 *value);
+extern bool prom_tsdb_series_chunk(PromTsdbSeries *s, PromTsdbChunk *chunk);
+
+/* False at the end; walk->bad: it was not the end. */
+extern bool prom_tsdb_tombstones_begin(PromBytes *walk, const void *data, size_t len, PromWireError *err);
+extern bool prom_tsdb_tombstone(PromBytes *walk, PromTsdbTombstone *t);
+
+/* ---- tsdb_chunk.c: segments of chunks ---- */
+
+#define PROM_TSDB_SEGMENT_HEAD	8
+#define PROM_TSDB_MAX_FRAME		(4 * 1024 * 1024)	/* of an entry or chunk that is read; Prometheus' have kilobytes */
+
+extern bool prom_tsdb_segment_head(const uint8 head[PROM_TSDB_SEGMENT_HEAD], PromWireError *err);
+extern void prom_tsdb_put_segment_head(uint8 head[PROM_TSDB_SEGMENT_HEAD]);
+
+/*
+ * A frame: its length (uvarint), body, CRC-32C.  The body is "extra" bytes longer than its length says: 1 for
+ * chunks, the encoding.  The first function tells from the first bytes (10 are enough) how many
+ * all of it are; the second, given all, the body.
+ */
+extern bool prom_tsdb_frame(const void *bytes, size_t have, size_t extra, uint64 *size, PromWireError *err);
+extern bool prom_tsdb_unframe(const void *bytes, size_t size, size_t extra, const uint8 **body, size_t *len,
+							  PromWireError *err);
+
+/* What Thanos makes of a chunk when it downsamples it, in this order; each is a chunk's data. */
+typedef enum PromTsdbAggregateKind
+{
+	PROM_TSDB_COUNT, PROM_TSDB_SUM, PROM_TSDB_MIN, PROM_TSDB_MAX, PROM_TSDB_COUNTER, PROM_TSDB_AGGREGATES
+} PromTsdbAggregateKind;
+
+typedef struct PromTsdbAggregate
+{
+	uint8		encoding;
+	const uint8 *data;			/* NULL: it is not there */
+	size_t		len;
+} PromTsdbAggregate;
+
+extern bool prom_tsdb_aggregates(const void *data, size_t len, PromTsdbAggregate out[PROM_TSDB_AGGREGATES],
+								 PromWireError *err);
 
 /* ---- family.c: io.prometheus.client.MetricFamily ---- */
 

@@ -335,6 +335,14 @@ prom_write_histogram_read(const PromWriteHistogram *w, PromHistogram *h)
 		}
 	}
 	h->is_int = w->is_int && exact;
+	return prom_wire_finish_histogram(h, schema);
+}
+
+const char *
+prom_wire_finish_histogram(PromHistogram *h, int32 schema)
+{
+	const char *reason;
+
 	/* finer buckets are checked as if they were of the finest schema we have, and then merged to that */
 	if (schema > PROM_HISTOGRAM_MAX_SCHEMA && schema <= FINEST_SCHEMA)
 		h->schema = PROM_HISTOGRAM_MAX_SCHEMA;

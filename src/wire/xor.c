@@ -1,6 +1,6 @@
 /*
  * xor.c
- *	  Prometheus' XOR chunk: what remote read streams.
+ *	  Prometheus' XOR chunk: what remote read streams and blocks hold.
  *
  * Bits, the most significant first: uint16 number of samples; the first time (zigzag varint) and value (64
  * bits); for the second sample the distance of the times (varint); for each further one how much that
@@ -18,6 +18,10 @@
 
 #include "wire/bits.h"
 #include "wire/wire.h"
+
+static const int change_widths[] = {14, 17, 20, 64};
+
+/* ---- writing ---- */
 
 static void
 put_bytes(BitWriter *w, const uint8 *bytes, size_t n)
@@ -78,4 +82,45 @@ prom_xor_encode(uint8 *out, int n, const int64 *t_ms, const double *values)
 		put_xor(&w, double_bits(values[i]) ^ double_bits(values[i - 1]), &window);
 	}
 	return w.at - out + (w.free < 8 ? 1 : 0);
+}
+
+/* ---- reading ---- */
+
+bool
+prom_xor_decode(const void *data, size_t len, int64 *t_ms, double *values, int *n, PromWireError *err)
+{
+	Bits		b = bits_begin(data, len);
+	BitWindow	window = NO_BIT_WINDOW;
+	uint64		distance = 0;
+	uint64		bits = 0;
+	uint64		t = 0;
+
+	*n = (int) bits_few(&b, 16);
+	for (int i = 0; i < *n && !b.bad; i++)
+	{
+		if (i == 0)
+		{
+			t = (uint64) prom_zigzag_decode(bits_varint(&b));
+			bits = bits_get(&b, 64);
+		}
+		else
+		{
+			int			width = i == 1 ? -1 : bits_ones(&b, 4) - 1;
+
+			if (i == 1)
+				distance = bits_varint(&b);
+			else if (width >= 0)
+				distance += (uint64) bits_signed(&b, change_widths[width]);
+			t += distance;
+			bits ^= get_xor(&b, &window);
+		}
+		t_ms[i] = (int64) t;
+		values[i] = double_of_bits(bits);
+	}
+	if (b.bad)
+	{
+		err->reason = "samples of an XOR chunk are cut off or malformed";
+		err->offset = b.at - (const uint8 *) data;
+	}
+	return !b.bad;
 }

@@ -345,7 +345,7 @@ def take_samples(body):
             last = pairs
             samples = []
             for sample in (dict(fields(v)) for n, v in found if n == 2):
-                samples.append((signed(sample[2]), int.from_bytes(sample[1], "little")))
+                samples.append((signed(sample.get(2, 0)), int.from_bytes(sample.get(1, b""), "little")))
             samples += [histogram_message(v) for n, v in found if n == 4]
             show(query, pairs, sorted(samples, key=lambda s: s[0]))
 
