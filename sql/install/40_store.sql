@@ -291,6 +291,11 @@ CREATE FUNCTION prom._visible_fresh(shard int2, sids int4[], from_ms int8, to_ms
 LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_fresh';
 COMMENT ON FUNCTION prom._visible_fresh(int2, int4[], int8, int8) IS 'The same of fresh rows, as one plain chunk; NULL if there are none.';
 
+CREATE FUNCTION prom._visible_has(shard int2, sid int4, resolution int4, parts int2[], from_ms int8, to_ms int8) RETURNS bool
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_has';
+COMMENT ON FUNCTION prom._visible_has(int2, int4, int4, int2[], int8, int8) IS
+'True if prom.series shows the caller the series, and it has a sample with from_ms < t <= to_ms; or, of a resolution in seconds that is not 0, a point in one of these parts of rollups.';
+
 CREATE FUNCTION prom._has(data prom.chunk, sid int4, from_ms int8, to_ms int8) RETURNS bool
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_has';
 COMMENT ON FUNCTION prom._has(prom.chunk, int4, int8, int8) IS

@@ -25,6 +25,11 @@ COMMENT ON COLUMN prom.expired.seq IS 'what prom.store_seq had come to: later ro
 
 SELECT pg_catalog.pg_extension_config_dump('prom.retention', '');
 
+CREATE VIEW prom.retention_rules AS
+	SELECT r.selector, r.resolution, r.keep FROM prom.retention r
+	WHERE NOT pg_catalog.row_security_active('prom.series'::pg_catalog.regclass);
+COMMENT ON VIEW prom.retention_rules IS 'How long samples are kept, by selector (NULL: all that no rule is for) and resolution in seconds (0: raw); keep NULL: for ever. Nothing for whom row security shows some of the series only.';
+
 -- ---- rules
 
 CREATE FUNCTION prom._resolution_name(resolution int4) RETURNS text
@@ -146,7 +151,7 @@ BEGIN
 	LOCK TABLE prom.retention IN SHARE ROW EXCLUSIVE MODE;
 	DELETE FROM prom.retention r WHERE r.selector IS NOT DISTINCT FROM rule;
 	IF NOT FOUND AND rule IS NOT NULL THEN
-		RAISE undefined_object USING MESSAGE = format('there is no retention rule for %s', rule), HINT = 'See prom.retention.';
+		RAISE undefined_object USING MESSAGE = format('there is no retention rule for %s', rule), HINT = 'See prom.retention_rules.';
 	END IF;
 	PERFORM prom._check_retention();
 END

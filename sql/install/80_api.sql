@@ -142,7 +142,7 @@ DECLARE
 	total	int8 := (SELECT coalesce(sum(h.series), 0) FROM prom._shard h);
 	-- Pairs are counted in a part of many series, so that it takes no longer than this.
 	part	float8 := least(100, 100 * 100000 / greatest(total, 1)::float8);
-	first	int8;
+	day		int8;
 	chunks	int8 := (SELECT coalesce(sum(greatest(c.reltuples, 0)), 0) FROM prom._days() d JOIN pg_class c ON c.oid = d.day);
 	t_min	int8;
 	t_max	int8;
@@ -157,13 +157,13 @@ BEGIN
 		RAISE insufficient_privilege USING MESSAGE = 'figures about all series are not for those who may see some of them';
 	END IF;
 	SELECT count(*) AS n, min(f.t_min) AS t_min, max(f.t_max) AS t_max INTO fresh FROM prom._fresh_rows f;
-	-- The first and the last day that is not empty.
-	FOR first IN SELECT d.t_min FROM prom._days() d ORDER BY 1 LOOP
-		t_min := (SELECT min(w.t_min) FROM prom._warm_rows w WHERE w.t_min >= first AND w.t_min < first + 86400000);
+	-- Days are made ahead, and may have become empty: the first and the last that have something.
+	FOR day IN SELECT d.t_min FROM prom._days() d ORDER BY 1 LOOP
+		SELECT min(w.t_min) INTO t_min FROM prom._warm_rows w WHERE w.t_min >= day AND w.t_min < day + 86400000;
 		EXIT WHEN t_min IS NOT NULL;
 	END LOOP;
-	FOR first IN SELECT d.t_min FROM prom._days() d ORDER BY 1 DESC LOOP
-		t_max := (SELECT max(w.t_max) FROM prom._warm_rows w WHERE w.t_min >= first AND w.t_min < first + 86400000);
+	FOR day IN SELECT d.t_min FROM prom._days() d ORDER BY 1 DESC LOOP
+		SELECT max(w.t_max) INTO t_max FROM prom._warm_rows w WHERE w.t_min >= day AND w.t_min < day + 86400000;
 		EXIT WHEN t_max IS NOT NULL;
 	END LOOP;
 	t_min := least(fresh.t_min, t_min);

@@ -25,7 +25,7 @@ $$;
 GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom._label_name, prom._fresh_rows, prom._warm_rows, prom._rollup_rows, prom._metadata,
 	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.levels, prom.ha_clusters TO prom_reader;
 GRANT SELECT ON prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.levels TO pg_monitor;
-GRANT SELECT ON prom.stat_merge, prom.tokens, prom.retention, prom.block_import TO prom_admin;
+GRANT SELECT ON prom.stat_merge, prom.tokens, prom.retention_rules, prom.block_import TO prom_admin;
 GRANT SELECT ON prom.jobs, prom.stat_progress_jobs TO prom_admin, pg_monitor;
 
 -- Tables of samples and labels let in nobody but their owner, also if somebody is granted all tables of the
@@ -35,7 +35,7 @@ DECLARE
 	one		text;
 BEGIN
 	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction',
-		'level', 'rollup', 'rollup_open', 'rollup_due', 'rollup_foreign', 'rollup_gap', 'expired', 'job', 'token', 'ha_replica'] LOOP
+		'level', 'rollup', 'rollup_open', 'rollup_due', 'rollup_foreign', 'rollup_gap', 'expired', 'retention', 'job', 'token', 'ha_replica'] LOOP
 		EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', one);
 	END LOOP;
 END

@@ -18,10 +18,12 @@ static const PromRoute routes[] = {
 	{"POST", "/api/v1/push", prom_write_check, prom_write_run},
 	{"POST", "/push", prom_write_check, prom_write_run},
 	{"POST", "/write", prom_write_check, prom_write_run},
+	{"POST", "/insert/*/prometheus", prom_write_check, prom_write_run},
 	{"POST", "/api/v1/otlp/v1/metrics", prom_write_check_otlp, prom_write_run},
 	{"POST", "/v1/metrics", prom_write_check_otlp, prom_write_run},
 	{"POST", "/opentelemetry/v1/metrics", prom_write_check_otlp, prom_write_run},
 	{"POST", "/opentelemetry/api/v1/push", prom_write_check_otlp, prom_write_run},
+	{"POST", "/insert/*/opentelemetry/v1/metrics", prom_write_check_otlp, prom_write_run},
 
 	/* PromQL */
 	{"GET, POST", "/api/v1/query", NULL, prom_query_run},

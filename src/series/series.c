@@ -11,6 +11,10 @@
  * Ids are given out in blocks of 64 per metric name: sid = block * 64 + slot.  Rows that hold the
  * samples of one block then hold one metric.
  *
+ * Whoever makes many series one by one in a transaction leaves as many versions of the rows that count them, and none of
+ * them can go before its end.  So the last version is remembered by its place, where it is looked for first: what is
+ * seen there with the right key is the row, whoever has written it.
+ *
  * The statements see what is committed now, also in a transaction with an older snapshot: an id that
  * was removed meanwhile would be worse than an early look.
  */
@@ -70,17 +74,28 @@ typedef struct Shard
 {
 	int16		shard;
 	int32		next_block;
-	int64		series;			/* of all shards */
+	int64		series;			/* of all shards, if there is a limit for them */
+	ItemPointerData place;
 } Shard;
+
+/* Where the row of a shard, or of one of its metrics, was written last; a guess. */
+typedef struct Place
+{
+	int16		shard;
+	ItemPointerData tid;		/* invalid: none */
+} Place;
 
 typedef enum Statement
 {
 	FIND_SERIES,
 	SEE_SHARD,
 	LOCK_SHARD,
+	LOCK_SHARD_AT,
 	ADD_SHARD,
 	FIND_METRICS,
+	FIND_METRIC_AT,
 	SAVE_METRICS,
+	SAVE_METRIC_AT,
 	SAVE_SHARD,
 	ADD_SERIES,
 	ADD_VALUES,
@@ -94,7 +109,7 @@ static const struct
 {
 	const char *sql;
 	int			nargs;
-	Oid			args[5];
+	Oid			args[6];
 }			statements[NSTATEMENTS] =
 {
 	[FIND_SERIES] = {
@@ -104,16 +119,21 @@ static const struct
 		2, {INT2ARRAYOID, INT4ARRAYOID}
 	},
 #define SHARD_COLUMNS \
-		"h.next_block, h.series OPERATOR(pg_catalog.+) coalesce((" \
+		"h.next_block, CASE WHEN $2 THEN h.series OPERATOR(pg_catalog.+) coalesce((" \
 		"SELECT pg_catalog.sum(o.series)::pg_catalog.int8 FROM prom.shard o" \
-		" WHERE o.shard OPERATOR(pg_catalog.<>) $1), 0)"
+		" WHERE o.shard OPERATOR(pg_catalog.<>) $1), 0) ELSE 0 END, h.ctid"
 	[SEE_SHARD] = {
 		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.shard OPERATOR(pg_catalog.=) $1",
-		1, {INT2OID}
+		2, {INT2OID, BOOLOID}
 	},
 	[LOCK_SHARD] = {
 		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.shard OPERATOR(pg_catalog.=) $1 FOR UPDATE OF h",
-		1, {INT2OID}
+		2, {INT2OID, BOOLOID}
+	},
+	[LOCK_SHARD_AT] = {
+		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.ctid OPERATOR(pg_catalog.=) $3"
+		" AND h.shard OPERATOR(pg_catalog.=) $1 FOR UPDATE OF h",
+		3, {INT2OID, BOOLOID, TIDOID}
 	},
 	[ADD_SHARD] = {
 		"INSERT INTO prom.shard (shard) VALUES ($1) ON CONFLICT DO NOTHING",
@@ -125,18 +145,28 @@ static const struct
 		" AND x.name OPERATOR(pg_catalog.=) w.name OFFSET 0) m",
 		2, {INT2OID, TEXTARRAYOID}
 	},
+	[FIND_METRIC_AT] = {
+		"SELECT 1::pg_catalog.int8, x.block, x.used, x.series FROM prom.metric x WHERE x.ctid OPERATOR(pg_catalog.=) $3"
+		" AND x.shard OPERATOR(pg_catalog.=) $1 AND x.name OPERATOR(pg_catalog.=) $2[1]",
+		3, {INT2OID, TEXTARRAYOID, TIDOID}
+	},
 	[SAVE_METRICS] = {
 		"INSERT INTO prom.metric (shard, name, block, used, series)"
 		" SELECT $1, w.name, w.block, w.used, w.series"
 		" FROM unnest($2, $3, $4, $5) AS w(name, block, used, series)"
 		" ON CONFLICT (shard, name) DO UPDATE SET block = EXCLUDED.block, used = EXCLUDED.used,"
-		" series = EXCLUDED.series",
+		" series = EXCLUDED.series RETURNING ctid",
 		5, {INT2OID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID}
+	},
+	[SAVE_METRIC_AT] = {
+		"UPDATE prom.metric SET block = $3[1], used = $4[1], series = $5[1] WHERE ctid OPERATOR(pg_catalog.=) $6"
+		" AND shard OPERATOR(pg_catalog.=) $1 AND name OPERATOR(pg_catalog.=) $2[1] RETURNING ctid",
+		6, {INT2OID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TIDOID}
 	},
 	[SAVE_SHARD] = {
 		"UPDATE prom.shard SET next_block = $2, series = series OPERATOR(pg_catalog.+) $3"
-		" WHERE shard OPERATOR(pg_catalog.=) $1",
-		3, {INT2OID, INT4OID, INT4OID}
+		" WHERE ctid OPERATOR(pg_catalog.=) $4 AND shard OPERATOR(pg_catalog.=) $1 RETURNING ctid",
+		4, {INT2OID, INT4OID, INT4OID, TIDOID}
 	},
 	[ADD_SERIES] = {
 		"INSERT INTO prom.series (shard, sid, labels)"
@@ -169,6 +199,8 @@ static const char *const plan_settings[][2] = {
 };
 
 static SPIPlanPtr plans[NSTATEMENTS];
+static Place last_shard;
+static Place last_metric;
 static Oid	plans_labels_type;
 
 PG_FUNCTION_INFO_V1(prom_series_id);
@@ -186,6 +218,8 @@ static int	make_series(Wanted **list, int n);
 static int	refuse_hopeless(Wanted **list, int n);
 static Shard lock_shard(int16 shard);
 static Shard shard_result(int16 shard);
+static bool is_place_of(const Place *p, int16 shard);
+static void set_place(Place *p, int16 shard, int column);
 static void make_in_shard(int16 shard, Wanted **list, int n);
 static Metric *find_metrics(int16 shard, Wanted **list, int n, int *nmetrics);
 static text *metric_key(const PromLabels *l);
@@ -518,7 +552,7 @@ refuse_hopeless(Wanted **list, int n)
 	for (int i = 0, end; i < kept; i = end)
 	{
 		int16		shard = list[i]->id.shard;
-		Datum		args[] = {Int16GetDatum(shard)};
+		Datum		args[] = {Int16GetDatum(shard), BoolGetDatum(true)};
 		int			nmetrics;
 		Shard		seen;
 		int			here;
@@ -538,8 +572,14 @@ refuse_hopeless(Wanted **list, int n)
 static Shard
 lock_shard(int16 shard)
 {
-	Datum		args[] = {Int16GetDatum(shard)};
+	Datum		args[] = {Int16GetDatum(shard), BoolGetDatum(prom_limits_count()), PointerGetDatum(&last_shard.tid)};
 
+	if (is_place_of(&last_shard, shard))
+	{
+		run(LOCK_SHARD_AT, args);
+		if (SPI_processed == 1)
+			return shard_result(shard);
+	}
 	run(LOCK_SHARD, args);
 	if (SPI_processed == 0)
 	{
@@ -556,14 +596,35 @@ static Shard
 shard_result(int16 shard)
 {
 	Shard		s = {shard, 0, 0};
+	Place		p;
 
 	if (SPI_processed > 0)
 	{
 		s.next_block = (int32) result_int(0, 1);
 		s.series = result_int(0, 2);
+		set_place(&p, shard, 3);
+		s.place = p.tid;
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return s;
+}
+
+static bool
+is_place_of(const Place *p, int16 shard)
+{
+	return p->shard == shard && ItemPointerIsValid(&p->tid);
+}
+
+/* Take the place from the only row of the last result, if it has one. */
+static void
+set_place(Place *p, int16 shard, int column)
+{
+	bool		isnull;
+
+	p->shard = shard;
+	ItemPointerSetInvalid(&p->tid);
+	if (SPI_processed == 1)
+		p->tid = *(ItemPointer) DatumGetPointer(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, column, &isnull));
 }
 
 static void
@@ -573,7 +634,7 @@ make_in_shard(int16 shard, Wanted **list, int n)
 	int32		next_block = locked.next_block;
 	int			nmetrics;
 	Metric	   *metrics = find_metrics(shard, list, n, &nmetrics);
-	Datum		args[3];
+	Datum		args[4];
 
 	n = admit(list, n, metrics, locked.series);
 	if (n == 0)
@@ -584,7 +645,11 @@ make_in_shard(int16 shard, Wanted **list, int n)
 	args[0] = Int16GetDatum(shard);
 	args[1] = Int32GetDatum(next_block);
 	args[2] = Int32GetDatum(n);
+	args[3] = PointerGetDatum(&locked.place);
 	run(SAVE_SHARD, args);
+	if (SPI_processed != 1)
+		elog(ERROR, "shard %d has gone while it was locked", shard);
+	set_place(&last_shard, shard, 1);
 	add_series(shard, list, n);
 	add_values(shard, list, n);
 }
@@ -616,7 +681,7 @@ find_metrics(int16 shard, Wanted **list, int n, int *nmetrics)
 	PromHashMap seen = {CurrentMemoryContext};
 	Metric	   *metrics = palloc(n * sizeof(Metric));
 	Datum	   *names = palloc(n * sizeof(Datum));
-	Datum		args[2];
+	Datum		args[3];
 
 	*nmetrics = 0;
 	prom_hashmap_reserve(&seen, n);
@@ -637,7 +702,12 @@ find_metrics(int16 shard, Wanted **list, int n, int *nmetrics)
 
 	args[0] = Int16GetDatum(shard);
 	args[1] = array_of(names, *nmetrics, TEXTOID);
-	run(FIND_METRICS, args);
+	args[2] = PointerGetDatum(&last_metric.tid);
+	SPI_processed = 0;
+	if (*nmetrics == 1 && is_place_of(&last_metric, shard))
+		run(FIND_METRIC_AT, args);
+	if (SPI_processed == 0)
+		run(FIND_METRICS, args);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
 		Metric	   *m = &metrics[result_int(row, 1) - 1];
@@ -667,7 +737,7 @@ save_metrics(int16 shard, const Metric *metrics, int n)
 	Datum	   *blocks = palloc(n * sizeof(Datum));
 	Datum	   *used = palloc(n * sizeof(Datum));
 	Datum	   *series = palloc(n * sizeof(Datum));
-	Datum		args[5];
+	Datum		args[6];
 	int			changed = 0;
 
 	for (int i = 0; i < n; i++)
@@ -685,7 +755,13 @@ save_metrics(int16 shard, const Metric *metrics, int n)
 	args[2] = array_of(blocks, changed, INT4OID);
 	args[3] = array_of(used, changed, INT4OID);
 	args[4] = array_of(series, changed, INT4OID);
-	run(SAVE_METRICS, args);
+	args[5] = PointerGetDatum(&last_metric.tid);
+	SPI_processed = 0;
+	if (changed == 1 && is_place_of(&last_metric, shard))
+		run(SAVE_METRIC_AT, args);
+	if (SPI_processed == 0)
+		run(SAVE_METRICS, args);
+	set_place(&last_metric, shard, 1);
 }
 
 /* The next free slot of the metric's block, or the first one of a new block. */

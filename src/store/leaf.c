@@ -334,8 +334,7 @@ active_rollup_sql(StringInfo out, const char *alias, PromScanRange range, bool r
 			continue;
 		if (restricted)
 		{
-			appendStringInfo(out, " OR EXISTS (SELECT FROM prom._visible_rollup(%s.shard, ARRAY[%s.sid], %d, %s, " INT64_FORMAT
-							 ", " INT64_FORMAT "))",
+			appendStringInfo(out, " OR prom._visible_has(%s.shard, %s.sid, %d, %s, " INT64_FORMAT ", " INT64_FORMAT ")",
 							 alias, alias, s.resolution_s, parts_sql(segments->parts), s.from_ms, s.to_ms);
 			continue;
 		}
@@ -369,9 +368,8 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 
 	if (access.restricted)
 	{
-		appendStringInfo(out, "(EXISTS (SELECT FROM prom._visible_warm(%s.shard, ARRAY[%s.sid], " INT64_FORMAT ", " INT64_FORMAT "))"
-						 " OR prom._visible_fresh(%s.shard, ARRAY[%s.sid], " INT64_FORMAT ", " INT64_FORMAT ") IS NOT NULL",
-						 alias, alias, range.from_ms, range.to_ms, alias, alias, range.from_ms, range.to_ms);
+		appendStringInfo(out, "(prom._visible_has(%s.shard, %s.sid, 0, '{}', " INT64_FORMAT ", " INT64_FORMAT ")",
+						 alias, alias, range.from_ms, range.to_ms);
 		active_rollup_sql(out, alias, range, true, true);
 		appendStringInfoChar(out, ')');
 		return;

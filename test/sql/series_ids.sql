@@ -96,3 +96,31 @@ SELECT * FROM prom.series_id('up{job="a"}');
 SELECT count(*) FROM prom.series;
 
 TRUNCATE prom.series, prom.shard, prom.metric, prom.label_value;
+
+-- Many that are made one by one in a transaction: the next one looks at no more pages than the first ones.
+CREATE FUNCTION pages_of_one_more(name text) RETURNS int8 LANGUAGE plpgsql AS $$
+DECLARE
+	plan	json;
+BEGIN
+	EXECUTE format('EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT prom.series_id(%L)', format('{__name__="one_by_one",i="%s"}', name)) INTO plan;
+	RETURN (plan->0->'Plan'->>'Shared Hit Blocks')::int8 + (plan->0->'Plan'->>'Shared Read Blocks')::int8;
+END
+$$;
+BEGIN;
+SELECT count(prom.series_id(prom.labels(jsonb_build_object('__name__', 'one_by_one', 'i', i::text)))) FROM generate_series(1, 100) i;
+SELECT pages_of_one_more('a') AS before \gset
+SELECT count(prom.series_id(prom.labels(jsonb_build_object('__name__', 'one_by_one', 'i', i::text)))) FROM generate_series(101, 4000) i;
+SELECT pages_of_one_more('b') < :before + 40 AS "about as many pages";
+SELECT name, used, series FROM prom.metric WHERE name = 'one_by_one';
+SAVEPOINT s;
+SELECT count(prom.series_id(prom.labels(jsonb_build_object('__name__', 'one_by_one', 'i', i::text)))) FROM generate_series(5001, 5100) i;
+ROLLBACK TO s;
+SELECT count(prom.series_id(prom.labels(jsonb_build_object('__name__', 'one_by_one', 'i', i::text)))) FROM generate_series(6001, 6010) i;
+SELECT m.series, m.series = (SELECT count(*) FROM prom.series s WHERE s.labels['__name__'] = 'one_by_one') AS "counted",
+	(SELECT sum(h.series) FROM prom.shard h) = (SELECT count(*) FROM prom.series) AS "and in all"
+FROM prom.metric m WHERE m.name = 'one_by_one';
+ROLLBACK;
+SELECT count(prom.series_id('{__name__="one_by_one"}'));
+SELECT series FROM prom.metric WHERE name = 'one_by_one';
+DROP FUNCTION pages_of_one_more;
+TRUNCATE prom.series, prom.shard, prom.metric, prom.label_value;

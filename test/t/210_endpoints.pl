@@ -223,7 +223,7 @@ foreach my $path (qw(reload quit))
 # What other systems call the write endpoint.
 foreach my $path (
 	qw(/api/v1/receive /api/v1/push /api/prom/push /write /prometheus/api/v1/write
-	/insert/0/prometheus/api/v1/write /insert/1:2/prometheus/api/v1/push))
+	/push /insert/0/prometheus /insert/0/prometheus/api/v1/write /insert/1:2/prometheus/api/v1/push))
 {
 	(my $job = $path) =~ s/\W/_/g;
 	is(http_post($node, $path, write_body([ { __name__ => 'alias', job => $job }, [ $t * 1000, 1 ] ]), 'Content-Type' => 'application/x-protobuf')->{status},

@@ -45,7 +45,7 @@ is($node->safe_psql('postgres', q{SELECT labels || ' ' || value FROM prom.sample
 	'{__name__="http_requests_total", host_name="h1", instance="i1", job="shop", path="/"} 5', 'named and labelled as Prometheus does');
 
 my $number = 0;
-foreach my $path ('/v1/metrics', '/opentelemetry/v1/metrics', '/opentelemetry/api/v1/push')
+foreach my $path ('/v1/metrics', '/opentelemetry/v1/metrics', '/opentelemetry/api/v1/push', '/insert/0/opentelemetry/v1/metrics')
 {
 	$number++;
 	is(http_post($node, $path, otlp_body({}, [ "path.$number", 1, $t ]), 'Content-Type' => $protobuf)->{status}, 200, $path);
