@@ -18,7 +18,8 @@
  * Counters: when the replica changes and the new one's value is lower than the last one, the difference is
  * added to it and to what follows of this replica: it is only behind, or has missed something, and would look
  * as if it had been reset.  Unlike in Thanos this ends where the replica itself is reset: from there on its own
- * values are right, and lifted ones would be an increase that never was.  Chains are not lifted.
+ * values are right, and lifted ones would be an increase that never was; and if it was reset since the last sample
+ * of the other it is not behind.  Chains are not lifted.
  *
  * Histograms take part and are not changed; staleness markers take part as samples and keep their bits.
  *
@@ -88,28 +89,38 @@ seek(Replica *r, int64 from_ms)
 		r->next++;
 }
 
-/* The samples up to "end" are behind: a replica that was reset by itself among them is lifted no more. */
-static void
-pass(Replica *r, int end)
+/*
+ * The samples up to "end" are behind: a replica that was reset by itself among them is lifted no more.  Was it
+ * after a time?
+ */
+static bool
+pass(Replica *r, int end, int64 after_ms)
 {
+	bool		reset = false;
+
 	for (int i = r->taken; i < end; i++)
 	{
 		if (!is_number(r->s, i))
 			continue;
 		if (r->s->values[i] < r->before)
+		{
 			r->lift = 0;
+			reset = reset || r->s->t_ms[i] > after_ms;
+		}
 		r->before = r->s->values[i];
 	}
 	r->taken = end;
+	return reset;
 }
 
 static void
 take_sample(Walk *w, int which, int i)
 {
 	Replica    *r = &w->replica[which];
+	const PromDedupSamples *out = &w->out->samples;
+	bool		reset = pass(r, i + 1, out->n > 0 ? out->t_ms[out->n - 1] : PG_INT64_MIN);
 
-	pass(r, i + 1);
-	if (w->counter && is_number(r->s, i))
+	if (w->counter && is_number(r->s, i) && !reset)
 	{
 		double		v = r->s->values[i] + r->lift;
 

@@ -194,6 +194,8 @@ batches_sql(StringInfo out, const char *batches, const PromMatcher *m, int n, Pr
 	StringInfoData fresh;
 	bool		has_raw;
 
+	if (segments)
+		range = segments->range;
 	initStringInfo(&fresh);
 	has_raw = prom_leaf_fresh_sql(&fresh, m, n, range, segments);
 	appendStringInfo(out, "pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"

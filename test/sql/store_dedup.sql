@@ -42,6 +42,10 @@ SELECT pg_temp.dedup('penalty', false, '10:100 20:110 30:120', '12:90 22:100 32:
 SELECT m, pg_temp.dedup(m, true, '10:100 20:110 30:120', '12:90 22:100 32:105 42:112 52:118 62:5 72:9') FROM unnest(ARRAY['penalty', 'seamless']) m;
 -- a reset that it has on the way there is the first replica's, too
 SELECT m, pg_temp.dedup(m, true, '10:100 20:110 30:3 40:6', '12:101 22:111 32:4 42:7 52:8 62:9 72:10') FROM unnest(ARRAY['penalty', 'seamless']) m;
+-- one that it has while a is away is no being behind: 4 and 7 are what they are
+SELECT m, pg_temp.dedup(m, true, '10:100 20:110 30:120', '12:101 22:111 32:121 42:4 52:7 62:9') FROM unnest(ARRAY['penalty', 'seamless']) m;
+-- after an outage of both, one lost scrape is filled as well
+SELECT pg_temp.dedup('seamless', false, '10:1 20:1 30:1 130:1 150:1 160:1', '12:2 22:2 32:2 132:2 142:2 152:2 162:2');
 -- NaN is no number to be behind of, nor does it hide a reset
 SELECT m, pg_temp.dedup(m, true, '10:100 20:NaN', '42:90 52:NaN 62:7 72:8') FROM unnest(ARRAY['penalty', 'seamless']) m;
 
