@@ -74,6 +74,8 @@ static HTAB *clusters = NULL;
 static uint64 call = 0;
 static int64 now_ms;
 static PromSeriesHash label_hash;	/* of the name of the replica label */
+static size_t cluster_label_len;
+static size_t replica_label_len;
 static Last last;
 
 static int64 beat_ms(void);
@@ -111,7 +113,9 @@ prom_ha_begin(void)
 		return;
 	call++;
 	last.cluster_len = 0;
-	label_hash = prom_series_raw_hash(replica_label, strlen(replica_label));
+	cluster_label_len = strlen(cluster_label);
+	replica_label_len = strlen(replica_label);
+	label_hash = prom_series_raw_hash(replica_label, replica_label_len);
 	now_ms = prom_clock_to_ms(GetCurrentTimestamp());
 	if (clusters != NULL && hash_get_num_entries(clusters) < MOST_CLUSTERS)
 		return;
@@ -155,7 +159,7 @@ prom_ha_judge(const PromWriteSeries *s, PromSeriesHash *raw)
 bool
 prom_ha_is_replica_label(const PromWriteLabel *l)
 {
-	return l->name_len == strlen(replica_label) && memcmp(l->name, replica_label, l->name_len) == 0;
+	return l->name_len == replica_label_len && memcmp(l->name, replica_label, l->name_len) == 0;
 }
 
 static int64
@@ -168,17 +172,15 @@ beat_ms(void)
 static bool
 find_labels(const PromWriteSeries *s, PromWriteLabel *cluster, PromWriteLabel *replica)
 {
-	size_t		cluster_len = strlen(cluster_label);
-	size_t		replica_len = strlen(replica_label);
 	PromWriteLabel l;
 	size_t		pos = 0;
 
 	*cluster = *replica = (PromWriteLabel) {0};
 	while (prom_write_label(s, &pos, &l))
 	{
-		if (l.name_len == cluster_len && memcmp(l.name, cluster_label, cluster_len) == 0)
+		if (l.name_len == cluster_label_len && memcmp(l.name, cluster_label, cluster_label_len) == 0)
 			*cluster = l;
-		else if (l.name_len == replica_len && memcmp(l.name, replica_label, replica_len) == 0)
+		else if (l.name_len == replica_label_len && memcmp(l.name, replica_label, replica_label_len) == 0)
 			*replica = l;
 		else
 			continue;

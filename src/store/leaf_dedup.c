@@ -40,7 +40,7 @@ static const struct config_enum_entry methods[] = {
 
 static bool enabled = true;
 static char *replica_labels = NULL;
-static int	method = PROM_DEDUP_PENALTY;
+static int	method = PROM_DEDUP_SEAMLESS;
 
 static bool check_labels(char **text, void **extra, GucSource source);
 
@@ -56,8 +56,8 @@ prom_dedup_init(void)
 							 NULL, &enabled, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("promgres.dedup_algorithm",
 							 "How the samples of replicas are merged.",
-							 "penalty stays with one replica until it has a gap, as Thanos does; seamless then fills the gap as well; chain takes all samples.",
-							 &method, PROM_DEDUP_PENALTY, methods, PGC_USERSET, 0, NULL, NULL, NULL);
+							 "seamless stays with one replica until it has a gap, and fills it with what others have; penalty leaves it open, as Thanos does; chain takes all samples.",
+							 &method, PROM_DEDUP_SEAMLESS, methods, PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
 /* The names in a list, or false. */

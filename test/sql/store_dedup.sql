@@ -89,6 +89,8 @@ SELECT sum(samples) FROM prom.ingest((SELECT array_agg(body) FROM (
 	FROM generate_series(1, 130) n, unnest(ARRAY['a', 'b']) r GROUP BY r ORDER BY r) b));
 SELECT count(*) FROM prom.query('c_total', to_timestamp(300));
 SET promgres.replica_labels = 'r';
+SHOW promgres.dedup_algorithm;
+SET promgres.dedup_algorithm = penalty;
 CREATE FUNCTION pg_temp.answers() RETURNS TABLE (query text, answer text) LANGUAGE plpgsql AS $$
 BEGIN
 	FOREACH query IN ARRAY ARRAY['count(c_total)', 'c_total{n="7"}', 'count by (r) (c_total{r="b"})', 'sum(rate(c_total[200s]))', 'max(irate(c_total[60s] offset 100s))',
