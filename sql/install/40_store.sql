@@ -17,8 +17,12 @@ CREATE TABLE prom.fresh (
 	day		int8
 ) WITH (toast_tuple_target = 8160, vacuum_truncate = off, autovacuum_vacuum_threshold = 1000,
 		autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0);
-COMMENT ON TABLE prom.fresh IS 'Samples as ingest calls wrote them, sorted by series and cut at stripes of ids; unindexed, emptied by the merge.';
+COMMENT ON TABLE prom.fresh IS 'Samples as ingest calls wrote them, sorted by series and cut at stripes of ids; emptied by the merge.';
 COMMENT ON COLUMN prom.fresh.day IS 'Of a late row, which the merge has put aside until it makes rows of this UTC day (its beginning, ms since 1970); NULL: the row is as it came.';
+
+-- One entry per thousand samples: a query of few series opens only rows that may have them, and no page that a
+-- merge has left empty.
+CREATE INDEX fresh_sids_idx ON prom.fresh (shard, sid_max, sid_min, t_max);
 
 CREATE TABLE prom.warm (
 	shard	int2 NOT NULL,

@@ -283,7 +283,7 @@ SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	-- Not before samples have come: until then a dump may be restored, which brings its days along.
 	SELECT NULL::jsonb, count(*) FILTER (WHERE prom._make_day(prom._to_ms(clock_timestamp()) + d * 86400000)), NULL::text, NULL::int8, NULL::int8, NULL::int4
-	FROM generate_series(0, 1) d WHERE prom._is_loaded();
+	FROM generate_series(0, 1) d WHERE (SELECT s.is_called FROM prom.store_seq s);
 END;
 COMMENT ON FUNCTION prom._job_make_days(jsonb) IS 'The job "make_days".';
 

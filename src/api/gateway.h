@@ -73,7 +73,7 @@ typedef struct PromOutcome
 	const char *message;		/* UTF-8, no line feed at the end; "" if ok */
 } PromOutcome;
 
-#define PROM_JOB_MAX_PARAMS 10
+#define PROM_JOB_MAX_PARAMS 12
 
 /* One statement for a backend.  Its memory belongs to who submits it, until "done" was called. */
 typedef struct PromJob

@@ -219,13 +219,14 @@ extern PromqlVector promql_set_sql(PromqlContext *cx, PromqlNode *node);
 typedef struct PromqlTrace
 {
 	StringInfoData nodes;
+	bool		measured;		/* the planner is to leave the nodes alone */
 	int			n;
 	int			depth;			/* of the node that is being translated */
 	List	   *open;			/* char *: the names of that node and of those it is in */
 	StringInfoData reads;		/* what leaves read of rollups, the same */
 } PromqlTrace;
 
-/* Note a node and give it a number; when it is translated, make its SQL a subquery that bears its name. */
+/* Note a node and give it a number; when it is translated, make its SQL a subquery that bears its name and number. */
 extern int	promql_trace_begin(PromqlTrace *trace, const PromqlNode *node);
 extern char *promql_trace_end(PromqlTrace *trace, const PromqlNode *node, int number, const char *sql);
 
@@ -236,6 +237,11 @@ extern void promql_trace_segments(PromqlTrace *trace, const PromSegments *segmen
 
 /* The same SQL, indented: one tab per open parenthesis. */
 extern char *promql_layout(const char *sql);
+
+/* ---- plans.c ---- */
+
+/* A portal that runs the SQL, read-only; SPI is connected. */
+extern struct PortalData *promql_open_portal(const char *sql);
 
 /* ---- eval.c ---- */
 

@@ -91,7 +91,19 @@ fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, Pro
 					 access->fresh, range.from_ms, range.to_ms);
 }
 
-/* The warm rows of the group b. */
+/* The last millisecond of a day. */
+static int64
+day_end(int64 t_ms)
+{
+	int64		start_ms = prom_day_start(t_ms);
+
+	return start_ms > PG_INT64_MAX - PROM_DAY_MS ? PG_INT64_MAX : start_ms + PROM_DAY_MS - 1;
+}
+
+/*
+ * The warm rows of the group b.  The days are quoted literals: their partitions are known when the query is
+ * planned, even if plans are kept for other times of the same days.
+ */
 static void
 warm_sql(StringInfo out, const Access *access, PromScanRange range)
 {
@@ -103,9 +115,10 @@ warm_sql(StringInfo out, const Access *access, PromScanRange range)
 		appendStringInfo(out, "SELECT w.data, w.seq AS ord\n"
 						 "FROM %s AS w\n"
 						 "WHERE w.shard OPERATOR(pg_catalog.=) b.shard AND w.block OPERATOR(pg_catalog.=) b.block\n"
-						 "AND w.t_min OPERATOR(pg_catalog.>=) " INT64_FORMAT " AND w.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT
-						 " AND w.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT,
-						 access->warm, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms, range.from_ms);
+						 "AND w.t_min OPERATOR(pg_catalog.>=) '" INT64_FORMAT "' AND w.t_min OPERATOR(pg_catalog.<=) '" INT64_FORMAT "'\n"
+						 "AND w.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT " AND w.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT,
+						 access->warm, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), day_end(range.to_ms),
+						 range.to_ms, range.from_ms);
 }
 
 /* The parts of rollups as an array. */
@@ -146,8 +159,8 @@ rollup_sql(StringInfo out, const Access *access, const PromSegment *s, int parts
 						 "FROM %s AS q\n"
 						 "WHERE q.resolution OPERATOR(pg_catalog.=) %d AND q.shard OPERATOR(pg_catalog.=) b.shard"
 						 " AND q.block OPERATOR(pg_catalog.=) b.block AND q.part OPERATOR(pg_catalog.=) ANY (%s)\n"
-						 "AND q.day OPERATOR(pg_catalog.>=) " INT64_FORMAT " AND q.day OPERATOR(pg_catalog.<) " INT64_FORMAT
-						 " AND q.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT " AND q.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT,
+						 "AND q.day OPERATOR(pg_catalog.>=) '" INT64_FORMAT "' AND q.day OPERATOR(pg_catalog.<) '" INT64_FORMAT
+						 "' AND q.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT " AND q.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT,
 						 -PROM_ROLLUP_ORDER, rollup_table(), s->resolution_s, parts_sql(parts),
 						 prom_day_start(s->from_ms), s->to_ms, s->from_ms, s->to_ms);
 }

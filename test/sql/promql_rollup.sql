@@ -191,7 +191,7 @@ SELECT labels->>'kind' AS kind, count(*), count(*) FILTER (WHERE q.value IS DIST
 FROM prom.query_range('{__name__=~"m|left"}', to_timestamp(0), to_timestamp(259200), '1h') q FULL JOIN visible v USING (labels, "time") WHERE q.value IS NOT NULL GROUP BY 1 ORDER BY 1;
 SELECT prom._api_series('{left,m}', 0, 4000000, 0);
 SELECT count(*) FROM prom._rollup_rows;
-SELECT count(*) FROM prom._visible_rollup(0::int2, ARRAY(SELECT generate_series(0, 1000)), 3600, '{1}', 0, 86400000) v, prom.samples(v.data);
+SELECT count(*) FROM prom._visible_rollup(0::int2, ARRAY(SELECT generate_series(0, 50000)), 3600, '{1}', 0, 86400000) v, prom.samples(v.data);
 SELECT count(*) FROM prom.rollup;
 RESET ROLE;
 SET ROLE rollup_all;

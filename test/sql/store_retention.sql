@@ -51,7 +51,7 @@ SELECT * FROM pg_temp.kept;
 SELECT prom.set_retention('{job="slo"}', raw => '25 days');
 CALL prom.retain();
 SELECT * FROM pg_temp.kept;
-SELECT rows, phase ~ '^prom.warm_\d+ waits for its rollups$' AS waits, failures, error FROM prom.jobs WHERE name = 'retain';
+SELECT phase ~ '^prom.warm_\d+ waits for its rollups$' AS waits, failures, error FROM prom.jobs WHERE name = 'retain';
 INSERT INTO prom.level SELECT r, 0, pg_temp.day(7) FROM unnest('{300,3600}'::int4[]) r ON CONFLICT (resolution) DO UPDATE SET from_ms = 0, until_ms = excluded.until_ms;
 DELETE FROM prom.rollup_due;
 CALL prom.retain();
@@ -69,15 +69,15 @@ CALL prom.merge();
 DELETE FROM prom.rollup_due;
 CALL prom.retain();
 SELECT * FROM pg_temp.kept;
-SELECT count(*) AS partitions FROM prom._days();
+SELECT count(*) AS partitions FROM prom._days() WHERE t_min < pg_temp.day(0);
 -- Each day that was changed is to be compacted, so that its space is given back.
-SELECT count(*) AS days FROM prom.compaction c JOIN prom._days() d ON d.t_min = c.day;
+SELECT count(*) AS days FROM prom.compaction c JOIN prom._days() d ON d.t_min = c.day WHERE c.day < pg_temp.day(0);
 
 -- A rule that ends: what was kept by it goes, and the day with it.
 SELECT prom.reset_retention('{job="slo"}');
 CALL prom.retain();
 SELECT * FROM pg_temp.kept;
-SELECT count(*) AS partitions FROM prom._days();
+SELECT count(*) AS partitions FROM prom._days() WHERE t_min < pg_temp.day(0);
 SELECT count(*) FROM prom.expired WHERE from_ms < pg_temp.day(14);
 
 -- A rule that is made shorter.
@@ -93,10 +93,10 @@ INSERT INTO prom.rollup SELECT r, s.shard, s.sid >> 6, 1, pg_temp.day(ago), 0, p
 	prom.chunk_merge(prom.chunk_build(s.shard, s.sid, ARRAY[pg_temp.day(ago) + 1], ARRAY[1.0]::float8[]), s.sid)
 FROM (VALUES (300, 200), (300, 80), (300, 20), (3600, 500)) v(r, ago), prom.series s GROUP BY r, s.shard, s.sid >> 6, ago;
 SELECT prom.set_retention('{job="dev"}', rollups => '{"5min": "30 days"}');
-SELECT resolution, count(*) FROM prom._parts() WHERE resolution > 0 GROUP BY 1 ORDER BY 1;
+SELECT resolution, count(*) FROM prom._parts() WHERE resolution IN (300, 3600) GROUP BY 1 ORDER BY 1;
 CALL prom.retain();
 -- The oldest ones are gone, and of the series with a rule what is older than that.
-SELECT resolution, count(*) FROM prom._parts() WHERE resolution > 0 GROUP BY 1 ORDER BY 1;
+SELECT resolution, count(*) FROM prom._parts() WHERE resolution IN (300, 3600) GROUP BY 1 ORDER BY 1;
 SELECT r.resolution, (pg_temp.day(0) - r.day) / 86400000 AS days_ago, r.samples, (SELECT string_agg(s.labels['job'], ' ' ORDER BY 1)
 	FROM prom.series s WHERE s.sid = ANY (prom._sids(r.data))) AS jobs FROM prom.rollup r ORDER BY 1, 2;
 SELECT resolution, from_ms > pg_temp.day(205) AND from_ms <= pg_temp.day(180) OR from_ms > pg_temp.day(560) AND from_ms <= pg_temp.day(450) AS moved FROM prom.level WHERE resolution > 0 ORDER BY 1;

@@ -21,6 +21,8 @@ my $node = start_node(new_node('primary', 'promgres.merge_age' => '1s', 'promgre
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
 is(remote_write($node, [ { __name__ => 'm' }, [ $start_ms, 1 ] ])->{status}, 204, 'a sample');
+# All jobs run once when settings are read again; days are made as soon as there are samples.
+$node->reload;
 ok(wait_for(sub { sql("SELECT count(*) FROM prom.jobs WHERE schedule IS NOT NULL AND last_success IS NULL") == 0 }, 'all jobs'), 'the worker runs all jobs');
 is(sql("SELECT $all FROM prom.jobs WHERE run_by = 'worker' AND \"by\" = 'worker' AND failures = 0 AND error IS NULL AND next_due > last_start AND duration >= '0'"),
 	'collect_series downsample drop_exemplars make_days retain', 'and notes it');
