@@ -10,7 +10,7 @@ CREATE TABLE prom.ha_replica (
 COMMENT ON TABLE prom.ha_replica IS 'Which replica of each cluster is elected, and when something came from it last (ms since 1970).';
 SELECT pg_catalog.pg_extension_config_dump('prom.ha_replica', '');
 
-CREATE FUNCTION prom._ha_elect(cluster text, replica text, now_ms int8, failover_ms int8, beat_ms int8,
+CREATE FUNCTION prom._ha_elect(cluster text, replica text, now_ms int8, failover_ms int8, beat_ms int8, most int4,
 	OUT elected text, OUT seen_ms int8, OUT written bool)
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -21,6 +21,10 @@ BEGIN
 		SELECT h.elected, h.seen_ms, false INTO _ha_elect.elected, _ha_elect.seen_ms, _ha_elect.written
 		FROM prom.ha_replica h WHERE h.cluster = _ha_elect.cluster;
 		IF NOT FOUND THEN
+			-- A cluster of which nothing came for a week is forgotten.  (Whoever has locked it has just heard of it.)
+			DELETE FROM prom.ha_replica h WHERE h.cluster IN (SELECT d.cluster FROM prom.ha_replica d
+				WHERE d.seen_ms < now_ms - 7 * 86400000::int8 FOR UPDATE SKIP LOCKED);
+			EXIT WHEN most > 0 AND (SELECT count(*) FROM prom.ha_replica) >= most;
 			INSERT INTO prom.ha_replica AS h (cluster, elected, since_ms, seen_ms)
 			VALUES (_ha_elect.cluster, replica, now_ms, now_ms)
 			ON CONFLICT DO NOTHING;
@@ -45,8 +49,8 @@ BEGIN
 	END LOOP;
 END
 $$;
-COMMENT ON FUNCTION prom._ha_elect(text, text, int8, int8, int8) IS
-'The elected replica of a cluster, to which a series of this replica has come now: it becomes the elected one if there is none or nothing came from that for failover_ms. seen_ms: when something did, written once per beat_ms. written: the row was changed.';
+COMMENT ON FUNCTION prom._ha_elect(text, text, int8, int8, int8, int4) IS
+'The elected replica of a cluster, to which a series of this replica has come now: it becomes the elected one if there is none or nothing came from that for failover_ms. seen_ms: when something did, written once per beat_ms. written: the row was changed. most: clusters, 0 for any number; a new one above that gets NULL, after those are forgotten that were silent for a week.';
 
 CREATE VIEW prom.ha_clusters WITH (security_barrier) AS
 SELECT h.cluster, h.elected,

@@ -198,7 +198,7 @@ open_query(Read *read)
 	appendStringInfoString(&sql, "SELECT r.labels, r.out FROM ");
 	leaf = psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")", range.from_ms, range.to_ms);
 	if (read->dedup && prom_dedup_labels() != NIL)
-		prom_dedup_scan_sorted_sql(&sql, matchers, n, range, leaf);
+		prom_dedup_scan_sorted_sql(&sql, matchers, n, range, prom_raw_segments(range), leaf);
 	else
 		prom_scan_sorted_sql(&sql, matchers, n, range, prom_raw_segments(range), leaf);
 	SPI_connect();

@@ -172,8 +172,7 @@ promql_segments(const PromqlContext *cx, const PromqlNode *selector, PromScanRan
 	PromGap  *mixed;
 	int			nmixed;
 
-	/* (replicas are merged as they were sent) */
-	if (cx->nlevels <= 1 || prom_dedup_labels() != NIL)
+	if (cx->nlevels <= 1)
 		return NULL;
 	if (name)
 		parts = prom_window_parts(name, &needs_two);

@@ -210,7 +210,7 @@ append_scan(StringInfo out, const PromqlNode *selector, PromScanRange range, con
 	if (prom_dedup_labels() == NIL)
 		prom_scan_sql(out, selector->matchers, selector->nmatchers, range, segments, leaf);
 	else
-		prom_dedup_scan_sql(out, selector->matchers, selector->nmatchers, range, counter, leaf);
+		prom_dedup_scan_sql(out, selector->matchers, selector->nmatchers, range, segments, counter, leaf);
 }
 
 /* Does the window function take a drop for a reset? */

@@ -104,7 +104,8 @@ typedef enum PromHaVerdict
 {
 	PROM_HA_NONE,				/* of no cluster: stored as it is */
 	PROM_HA_ELECTED,			/* of the elected replica: stored without the replica label */
-	PROM_HA_OTHER				/* dropped */
+	PROM_HA_OTHER,				/* dropped */
+	PROM_HA_REFUSED				/* of a cluster too many */
 } PromHaVerdict;
 
 extern void prom_ha_init(void);
@@ -120,6 +121,9 @@ prom_ha_verdict(const PromWriteSeries *s, PromSeriesHash *raw)
 {
 	return prom_ha_tracker ? prom_ha_judge(s, raw) : PROM_HA_NONE;
 }
+
+/* Why a series is refused, palloc'd. */
+extern char *prom_ha_refusal(const PromWriteSeries *s);
 
 extern bool prom_ha_is_replica_label(const PromWriteLabel *l);
 

@@ -215,6 +215,12 @@ prom_batch_add_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash
 		out->other_exemplars += s->nexemplars;
 		return;
 	}
+	if (verdict == PROM_HA_REFUSED)
+	{
+		out->bad_labels++;
+		prom_batch_refuse(out, prom_ha_refusal(s));
+		return;
+	}
 	if (!find_series(batch, s, raw, verdict == PROM_HA_ELECTED, &sid, out))
 		return;
 

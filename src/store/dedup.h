@@ -26,11 +26,29 @@ typedef struct PromDedupSamples
 	const PromHistogram **histograms;	/* NULL: floats only; else where it is not NULL it is the sample */
 } PromDedupSamples;
 
+/* Points of windows: how many samples they have is the first of several kinds. */
+#define PROM_DEDUP_POINTS 4
+#define PROM_DEDUP_COUNTS 0
+
+/* What there is of a series: of each time samples, or windows and whatever samples are kept beside them */
+typedef struct PromDedupSeries
+{
+	PromDedupSamples samples;
+	PromDedupSamples points[PROM_DEDUP_POINTS]; /* each at the end of its window */
+} PromDedupSeries;
+
+/* A time of either; it begins where the one before ends. */
+typedef struct PromDedupSegment
+{
+	int64		to_ms;			/* inclusive */
+	int64		window_ms;		/* 0: samples */
+} PromDedupSegment;
+
 /*
  * Merges a and b into "out", whose arrays have room for all samples of both, and histograms if one of them
  * has.  counter: values of a replica that is behind are lifted, so that they do not look like a reset.
  */
-extern void prom_dedup_merge(PromDedupMethod method, bool counter, const PromDedupSamples *a,
-							 const PromDedupSamples *b, PromDedupSamples *out);
+extern void prom_dedup_merge(PromDedupMethod method, bool counter, const PromDedupSegment *segments, int nsegments,
+							 const PromDedupSeries *a, const PromDedupSeries *b, PromDedupSeries *out);
 
 #endif							/* PROM_DEDUP_H */

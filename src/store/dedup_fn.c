@@ -14,6 +14,7 @@
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/memutils.h"
 
 #include "common/compat.h"
@@ -26,7 +27,8 @@ typedef struct Member
 	int16		shard;
 	int32		sid;
 	int			series;			/* number in the batch */
-	PromGather	gather;
+	PromGather	gather;			/* raw samples */
+	PromGather *parts;			/* of rollups, by part, those of PROM_PART_RESET among the last samples; NULL: raw only */
 } Member;
 
 typedef struct Dedup
@@ -35,12 +37,16 @@ typedef struct Dedup
 	bool		counter;
 	int64		from_ms;		/* samples wanted: (from, to] */
 	int64		to_ms;
+	PromRangeSegment *segment;	/* NULL: raw only */
+	int			nsegments;
 	int			n;
 	Member	   *member;			/* in the order given, which is that of merging */
 	Member	  **by_id;			/* the same by shard and sid */
 	int			nseries;
 	PromChunkReader reader;
 } Dedup;
+
+StaticAssertDecl(PROM_PART_COUNT + PROM_DEDUP_POINTS == PROM_PARTS, "points of windows are what follows their counts");
 
 PG_FUNCTION_INFO_V1(prom_replicas);
 PG_FUNCTION_INFO_V1(prom_replica_blocks);
@@ -215,9 +221,15 @@ begin(FunctionCallInfo fcinfo, MemoryContext cxt)
 	d->to_ms = PG_GETARG_INT64(5);
 	d->method = read_method(PG_GETARG_TEXT_PP(6));
 	d->counter = PG_GETARG_BOOL(7);
+	if (ARR_NDIM(PG_GETARG_ARRAYTYPE_P(8)) > 0)
+		d->segment = prom_range_segments(PG_GETARG_ARRAYTYPE_P(8), &d->nsegments);
 	for (int i = 0; i < d->n; i++)
 	{
 		prom_gather_init(&d->member[i].gather, cxt);
+		if (d->segment)
+			d->member[i].parts = palloc(sizeof(PromGather) * PROM_PARTS);
+		for (int part = PROM_PART_LAST; d->segment && part < PROM_PARTS; part++)
+			prom_gather_init(&d->member[i].parts[part], cxt);
 		/* the leaf's own aggregate counts one of each series */
 		if (i > 0 && d->member[i].series == d->member[i - 1].series)
 			prom_store_count_series();
@@ -226,10 +238,21 @@ begin(FunctionCallInfo fcinfo, MemoryContext cxt)
 	return d;
 }
 
+static PromGather *
+gather_of(Member *m, int64 order)
+{
+	int			part = (int) (order - PROM_ROLLUP_ORDER);
+
+	if (m->parts == NULL || order <= PROM_ROLLUP_ORDER || order >= PROM_ROLLUP_ORDER + PROM_PARTS)
+		return &m->gather;
+	return &m->parts[part == PROM_PART_RESET ? PROM_PART_LAST : part];
+}
+
 /* Adds the wanted samples of a column; returns how many. */
 static int
-add_column(Dedup *d, PromGather *g, int column, int64 order)
+add_column(Dedup *d, Member *m, int column, int64 order)
 {
+	PromGather *g = gather_of(m, order);
 	int			before = g->n;
 	int			count = prom_chunk_count(&d->reader, column);
 
@@ -251,12 +274,12 @@ add_chunk(Dedup *d, int64 order)
 		int			column = m->shard == d->reader.shard ? prom_chunk_find(&d->reader, m->sid) : -1;
 
 		if (column >= 0)
-			added += add_column(d, &m->gather, column, order);
+			added += add_column(d, m, column, order);
 	}
 	return added;
 }
 
-/* (state, data, ord, ids, from_ms, to_ms, method, counter) */
+/* (state, data, ord, ids, from_ms, to_ms, method, counter, segments) */
 Datum
 prom_deduplicated_add(PG_FUNCTION_ARGS)
 {
@@ -322,6 +345,8 @@ make_room(const PromDedupSamples *a, const PromDedupSamples *b)
 	PromDedupSamples s = {0};
 	size_t		n = (size_t) a->n + b->n;
 
+	if (n == 0)
+		return s;
 	prom_store_need_memory(n * 3 * 8);
 	s.t_ms = palloc_extended(n * sizeof(int64), MCXT_ALLOC_HUGE);
 	s.values = palloc_extended(n * sizeof(double), MCXT_ALLOC_HUGE);
@@ -330,29 +355,153 @@ make_room(const PromDedupSamples *a, const PromDedupSamples *b)
 	return s;
 }
 
-/* One after the other: what the first two came to with the third, and so on. */
-static PromDedupSamples
-merge_members(const Dedup *d, int first, int end)
+/* Appends those with from_ms < t <= to_ms. */
+static void
+append(PromDedupSamples *to, const PromDedupSamples *from, int64 from_ms, int64 to_ms)
 {
-	PromDedupSamples all = samples_of(&d->member[first].gather);
+	for (int i = 0; i < from->n && from->t_ms[i] <= to_ms; i++)
+	{
+		if (from->t_ms[i] <= from_ms)
+			continue;
+		to->t_ms[to->n] = from->t_ms[i];
+		to->values[to->n] = from->values[i];
+		if (to->histograms)
+			to->histograms[to->n] = from->histograms ? from->histograms[i] : NULL;
+		to->n++;
+	}
+}
+
+/* What a replica has: raw samples in segments of raw ones, and in others the last ones of windows. */
+static PromDedupSeries
+series_of(Member *m, const PromDedupSegment *segments, int n)
+{
+	PromDedupSeries s = {samples_of(&m->gather)};
+	PromDedupSamples raw = s.samples;
+	PromDedupSamples last;
+	int64		from_ms = PG_INT64_MIN;
+
+	if (m->parts == NULL)
+		return s;
+	for (int k = 0; k < PROM_DEDUP_POINTS; k++)
+		s.points[k] = samples_of(&m->parts[PROM_PART_COUNT + k]);
+	last = samples_of(&m->parts[PROM_PART_LAST]);
+	s.samples = make_room(&raw, &last);
+	for (int i = 0; i < n; i++)
+	{
+		append(&s.samples, segments[i].window_ms > 0 ? &last : &raw, from_ms, segments[i].to_ms);
+		from_ms = segments[i].to_ms;
+	}
+	return s;
+}
+
+static bool
+is_empty(const PromDedupSeries *s)
+{
+	int			n = s->samples.n;
+
+	for (int k = 0; k < PROM_DEDUP_POINTS; k++)
+		n += s->points[k].n;
+	return n == 0;
+}
+
+/* One after the other: what the first two came to with the third, and so on. */
+static PromDedupSeries
+merge_members(const Dedup *d, int first, int end, const PromDedupSegment *segments, int n)
+{
+	PromDedupSeries all = series_of(&d->member[first], segments, n);
 
 	for (int i = first + 1; i < end; i++)
 	{
-		PromDedupSamples next = samples_of(&d->member[i].gather);
-		PromDedupSamples both;
+		PromDedupSeries next = series_of(&d->member[i], segments, n);
+		PromDedupSeries both;
 
-		if (next.n == 0)
+		if (is_empty(&next))
 			continue;
-		if (all.n == 0)
+		if (is_empty(&all))
 		{
 			all = next;
 			continue;
 		}
-		both = make_room(&all, &next);
-		prom_dedup_merge(d->method, d->counter, &all, &next, &both);
+		both.samples = make_room(&all.samples, &next.samples);
+		for (int k = 0; k < PROM_DEDUP_POINTS; k++)
+			both.points[k] = make_room(&all.points[k], &next.points[k]);
+		prom_dedup_merge(d->method, d->counter, segments, n, &all, &next, &both);
 		all = both;
 	}
 	return all;
+}
+
+/* The first raw sample in mixed times that any of the members has. */
+static int64
+first_raw(const Dedup *d, int first, int end)
+{
+	int64		after_ms = prom_range_mixed_from(d->segment, d->nsegments);
+	int64		first_ms = PG_INT64_MAX;
+
+	for (int i = first; i < end && after_ms < PG_INT64_MAX; i++)
+	{
+		const PromGather *g = &d->member[i].gather;
+
+		for (int k = 0; k < g->n; k++)
+			if (g->t_ms[k] > after_ms)
+				first_ms = Min(first_ms, g->t_ms[k]);
+	}
+	return first_ms;
+}
+
+/* The segments of a series; where they are mixed one replica that has raw samples is enough. */
+static PromDedupSegment *
+segments_of(const Dedup *d, int first, int end, int *n)
+{
+	PromRangeSegment *unmixed = NULL;
+	PromDedupSegment *segments;
+
+	*n = d->nsegments;
+	if (d->segment)
+		unmixed = prom_range_unmix(d->segment, n, first_raw(d, first, end));
+	else
+		*n = 1;
+	segments = palloc(sizeof(PromDedupSegment) * *n);
+	for (int i = 0; i < *n; i++)
+	{
+		segments[i].to_ms = i < *n - 1 ? unmixed[i].to_ms : PG_INT64_MAX;
+		segments[i].window_ms = unmixed ? unmixed[i].resolution_ms : 0;
+	}
+	return segments;
+}
+
+/* ---- chunks ---- */
+
+static void
+add_part(PromChunkBuilder **b, const Member *m, const PromDedupSamples *s)
+{
+	if (s->n == 0)
+		return;
+	if (*b == NULL)
+		*b = prom_chunk_begin(PROM_CHUNK_PLAIN, m->shard);
+	prom_chunk_add_mixed(*b, m->sid, s->n, s->t_ms, s->values, s->histograms);
+}
+
+/* Of a merged series, what is of windows is told apart again: *last, the samples kept of these. */
+static void
+split_samples(PromDedupSeries *s, PromDedupSamples *last, const PromDedupSegment *segments, int n)
+{
+	static const PromDedupSamples none = {0};
+	PromDedupSamples of[2];		/* raw samples, last ones */
+	int64		from_ms = PG_INT64_MIN;
+
+	*last = none;
+	if (n == 1 && segments->window_ms == 0)
+		return;
+	of[0] = make_room(&s->samples, &none);
+	of[1] = make_room(&s->samples, &none);
+	for (int i = 0; i < n; i++)
+	{
+		append(&of[segments[i].window_ms > 0], &s->samples, from_ms, segments[i].to_ms);
+		from_ms = segments[i].to_ms;
+	}
+	s->samples = of[0];
+	*last = of[1];
 }
 
 /* The first member of each series, by id: the order in which a chunk has them. */
@@ -372,40 +521,65 @@ first_members(const Dedup *d)
 	return first;
 }
 
-/* A plain chunk of the series, each under the id of its first replica; their blocks are of one shard. */
+/* An array of chunks; NULL where there is none. */
+static Datum
+finish_parts(PromChunkBuilder **parts, Oid array_type)
+{
+	Datum		chunks[PROM_PARTS];
+	bool		nulls[PROM_PARTS];
+	int			dims[1] = {PROM_PARTS};
+	int			lbs[1] = {1};
+	Oid			type = get_element_type(array_type);
+	int16		typlen;
+	bool		byval;
+	char		align;
+
+	get_typlenbyvalalign(type, &typlen, &byval, &align);
+	for (int part = 0; part < PROM_PARTS; part++)
+	{
+		nulls[part] = parts[part] == NULL;
+		chunks[part] = nulls[part] ? (Datum) 0 : PointerGetDatum(prom_chunk_finish(parts[part]));
+	}
+	return PointerGetDatum(construct_md_array(chunks, nulls, 1, dims, lbs, type, typlen, byval, align));
+}
+
+/* By part plain chunks of the series, each under the id of its first replica; their blocks are of one shard. */
 Datum
 prom_deduplicated_done(PG_FUNCTION_ARGS)
 {
 	Dedup	   *d;
-	PromChunkBuilder *b;
+	PromChunkBuilder *parts[PROM_PARTS] = {NULL};
 	MemoryContext one;
 	int		   *first;
 
 	if (!AggCheckCallContext(fcinfo, NULL))
 		elog(ERROR, "prom._deduplicated_done called outside of an aggregate");
 	d = (Dedup *) PG_GETARG_POINTER(0);
-	if (d->n == 0)
-		PG_RETURN_NULL();
 	first = first_members(d);
-	b = prom_chunk_begin(PROM_CHUNK_PLAIN, d->member[0].shard);
 	one = AllocSetContextCreate(CurrentMemoryContext, "replicas of a series", ALLOCSET_DEFAULT_SIZES);
 	for (int i = 0; i < d->nseries; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(one);
-		PromDedupSamples s;
+		PromDedupSegment *segments;
+		PromDedupSeries s;
+		PromDedupSamples last;
+		const Member *m = &d->member[first[i]];
 		int			end = first[i];
+		int			n;
 
 		CHECK_FOR_INTERRUPTS();
-		while (end < d->n && d->member[end].series == d->member[first[i]].series)
+		while (end < d->n && d->member[end].series == m->series)
 			end++;
-		s = merge_members(d, first[i], end);
+		segments = segments_of(d, first[i], end, &n);
+		s = merge_members(d, first[i], end, segments, n);
+		split_samples(&s, &last, segments, n);
 		MemoryContextSwitchTo(old);
-		if (s.n > 0)
-			prom_chunk_add_mixed(b, d->member[first[i]].sid, s.n, s.t_ms, s.values, s.histograms);
+		add_part(&parts[PROM_PART_RAW], m, &s.samples);
+		add_part(&parts[PROM_PART_LAST], m, &last);
+		for (int k = 0; k < PROM_DEDUP_POINTS; k++)
+			add_part(&parts[PROM_PART_COUNT + k], m, &s.points[k]);
 		MemoryContextReset(one);
 	}
 	MemoryContextDelete(one);
-	if (prom_chunk_series(b) == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_POINTER(prom_chunk_finish(b));
+	PG_RETURN_DATUM(finish_parts(parts, get_fn_expr_rettype(fcinfo->flinfo)));
 }

@@ -19,6 +19,9 @@
  *	- when what they remember would elect another replica;
  *	- after a call that has changed the row, since it may be rolled back.
  *
+ * How many clusters there may be is bounded (promgres.ha_max_clusters), since whoever may write can name new ones: the series
+ * of one too many are refused, with its name.  Those of which nothing came for a week are forgotten when a new one comes.
+ *
  * Locks: a row is locked when it is changed, to the end of the transaction.  Nobody waits to write "last seen": who
  * finds the row locked leaves it.  Elections wait; two calls that elect in several clusters in different order may
  * deadlock, which ends one of them, and its senders repeat their bodies.
@@ -43,12 +46,13 @@
 
 #define REMEMBERED_BYTES 128	/* of the labels of the last series */
 
-#define ELECT_SQL "SELECT e.elected, e.seen_ms, e.written FROM prom._ha_elect($1, $2, $3, $4, $5) AS e"
+#define ELECT_SQL "SELECT e.elected, e.seen_ms, e.written FROM prom._ha_elect($1, $2, $3, $4, $5, $6) AS e"
 
 bool		prom_ha_tracker = false;
 static char *cluster_label = NULL;
 static char *replica_label = NULL;
 static int	failover_ms;
+static int	max_clusters;
 
 /* What this backend knows of a cluster. */
 typedef struct Cluster
@@ -58,6 +62,7 @@ typedef struct Cluster
 	int64		seen_ms;		/* when something came from it last */
 	int64		read_ms;		/* when we read this; 0: it is not to be relied on in another call */
 	uint64		call;			/* in which it was read or looked at last */
+	bool		refused;		/* it is new, and there are too many */
 } Cluster;
 
 /* The series of a body are of one replica most often: what the last one was, in this call. */
@@ -74,6 +79,8 @@ static HTAB *clusters = NULL;
 static uint64 call = 0;
 static int64 now_ms;
 static PromSeriesHash label_hash;	/* of the name of the replica label */
+static size_t cluster_label_len;
+static size_t replica_label_len;
 static Last last;
 
 static int64 beat_ms(void);
@@ -100,21 +107,18 @@ prom_ha_init(void)
 	DefineCustomIntVariable("promgres.ha_failover",
 							"How long nothing must have come from the elected replica before another is elected.",
 							NULL, &failover_ms, 30000, 100, PG_INT32_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
+	DefineCustomIntVariable("promgres.ha_max_clusters",
+							"Sets how many clusters of replicas there may be.",
+							"The series of new ones above it are refused. Those that were silent for a week do not count. 0 is no limit.",
+							&max_clusters, 1000, 0, PG_INT32_MAX, PGC_SUSET, 0, NULL, NULL, NULL);
 }
 
-void
-prom_ha_begin(void)
+/* Forgets all that this backend knows of clusters. */
+static void
+reset_clusters(void)
 {
 	HASHCTL		ctl = {0};
 
-	if (!prom_ha_tracker)
-		return;
-	call++;
-	last.cluster_len = 0;
-	label_hash = prom_series_raw_hash(replica_label, strlen(replica_label));
-	now_ms = prom_clock_to_ms(GetCurrentTimestamp());
-	if (clusters != NULL && hash_get_num_entries(clusters) < MOST_CLUSTERS)
-		return;
 	if (clusters != NULL)
 		hash_destroy(clusters);
 	clusters = NULL;
@@ -123,12 +127,29 @@ prom_ha_begin(void)
 	clusters = hash_create("promgres clusters", 16, &ctl, HASH_ELEM | HASH_BLOBS);
 }
 
+void
+prom_ha_begin(void)
+{
+	if (!prom_ha_tracker)
+		return;
+	call++;
+	last.cluster_len = 0;
+	cluster_label_len = strlen(cluster_label);
+	replica_label_len = strlen(replica_label);
+	label_hash = prom_series_raw_hash(replica_label, replica_label_len);
+	now_ms = prom_clock_to_ms(GetCurrentTimestamp());
+	if (clusters == NULL)
+		reset_clusters();
+}
+
 /* Does what we remember do for a series of this replica? */
 static bool
 is_known(const Cluster *c, bool elected)
 {
 	if (c->call != call && c->read_ms + beat_ms() <= now_ms)
 		return false;
+	if (c->refused)
+		return true;
 	/* what has been read in this call is all that there is to know */
 	return c->call == call || (elected ? c->seen_ms + beat_ms() > now_ms : c->seen_ms + failover_ms > now_ms);
 }
@@ -155,7 +176,19 @@ prom_ha_judge(const PromWriteSeries *s, PromSeriesHash *raw)
 bool
 prom_ha_is_replica_label(const PromWriteLabel *l)
 {
-	return l->name_len == strlen(replica_label) && memcmp(l->name, replica_label, l->name_len) == 0;
+	return l->name_len == replica_label_len && memcmp(l->name, replica_label, l->name_len) == 0;
+}
+
+char *
+prom_ha_refusal(const PromWriteSeries *s)
+{
+	PromWriteLabel cluster;
+	PromWriteLabel replica;
+
+	(void) find_labels(s, &cluster, &replica);
+	return psprintf("cluster of replicas \"%.*s\": no new cluster, there are as many as promgres.ha_max_clusters = %d allows",
+					pg_encoding_mbcliplen(PG_UTF8, cluster.value, (int) cluster.value_len, REMEMBERED_BYTES),
+					cluster.value, max_clusters);
 }
 
 static int64
@@ -168,17 +201,15 @@ beat_ms(void)
 static bool
 find_labels(const PromWriteSeries *s, PromWriteLabel *cluster, PromWriteLabel *replica)
 {
-	size_t		cluster_len = strlen(cluster_label);
-	size_t		replica_len = strlen(replica_label);
 	PromWriteLabel l;
 	size_t		pos = 0;
 
 	*cluster = *replica = (PromWriteLabel) {0};
 	while (prom_write_label(s, &pos, &l))
 	{
-		if (l.name_len == cluster_len && memcmp(l.name, cluster_label, cluster_len) == 0)
+		if (l.name_len == cluster_label_len && memcmp(l.name, cluster_label, cluster_label_len) == 0)
 			*cluster = l;
-		else if (l.name_len == replica_len && memcmp(l.name, replica_label, replica_len) == 0)
+		else if (l.name_len == replica_label_len && memcmp(l.name, replica_label, replica_label_len) == 0)
 			*replica = l;
 		else
 			continue;
@@ -216,8 +247,11 @@ look_up(const PromWriteLabel *cluster, const PromWriteLabel *replica)
 	PromSeriesHash key = prom_series_raw_hash(cluster->value, cluster->value_len);
 	PromSeriesHash mine = prom_series_raw_hash(replica->value, replica->value_len);
 	bool		found;
-	Cluster    *c = hash_search(clusters, &key, HASH_ENTER, &found);
+	Cluster    *c;
 
+	if (hash_get_num_entries(clusters) >= MOST_CLUSTERS)
+		reset_clusters();
+	c = hash_search(clusters, &key, HASH_ENTER, &found);
 	if (!found)
 		memset((char *) c + sizeof(key), 0, sizeof(Cluster) - sizeof(key));
 	found = found && c->elected.low == mine.low && c->elected.high == mine.high;
@@ -229,6 +263,8 @@ look_up(const PromWriteLabel *cluster, const PromWriteLabel *replica)
 		read_cluster(c, cluster, replica);
 		found = c->elected.low == mine.low && c->elected.high == mine.high;
 	}
+	if (c->refused)
+		return PROM_HA_REFUSED;
 	return found ? PROM_HA_ELECTED : PROM_HA_OTHER;
 }
 
@@ -242,8 +278,8 @@ is_text(const PromWriteLabel *l)
 static void
 read_cluster(Cluster *c, const PromWriteLabel *cluster, const PromWriteLabel *replica)
 {
-	Oid			types[] = {TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID};
-	Datum		args[5];
+	Oid			types[] = {TEXTOID, TEXTOID, INT8OID, INT8OID, INT8OID, INT4OID};
+	Datum		args[6];
 	bool		isnull;
 	bool		written;
 	char	   *elected;
@@ -254,9 +290,11 @@ read_cluster(Cluster *c, const PromWriteLabel *cluster, const PromWriteLabel *re
 	args[2] = Int64GetDatum(now_ms);
 	args[3] = Int64GetDatum(failover_ms);
 	args[4] = Int64GetDatum(beat_ms());
+	args[5] = Int32GetDatum(max_clusters);
 	prom_store_execute(ELECT_SQL, lengthof(types), types, args, SPI_OK_SELECT);
 	elected = SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1);
-	c->elected = prom_series_raw_hash(elected, strlen(elected));
+	c->refused = elected == NULL;
+	c->elected = prom_series_raw_hash(elected ? elected : "", elected ? strlen(elected) : 0);
 	c->seen_ms = DatumGetInt64(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 2, &isnull));
 	written = DatumGetBool(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 3, &isnull));
 	/* an earlier call of this transaction may have written it */

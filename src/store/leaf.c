@@ -213,20 +213,23 @@ narrow_to_raw(PromScanRange *range, const PromSegments *segments)
 	return true;
 }
 
-void
-prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range)
+bool
+prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments)
 {
 	Access		access = find_access();
 
+	if (segments && !narrow_to_raw(&range, segments))
+		return false;
 	fresh_sql(out, &access, m, n, range);
+	return true;
 }
 
 void
-prom_leaf_warm_sql(StringInfo out, PromScanRange range)
+prom_leaf_stored_sql(StringInfo out, PromScanRange range, const PromSegments *segments)
 {
 	Access		access = find_access();
 
-	warm_sql(out, &access, range);
+	stored_sql(out, &access, range, segments);
 }
 
 /* The rows of a leaf over groups of series: shard, block, sids and labels of each. */

@@ -11,7 +11,9 @@
  *	- f: the fresh samples of all matched series, as in any leaf;
  *	- u: all rows of a batch: those of the blocks that its replicas are in (an index scan each), and f;
  *	- c: one row, a plain chunk: the samples of the batch's series (dedup_fn.c).  The leaf's own aggregate
- *	  sees it and nothing else, as if the first replica's block had been written by one server.
+ *	  sees it and nothing else, as if the first replica's block had been written by one server.  With segments
+ *	  (segment.c) one more for each part of the rollups that the leaf asks for.  How many samples the windows
+ *	  have (PROM_PART_COUNT) is read in any case: it tells whose windows are whole (dedup.c).
  *
  * Servers with the same configuration make their series in about the same order, so a batch has few blocks more
  * than there are replicas, a row is opened about once, and what is in memory is one batch with its replicas.
@@ -38,7 +40,7 @@ static const struct config_enum_entry methods[] = {
 
 static bool enabled = true;
 static char *replica_labels = NULL;
-static int	method = PROM_DEDUP_PENALTY;
+static int	method = PROM_DEDUP_SEAMLESS;
 
 static bool check_labels(char **text, void **extra, GucSource source);
 
@@ -54,8 +56,8 @@ prom_dedup_init(void)
 							 NULL, &enabled, true, PGC_USERSET, 0, NULL, NULL, NULL);
 	DefineCustomEnumVariable("promgres.dedup_algorithm",
 							 "How the samples of replicas are merged.",
-							 "penalty stays with one replica until it has a gap, as Thanos does; seamless then fills the gap as well; chain takes all samples.",
-							 &method, PROM_DEDUP_PENALTY, methods, PGC_USERSET, 0, NULL, NULL, NULL);
+							 "seamless stays with one replica until it has a gap, and fills it with what others have; penalty leaves it open, as Thanos does; chain takes all samples.",
+							 &method, PROM_DEDUP_SEAMLESS, methods, PGC_USERSET, 0, NULL, NULL, NULL);
 }
 
 /* The names in a list, or false. */
@@ -133,41 +135,79 @@ series_sql(StringInfo out, const PromMatcher *m, int n, List *names)
 	appendStringInfoString(out, "\nGROUP BY 1");
 }
 
-/* The rows of a batch, and what becomes of them; blocks are called b as the groups of any leaf. */
+/* Without segments all is raw, part 0. */
 static void
-batch_sql(StringInfo out, PromScanRange range, bool counter, const char *leaf)
+segments_sql(StringInfo out, const PromSegments *segments)
+{
+	appendStringInfoString(out, segments ? prom_segments_sql(segments) : "'{}'::pg_catalog.int8[]");
+}
+
+/* The rows of a batch, raw and of rollups. */
+static void
+rows_sql(StringInfo out, PromScanRange range, const PromSegments *segments, bool has_raw)
+{
+	PromSegments counted;
+
+	if (segments)
+	{
+		counted = *segments;
+		counted.parts |= 1 << PROM_PART_COUNT;
+		segments = &counted;
+	}
+	appendStringInfoString(out, "SELECT w.*\n"
+						   "FROM prom._replica_blocks(b.ids) AS b\n"
+						   "CROSS JOIN LATERAL (\n");
+	prom_leaf_stored_sql(out, range, segments);
+	appendStringInfoString(out, "\nOFFSET 0) AS w");
+	if (has_raw)
+		appendStringInfo(out, "\nUNION ALL SELECT pg_catalog.unnest(f.data), " INT64_FORMAT, PROM_FRESH_ORDER);
+}
+
+/* These rows, and what becomes of them; blocks are called b as the groups of any leaf. */
+static void
+batch_sql(StringInfo out, PromScanRange range, const PromSegments *segments, bool has_raw, bool counter, const char *leaf)
 {
 	appendStringInfo(out, "SELECT %s AS results\n"
 					 "FROM (\n"
-					 "SELECT prom._deduplicated(u.data, u.ord, b.ids, " INT64_FORMAT ", " INT64_FORMAT ", '%s', %s) AS data, "
-					 INT64_FORMAT " AS ord\n"
+					 "SELECT p.data, CASE WHEN p.part OPERATOR(pg_catalog.=) 1 THEN " INT64_FORMAT
+					 " ELSE p.part OPERATOR(pg_catalog.-) " INT64_FORMAT " END AS ord\n"
 					 "FROM (\n"
-					 "SELECT w.*\n"
-					 "FROM prom._replica_blocks(b.ids) AS b\n"
-					 "CROSS JOIN LATERAL (\n",
-					 leaf, range.from_ms, range.to_ms, methods[method].name, counter ? "true" : "false",
-					 PROM_FRESH_ORDER);
-	prom_leaf_warm_sql(out, range);
-	appendStringInfo(out, "\nOFFSET 0) AS w\n"
-					 "UNION ALL SELECT pg_catalog.unnest(f.data), " INT64_FORMAT ") AS u) AS c",
-					 PROM_FRESH_ORDER);
+					 "SELECT prom._deduplicated(u.data, u.ord, b.ids, " INT64_FORMAT ", " INT64_FORMAT ", '%s', %s, ",
+					 leaf, PROM_FRESH_ORDER, 1 - PROM_ROLLUP_ORDER, range.from_ms, range.to_ms, methods[method].name,
+					 counter ? "true" : "false");
+	segments_sql(out, segments);
+	appendStringInfoString(out, ") AS parts\n"
+						   "FROM (\n");
+	rows_sql(out, range, segments, has_raw);
+	appendStringInfoString(out, ") AS u) AS d\n"
+						   "CROSS JOIN LATERAL pg_catalog.unnest(d.parts) WITH ORDINALITY AS p(data, part)");
+	if (segments && (segments->parts & 1 << PROM_PART_COUNT) == 0)
+		appendStringInfo(out, "\nWHERE p.part OPERATOR(pg_catalog.<>) %d", PROM_PART_COUNT + 1);
+	appendStringInfoString(out, ") AS c");
 }
 
 /* What follows "SELECT" and, if there is one, the column for the order. */
 static void
-batches_sql(StringInfo out, const char *batches, const PromMatcher *m, int n, PromScanRange range, bool counter,
-			const char *leaf)
+batches_sql(StringInfo out, const char *batches, const PromMatcher *m, int n, PromScanRange range,
+			const PromSegments *segments, bool counter, const char *leaf)
 {
+	StringInfoData fresh;
+	bool		has_raw;
+
+	if (segments)
+		range = segments->range;
+	initStringInfo(&fresh);
+	has_raw = prom_leaf_fresh_sql(&fresh, m, n, range, segments);
 	appendStringInfo(out, "pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
-					 "FROM (\n%s) AS b\n"
-					 "CROSS JOIN (\n"
-					 "SELECT pg_catalog.array_agg(f.data) AS data\n"
-					 "FROM (\n",
+					 "FROM (\n%s) AS b\n",
 					 batches);
-	prom_leaf_fresh_sql(out, m, n, range);
-	appendStringInfoString(out, ") AS f) AS f\n"
-						   "CROSS JOIN LATERAL (\n");
-	batch_sql(out, range, counter, leaf);
+	if (has_raw)
+		appendStringInfo(out, "CROSS JOIN (\n"
+						 "SELECT pg_catalog.array_agg(f.data) AS data\n"
+						 "FROM (\n%s) AS f) AS f\n",
+						 fresh.data);
+	appendStringInfoString(out, "CROSS JOIN LATERAL (\n");
+	batch_sql(out, range, segments, has_raw, counter, leaf);
 	appendStringInfoString(out, ") AS l) AS r\n"
 						   "WHERE r.out IS NOT NULL");
 }
@@ -175,7 +215,8 @@ batches_sql(StringInfo out, const char *batches, const PromMatcher *m, int n, Pr
 #define FIRST_SID "(k.ids[1] OPERATOR(pg_catalog.&) 4294967295)::pg_catalog.int4"
 
 void
-prom_dedup_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, bool counter, const char *leaf)
+prom_dedup_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments,
+					bool counter, const char *leaf)
 {
 	StringInfoData batches;
 
@@ -188,11 +229,12 @@ prom_dedup_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange r
 					 "GROUP BY k.ids[1] OPERATOR(pg_catalog.>>) %d",
 					 PROM_BLOCK_BITS);
 	appendStringInfoString(out, "(\nSELECT ");
-	batches_sql(out, batches.data, m, n, range, counter, leaf);
+	batches_sql(out, batches.data, m, n, range, segments, counter, leaf);
 }
 
 void
-prom_dedup_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const char *leaf)
+prom_dedup_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
+						   const PromSegments *segments, const char *leaf)
 {
 	StringInfoData batches;
 
@@ -203,6 +245,6 @@ prom_dedup_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScan
 	appendStringInfoString(&batches, ") AS k\n"
 						   "ORDER BY k.labels OFFSET 0");
 	appendStringInfoString(out, "(\nSELECT b.place, ");
-	batches_sql(out, batches.data, m, n, range, false, leaf);
+	batches_sql(out, batches.data, m, n, range, segments, false, leaf);
 	appendStringInfoString(out, "\nORDER BY r.place");
 }

@@ -40,11 +40,15 @@ extern void prom_budget_init(void);
 
 /* ---- leaf.c ---- */
 
-/* Append a SELECT of the fresh samples of the matched series: shard, data; one chunk per shard, or NULL. */
-extern void prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range);
+/*
+ * Append a SELECT of the fresh samples of the matched series: shard, data; one chunk per shard, or NULL.  False, and
+ * nothing is appended, if no segment is of raw samples.
+ */
+extern bool prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
+								const PromSegments *segments);
 
-/* The warm rows of b.sids, ids of the block b.block of b.shard: data, ord. */
-extern void prom_leaf_warm_sql(StringInfo out, PromScanRange range);
+/* All other rows of b.sids, ids of the block b.block of b.shard: data, ord. */
+extern void prom_leaf_stored_sql(StringInfo out, PromScanRange range, const PromSegments *segments);
 
 /* ---- leaf_dedup.c ---- */
 

@@ -89,6 +89,24 @@ extern PromSegments *prom_raw_segments(PromScanRange range);
 /* As an int8[] of SQL: end and resolution of each, which is negative if it is mixed. */
 extern char *prom_segments_sql(const PromSegments *segments);
 
+/* A time of which all samples have one resolution; it begins where the one before ends. */
+typedef struct PromRangeSegment
+{
+	int64		to_ms;			/* inclusive */
+	int64		resolution_ms;	/* 0: raw */
+	bool		mixed;			/* raw for series that have raw samples, from the first one's day on */
+} PromRangeSegment;
+
+/* Segments as SQL has them (prom_segments_sql). */
+extern PromRangeSegment *prom_range_segments(ArrayType *a, int *n);
+extern int64 prom_range_coarsest(const PromRangeSegment *segment, int n);
+
+/* The first time that is mixed, exclusive; PG_INT64_MAX: none is. */
+extern int64 prom_range_mixed_from(const PromRangeSegment *segment, int n);
+
+/* The segments of a series whose first raw sample of mixed times is known, PG_INT64_MAX: it has none; *n changes. */
+extern PromRangeSegment *prom_range_unmix(const PromRangeSegment *segment, int *n, int64 first_raw_ms);
+
 /* ---- leaf.c ---- */
 
 /*
@@ -130,10 +148,10 @@ extern void prom_dedup_labels_sql(StringInfo out, const char *labels, List *name
  * samples of all replicas merged.  counter: so that no change of replicas looks like the reset of a counter.
  * For when prom_dedup_labels() is not NIL.
  */
-extern void prom_dedup_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, bool counter,
-								const char *leaf);
+extern void prom_dedup_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
+								const PromSegments *segments, bool counter, const char *leaf);
 extern void prom_dedup_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
-									   const char *leaf);
+									   const PromSegments *segments, const char *leaf);
 
 /* ---- scan.c ---- */
 

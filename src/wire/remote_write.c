@@ -136,6 +136,31 @@ prom_write_trim_family(PromWriteMetadata *m)
 	}
 }
 
+/* The next label if it is written as senders do: short, a name and then a value; false: it is not, or none. */
+static inline bool
+plain_label(const PromWriteSeries *s, size_t *pos, PromWriteLabel *l)
+{
+	const uint8 *p = s->message + *pos;
+	size_t		left = s->message_len - *pos;
+	size_t		name_len;
+	size_t		value_len;
+
+	/* tag, length; tag, length, name; tag, length, value */
+	if (left < 6 || p[0] != (FIELD_LABEL << 3 | WIRE_BYTES) || p[1] > 0x7F || p[1] < 4 || left - 2 < p[1] ||
+		p[2] != (FIELD_NAME << 3 | WIRE_BYTES) || p[3] > p[1] - 4)
+		return false;
+	name_len = p[3];
+	value_len = p[1] - 4 - name_len;
+	if (p[4 + name_len] != (FIELD_VALUE << 3 | WIRE_BYTES) || p[5 + name_len] != value_len)
+		return false;
+	l->name = (const char *) p + 4;
+	l->name_len = name_len;
+	l->value = (const char *) p + 6 + name_len;
+	l->value_len = value_len;
+	*pos += 2 + p[1];
+	return true;
+}
+
 bool
 prom_write_label(const PromWriteSeries *s, size_t *pos, PromWriteLabel *l)
 {
@@ -143,6 +168,8 @@ prom_write_label(const PromWriteSeries *s, size_t *pos, PromWriteLabel *l)
 	Field		f;
 	const char *reason;
 
+	if (plain_label(s, pos, l))
+		return true;
 	if (!next_known(s, pos, FIELD_LABEL, &b))
 		return false;
 	memset(l, 0, sizeof(*l));

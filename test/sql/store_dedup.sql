@@ -13,8 +13,8 @@ CREATE FUNCTION pg_temp.dedup(method text, counter bool, VARIADIC replicas text[
 			(SELECT array_agg((split_part(s, ':', 1)::numeric * 1000)::int8 ORDER BY i) FROM regexp_split_to_table(r.text, ' ') WITH ORDINALITY AS s(s, i)),
 			(SELECT array_agg(split_part(s, ':', 2)::float8 ORDER BY i) FROM regexp_split_to_table(r.text, ' ') WITH ORDINALITY AS s(s, i))), 0,
 			(SELECT array_agg(CASE WHEN i = 1 THEN (i << 32) + 1 ELSE ~((i << 32) + 1) END ORDER BY i) FROM generate_series(1::int8, cardinality(replicas)) i),
-			-1, 10000000, method, counter) AS chunk
-		FROM unnest(replicas) WITH ORDINALITY AS r(text, n)) AS d, prom.samples(d.chunk) AS p
+			-1, 10000000, method, counter, '{}') AS chunk
+		FROM unnest(replicas) WITH ORDINALITY AS r(text, n)) AS d, prom.samples(d.chunk[1]) AS p
 $$;
 
 -- a is taken at 10, 20, 30.  Then b counts from 30 + 2 * 10 on, which is 52, and a from 52 + 2 * 22 on: it is over.
@@ -42,6 +42,10 @@ SELECT pg_temp.dedup('penalty', false, '10:100 20:110 30:120', '12:90 22:100 32:
 SELECT m, pg_temp.dedup(m, true, '10:100 20:110 30:120', '12:90 22:100 32:105 42:112 52:118 62:5 72:9') FROM unnest(ARRAY['penalty', 'seamless']) m;
 -- a reset that it has on the way there is the first replica's, too
 SELECT m, pg_temp.dedup(m, true, '10:100 20:110 30:3 40:6', '12:101 22:111 32:4 42:7 52:8 62:9 72:10') FROM unnest(ARRAY['penalty', 'seamless']) m;
+-- one that it has while a is away is no being behind: 4 and 7 are what they are
+SELECT m, pg_temp.dedup(m, true, '10:100 20:110 30:120', '12:101 22:111 32:121 42:4 52:7 62:9') FROM unnest(ARRAY['penalty', 'seamless']) m;
+-- after an outage of both, one lost scrape is filled as well
+SELECT pg_temp.dedup('seamless', false, '10:1 20:1 30:1 130:1 150:1 160:1', '12:2 22:2 32:2 132:2 142:2 152:2 162:2');
 -- NaN is no number to be behind of, nor does it hide a reset
 SELECT m, pg_temp.dedup(m, true, '10:100 20:NaN', '42:90 52:NaN 62:7 72:8') FROM unnest(ARRAY['penalty', 'seamless']) m;
 
@@ -55,10 +59,10 @@ FROM generate_series(1, 40) seed, generate_series(1, 2) r, generate_series(1, 20
 WHERE pg_temp.noise(seed, i, 4 + r) > 0.02 AND pg_temp.noise(seed, i / 20, 6 + r) > 0.15;
 CREATE TABLE pg_temp.merged AS
 SELECT m, seed, p.t_ms, p.value
-FROM (SELECT m, seed, prom._deduplicated(c, 0, ARRAY[1, ~((1::int8 << 32) + 1)], -1, 10000000, m, true) AS chunk
+FROM (SELECT m, seed, prom._deduplicated(c, 0, ARRAY[1, ~((1::int8 << 32) + 1)], -1, 10000000, m, true, '{}') AS chunk
 	FROM unnest(ARRAY['penalty', 'seamless']) m, (SELECT seed, prom.chunk_build((r - 1)::int2, 1, array_agg(t_ms ORDER BY t_ms), array_agg(value ORDER BY t_ms)) AS c
 		FROM (SELECT seed, r, t_ms, max(value) OVER (PARTITION BY seed, r ORDER BY t_ms) AS value FROM pg_temp.scrapes) s GROUP BY seed, r) c
-	GROUP BY m, seed) d, prom.samples(d.chunk) p;
+	GROUP BY m, seed) d, prom.samples(d.chunk[1]) p;
 SELECT m, count(DISTINCT seed) AS pairs, count(*) > 40 * 120 AS many,
 	bool_and(EXISTS (SELECT FROM pg_temp.scrapes s WHERE s.seed = d.seed AND s.t_ms = d.t_ms)) AS all_scraped,
 	bool_and(t_ms > before_ms) AS ascending, bool_and(value >= before) AS never_fall
@@ -71,8 +75,8 @@ WHERE next_ms - t_ms > 1600 AND t_ms - before_ms BETWEEN 900 AND 1100
 	AND EXISTS (SELECT FROM pg_temp.scrapes s WHERE s.seed = d.seed AND s.t_ms > d.t_ms + 120 AND s.t_ms < d.next_ms - 120);
 
 SELECT pg_temp.dedup('majority', false, '1:1', '2:1');
-SELECT prom._deduplicated(prom.chunk_build(0::int2, 1, '{1}', '{1}'), NULL, '{1}', 0, 1, 'penalty', false);
-SELECT prom._deduplicated(prom.chunk_build(0::int2, 1, '{1}', '{1}'), 0, '{1,NULL}', 0, 1, 'penalty', false);
+SELECT prom._deduplicated(prom.chunk_build(0::int2, 1, '{1}', '{1}'), NULL, '{1}', 0, 1, 'penalty', false, '{}');
+SELECT prom._deduplicated(prom.chunk_build(0::int2, 1, '{1}', '{1}'), 0, '{1,NULL}', 0, 1, 'penalty', false, '{}');
 SELECT prom._replicas('{0,0,1}', '{7,8,9}', ARRAY['{r="b"}', '{r="c"}', '{r="a"}']::prom.labels[]);
 SELECT prom._replicas('{0}', '{7,8}', ARRAY['{r="b"}', '{r="c"}']::prom.labels[]);
 SELECT * FROM prom._replica_blocks(ARRAY[(1::int8 << 32) + 9, ~7::int8, ~64::int8, 8]);
@@ -85,6 +89,8 @@ SELECT sum(samples) FROM prom.ingest((SELECT array_agg(body) FROM (
 	FROM generate_series(1, 130) n, unnest(ARRAY['a', 'b']) r GROUP BY r ORDER BY r) b));
 SELECT count(*) FROM prom.query('c_total', to_timestamp(300));
 SET promgres.replica_labels = 'r';
+SHOW promgres.dedup_algorithm;
+SET promgres.dedup_algorithm = penalty;
 CREATE FUNCTION pg_temp.answers() RETURNS TABLE (query text, answer text) LANGUAGE plpgsql AS $$
 BEGIN
 	FOREACH query IN ARRAY ARRAY['count(c_total)', 'c_total{n="7"}', 'count by (r) (c_total{r="b"})', 'sum(rate(c_total[200s]))', 'max(irate(c_total[60s] offset 100s))',

@@ -80,17 +80,35 @@ SELECT samples, error FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series_of('{__
 SELECT labels, value FROM prom.samples_of('v');
 SELECT cluster, elected FROM prom.ha_clusters ORDER BY 1;
 SELECT replica_samples > 0 AS counted FROM prom.stat_ingest;
+-- how many clusters there are is bounded: a new one too many is refused by name, known ones go on; silent for a week they are forgotten
+DELETE FROM prom.ha_replica;
+RESET promgres.ha_cluster_label;
+RESET promgres.ha_replica_label;
+SET promgres.ha_max_clusters = 2;
+CREATE FUNCTION pg_temp.from_clusters(VARIADIC clusters text[]) RETURNS text LANGUAGE sql AS $$
+	SELECT samples || ' samples, ' || refused || ' refused: ' || coalesce(error, '') FROM prom.ingest(ARRAY[pg_temp.body(VARIADIC
+		(SELECT array_agg(pg_temp.series(ARRAY['__name__', 'bounded', '__replica__', 'a', 'cluster', c], ARRAY[1000::int8], ARRAY[1::float8]) ORDER BY i) FROM unnest(clusters) WITH ORDINALITY AS c(c, i)))]) $$;
+SELECT pg_temp.from_clusters('c1', 'c2');
+SELECT pg_temp.from_clusters('c3', 'c1', 'c3', 'c4', 'c2');
+SELECT array_agg(cluster ORDER BY cluster) FROM prom.ha_clusters;
+SELECT pg_temp.from_clusters('c5', 'c' || repeat('x', 200));
+UPDATE prom.ha_replica SET seen_ms = seen_ms - 8 * 86400000::int8 WHERE cluster = 'c1';
+SELECT pg_temp.from_clusters('c6');
+SELECT array_agg(cluster ORDER BY cluster) FROM prom.ha_clusters;
+SET promgres.ha_max_clusters = 0;
+SELECT pg_temp.from_clusters('c7', 'c8');
+RESET promgres.ha_max_clusters;
 -- who is elected is nobody's business who sees some series only, and nobody elects by hand
 CREATE ROLE regress_ha_reader;
 GRANT prom_reader TO regress_ha_reader;
 ALTER TABLE prom.series ENABLE ROW LEVEL SECURITY;
 SET ROLE regress_ha_reader;
 SELECT * FROM prom.ha_clusters;
-SELECT prom._ha_elect('one', 'z', 0, 0, 0);
+SELECT prom._ha_elect('one', 'z', 0, 0, 0, 0);
 RESET ROLE;
 ALTER TABLE prom.series DISABLE ROW LEVEL SECURITY;
 DROP OWNED BY regress_ha_reader;
 DROP ROLE regress_ha_reader;
-SELECT prom.delete_series('{__name__=~"[v-zh]"}') AS removed;
+SELECT prom.delete_series('{__name__=~"[v-zh]|bounded"}') AS removed;
 DELETE FROM prom.ha_replica;
 DELETE FROM prom.metadata WHERE family = 'z';
