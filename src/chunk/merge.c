@@ -305,6 +305,28 @@ pick_histograms(PromGather *g, const Item *sorted, int n)
 }
 
 void
+prom_gather_drop(PromGather *g, int64 order, int64 from_ms, int64 to_ms)
+{
+	int			kept = 0;
+
+	if (!g->mixed && g->only_order > order)
+		return;
+	for (int i = 0; i < g->n; i++)
+	{
+		if (g->t_ms[i] > from_ms && g->t_ms[i] <= to_ms && (g->mixed ? g->order[i] : g->only_order) <= order)
+			continue;
+		g->t_ms[kept] = g->t_ms[i];
+		g->values[kept] = g->values[i];
+		if (g->histograms)
+			g->slots[kept] = g->slots[i];
+		if (g->mixed)
+			g->order[kept] = g->order[i];
+		kept++;
+	}
+	g->n = kept;
+}
+
+void
 prom_gather_finish(PromGather *g)
 {
 	Item	   *items;

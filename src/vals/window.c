@@ -519,6 +519,20 @@ points_result(LeafState *s, LeafSeries *one, PromRangeStitch stitch)
 	return PointerGetDatum(result);
 }
 
+/* Where a series has raw samples of mixed times, they alone count: points may have been made elsewhere, of other ones. */
+static void
+drop_points(PromGather *g, const PromRangeStitch *stitch)
+{
+	int64		from_ms = PG_INT64_MIN;
+
+	for (int i = 0; i < stitch->n; i++)
+	{
+		if (stitch->segment[i].resolution_ms == 0)
+			prom_gather_drop(g, PROM_ROLLUP_ORDER + PROM_PARTS, from_ms, stitch->segment[i].to_ms);
+		from_ms = stitch->segment[i].to_ms;
+	}
+}
+
 /* The window function over one series; NULL if there is nothing. */
 static Datum
 window_result(LeafState *s, LeafSeries *one)
@@ -530,7 +544,11 @@ window_result(LeafState *s, LeafSeries *one)
 	PromGather *g = &one->gather;
 
 	if (stitch && s->mixed_from_ms < PG_INT64_MAX)
+	{
 		own.segment = prom_range_unmix(own.segment, &own.n, one->first_raw_ms);
+		if (one->first_raw_ms < PG_INT64_MAX)
+			drop_points(g, &own);
+	}
 	if (one->points)
 		return points_result(s, one, own);
 	finish_gather(s, g, function->sees_stale);
