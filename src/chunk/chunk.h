@@ -159,6 +159,9 @@ extern void prom_gather_column(PromGather *g, PromChunkReader *r, int column, in
 /* Add samples, with histograms among them, which are copied; see prom_chunk_add_mixed. */
 extern void prom_gather_mixed(PromGather *g, int n, const int64 *t_ms, const double *values,
 							  const PromHistogram *const *histograms, int64 order);
+
+/* Before finish: remove samples with from_ms < t <= to_ms that came with an order up to this one. */
+extern void prom_gather_drop(PromGather *g, int64 order, int64 from_ms, int64 to_ms);
 extern void prom_gather_finish(PromGather *g);
 
 /* ---- hints.c ---- */

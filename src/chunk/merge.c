@@ -412,6 +412,32 @@ take_overlapping(Ordered *o, const PromGather *g, Ascent *ascents, int nascents)
 	pfree(spare);
 }
 
+void
+prom_gather_drop(PromGather *g, int64 order, int64 from_ms, int64 to_ms)
+{
+	int			kept = 0;
+
+	for (int run = 0; run < g->nruns; run++)
+	{
+		int			begin = g->runs[run].begin;
+		int			end = run + 1 < g->nruns ? g->runs[run + 1].begin : g->n;
+		bool		drops = g->runs[run].order <= order;
+
+		g->runs[run].begin = kept;
+		for (int i = begin; i < end; i++)
+		{
+			if (drops && g->t_ms[i] > from_ms && g->t_ms[i] <= to_ms)
+				continue;
+			g->t_ms[kept] = g->t_ms[i];
+			memcpy(&g->values[kept], &g->values[i], sizeof(double));
+			if (g->histograms)
+				g->slots[kept] = g->slots[i];
+			kept++;
+		}
+	}
+	g->n = kept;
+}
+
 /*
  * Whole pieces are put in order first: pieces of a series seldom overlap, even if the chunks that they
  * are from do.

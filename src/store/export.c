@@ -351,7 +351,7 @@ prom_export_block(PG_FUNCTION_ARGS)
 	matchers = prom_matchers_from_arrays(PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3), &n);
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT r.labels, r.out FROM ");
-	prom_scan_sorted_sql(&sql, matchers, n, range, prom_raw_segments(range),
+	prom_scan_sorted_sql(&sql, matchers, n, range, NULL,
 						 psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")",
 								  range.from_ms, range.to_ms));
 	make_directory(ex->temporary);

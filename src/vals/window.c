@@ -359,6 +359,20 @@ points_result(const LeafState *s, PromPackedSamples *one, PromRangeStitch stitch
 	return PointerGetDatum(result);
 }
 
+/* Where a series has raw samples of mixed times, they alone count: points may have been made elsewhere, of other ones. */
+static void
+drop_points(PromGather *g, const PromRangeStitch *stitch)
+{
+	int64		from_ms = PG_INT64_MIN;
+
+	for (int i = 0; i < stitch->n; i++)
+	{
+		if (stitch->segment[i].resolution_ms == 0)
+			prom_gather_drop(g, PROM_ROLLUP_ORDER + PROM_PARTS, from_ms, stitch->segment[i].to_ms);
+		from_ms = stitch->segment[i].to_ms;
+	}
+}
+
 /* The window function over one series; NULL if there is nothing. */
 static Datum
 window_result(LeafState *s, int i)
@@ -371,7 +385,11 @@ window_result(LeafState *s, int i)
 	PromGather *g = &all->samples;
 
 	if (stitch && s->rows.mixed_from_ms < PG_INT64_MAX)
+	{
 		own.segment = prom_range_unmix(own.segment, &own.n, all->first_raw_ms);
+		if (all->first_raw_ms < PG_INT64_MAX)
+			drop_points(g, &own);
+	}
 	if (s->rows.has_points)
 		return points_result(s, all, own);
 	finish_gather(s, g, function->sees_stale);

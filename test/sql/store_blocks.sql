@@ -43,7 +43,7 @@ DROP ROLE regress_blocks_admin, regress_blocks_writer;
 SELECT prom._import_begin('/b', '{"version":2,"ulid":"01ARZ3NDEKTSV4RRFFQ69G5FAV","minTime":0,"maxTime":10}', '', 0, 10, '{}', true, false);
 SELECT prom._import_begin('/b', '{}', '', 0, 10, '{}', true, false);
 SELECT prom._import_begin('/b', 'no json', '', 0, 10, '{}', true, false);
-SELECT prom._import_begin('/b', '{"version":1,"ulid":"01ARZ3NDEKTSV4RRFFQ69G5FAV","minTime":0,"maxTime":10,"thanos":{"downsample":{"resolution":300000}}}', '', 0, 10, '{}', true, false);
+SELECT prom._import_begin('/b', '{"version":1,"ulid":"01ARZ3NDEKTSV4RRFFQ69G5FAV","minTime":0,"maxTime":10,"thanos":{"downsample":{"resolution":600000}}}', '', 0, 10, '{}', true, false);
 -- of another time
 SELECT prom._import_begin('/b', '{"version":1,"ulid":"01ARZ3NDEKTSV4RRFFQ69G5FAV","minTime":100,"maxTime":110}', '', 0, 99, '{}', true, false);
 -- labels of Thanos, and those given, which win
