@@ -143,7 +143,7 @@ BEGIN
 			('_cut_rollup', false, NULL),
 			('_drop_exemplars', false, NULL),
 			('_ha_elect', false, NULL),
-			('_lock_merge', false, NULL),
+			('_lock_merge', true, 'prom_admin'),
 			('_empty_series', false, NULL),
 			('_cut', false, NULL),
 			('_stat_count', false, NULL),
