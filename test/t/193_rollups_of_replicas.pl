@@ -159,5 +159,12 @@ check_all('raw is gone', 'raw', 3600);
 check_all('raw is gone', 'raw', 300);
 is(http_json($node, '/api/v1/query', { query => 'count(last_over_time(gauge[1h]))', time => $first_ms / 1000 + 7200, 'replicaLabels[]' => 'r' })->{data}{result}[0]{value}[1], 1,
 	'over HTTP');
+
+# row security: who sees one replica only gets its windows, who sees all gets what the owner gets
+my $counts = "SET promgres.max_source_resolution = '1h'; SELECT string_agg(value::text, ' ' ORDER BY \"time\") FROM prom.query_range('count_over_time(gauge[1h])', to_timestamp($first_ms / 1000 + 7200), to_timestamp($first_ms / 1000 + 86400), '1h')";
+sql('CREATE ROLE some_reader; GRANT prom_reader TO some_reader; ALTER TABLE prom.series ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON prom.series TO some_reader USING (true)');
+is(sql("SET ROLE some_reader; $counts"), sql($counts), 'all replicas are seen');
+sql(q{ALTER POLICY seen ON prom.series TO some_reader USING (prom.label(labels, 'r') = 'a')});
+is(sql("SET ROLE some_reader; $counts"), sql($counts =~ s/gauge/gauge{r="a"}/r), 'one is seen');
 $node->stop;
 done_testing();
