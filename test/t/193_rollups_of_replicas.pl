@@ -138,6 +138,20 @@ foreach my $bounds ([ 1, 2, 0, 2 ], [ 0, 1, 1, 2 ], [ 2, 3, 0, 1 ])
 }
 sql("UPDATE prom.level SET from_ms = $first_ms, until_ms = $first_ms + $days * $day_ms WHERE resolution > 0");
 
+# raw of some is over in the first two days.  Of all replicas: rollups answer.  Of one: what the other one has in full is told.
+sub keep_last_day { my ($selector) = @_; sql("SELECT prom.set_retention('$selector', raw => now() - to_timestamp(($first_ms + 2 * $day_ms) / 1000))"); sql('CALL prom.retain()') }
+
+keep_last_day('{__name__="gauge"}');
+is(sql("SET promgres.dedup = off; SELECT count(*) FROM prom.query('count_over_time(gauge[23h])', to_timestamp($first_ms / 1000 + 86400)) q"), 2, 'of each replica something is left');
+is(sql("SELECT count(*) FROM prom.warm w, prom.samples(w.data) s JOIN prom.series i USING (sid) WHERE i.labels::text LIKE '%\"gauge\"%' AND s.t_ms < $first_ms + $day_ms * 3 / 2"), 0, 'but no raw sample');
+check_all('raw of gauges is over', 'raw', 3600);
+keep_last_day('{r="b"}');
+foreach my $of ('count_over_time(steady_total%s[20m])', 'max_over_time(steady_total%s[20m])', 'rate(steady_total%s[20m])')
+{
+	my $told = both((map { sprintf $of, $_ } '{r="a"}', ''), $first_ms + 7_200_000, $first_ms + $day_ms - 7_200_000, 600, 'raw');
+	ok($told->{points} > 0 && $told->{missing} == 0 && $told->{different} == 0, "$of: raw of b is over") or diag(told($told));
+}
+
 # raw of the first days is gone: nobody asks for rollups, and they answer
 sql("DELETE FROM prom.warm WHERE t_min < $first_ms + 2 * $day_ms");
 sql("INSERT INTO prom.level (resolution, from_ms) VALUES (0, $first_ms + 2 * $day_ms) ON CONFLICT (resolution) DO UPDATE SET from_ms = excluded.from_ms");
@@ -145,5 +159,12 @@ check_all('raw is gone', 'raw', 3600);
 check_all('raw is gone', 'raw', 300);
 is(http_json($node, '/api/v1/query', { query => 'count(last_over_time(gauge[1h]))', time => $first_ms / 1000 + 7200, 'replicaLabels[]' => 'r' })->{data}{result}[0]{value}[1], 1,
 	'over HTTP');
+
+# row security: who sees one replica only gets its windows, who sees all gets what the owner gets
+my $counts = "SET promgres.max_source_resolution = '1h'; SELECT string_agg(value::text, ' ' ORDER BY \"time\") FROM prom.query_range('count_over_time(gauge[1h])', to_timestamp($first_ms / 1000 + 7200), to_timestamp($first_ms / 1000 + 86400), '1h')";
+sql('CREATE ROLE some_reader; GRANT prom_reader TO some_reader; ALTER TABLE prom.series ENABLE ROW LEVEL SECURITY; CREATE POLICY seen ON prom.series TO some_reader USING (true)');
+is(sql("SET ROLE some_reader; $counts"), sql($counts), 'all replicas are seen');
+sql(q{ALTER POLICY seen ON prom.series TO some_reader USING (prom.label(labels, 'r') = 'a')});
+is(sql("SET ROLE some_reader; $counts"), sql($counts =~ s/gauge/gauge{r="a"}/r), 'one is seen');
 $node->stop;
 done_testing();
