@@ -35,7 +35,7 @@ DECLARE
 	one		text;
 BEGIN
 	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction',
-		'rollup', 'rollup_open', 'rollup_due', 'expired', 'job', 'token'] LOOP
+		'rollup', 'rollup_open', 'rollup_due', 'expired', 'job', 'token', 'tier_cluster', 'tier_object', 'tier_upload'] LOOP
 		EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', one);
 	END LOOP;
 END
