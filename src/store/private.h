@@ -240,6 +240,10 @@ extern void prom_points_add(PromPoints *p, int64 window_ms, const PromGather *sa
 /* Rows with these samples were written: days that are rolled up are to be looked at again.  Needs SPI. */
 extern void prom_rollup_mark(int16 shard, const PromPiece *pieces, int n);
 
+/* ---- offload.c ---- */
+
+extern void prom_offload_init(void);
+
 /* ---- merge.c ---- */
 
 /* The partition of a day.  Needs SPI. */
