@@ -363,7 +363,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	o		prom.tier_object;
-	some	int4[];
+	few		int4[];
 BEGIN
 	-- The newest first: each is older than what is here already.
 	FOR o IN SELECT x.* FROM prom.tier_object x
@@ -371,16 +371,16 @@ BEGIN
 		ORDER BY x.day, x.resolution, x.shard, x.seq DESC, x.id
 	LOOP
 		-- About 16 MB at a time.
-		SELECT array_agg(b.block ORDER BY b.block) INTO some FROM (
+		SELECT array_agg(b.block ORDER BY b.block) INTO few FROM (
 			SELECT e.block, sum(sum(e.length)) OVER (ORDER BY e.block) - sum(e.length) AS before FROM prom._tier_entries(o.directory) e
 			WHERE NOT e.block = ANY (o.gone) AND (blocks IS NULL OR e.block = ANY (blocks)) GROUP BY 1) b
 		WHERE b.before < 16777216;
-		CONTINUE WHEN some IS NULL;
+		CONTINUE WHEN few IS NULL;
 		IF o.read_only THEN
 			RAISE object_not_in_prerequisite_state USING MESSAGE = format('object "%s" belongs to a bucket that is attached read-only', o.key),
 				HINT = 'Its samples can be queried, and not changed here.';
 		END IF;
-		RETURN prom._tier_restore(o, some);
+		RETURN prom._tier_restore(o, few);
 	END LOOP;
 	RETURN NULL;
 END
@@ -546,19 +546,19 @@ LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	found	record;
+	one_of	record;
 BEGIN
 	IF prom._tier_keeps(one, sids) = '{}' THEN
 		RETURN;
 	END IF;
-	SELECT o.key, o.read_only INTO found FROM prom.tier_object o, prom._tier_entries(o.directory) e
+	SELECT o.key, o.read_only INTO one_of FROM prom.tier_object o, prom._tier_entries(o.directory) e
 	WHERE o.deleted IS NULL AND o.shard = one AND o.t_max >= from_ms AND o.t_min - o.resolution * 1000::int8 <= to_ms AND e.t_max >= from_ms
 		AND e.t_min - o.resolution * 1000::int8 <= to_ms AND NOT e.block = ANY (o.gone)
 		AND EXISTS (SELECT FROM unnest(sids) u WHERE u >> 6 = e.block AND e.series >> (u & 63) & 1 = 1) LIMIT 1;
 	IF FOUND THEN
 		RAISE object_not_in_prerequisite_state USING MESSAGE = 'some of these samples are in a bucket, where they cannot be deleted',
-			DETAIL = format('Object "%s" has some of them.', found.key),
-			HINT = CASE WHEN found.read_only THEN 'It belongs to a bucket that is attached read-only; prom.detach_bucket() removes all of it from here.'
+			DETAIL = format('Object "%s" has some of them.', one_of.key),
+			HINT = CASE WHEN one_of.read_only THEN 'It belongs to a bucket that is attached read-only; prom.detach_bucket() removes all of it from here.'
 				ELSE 'Bring them back with CALL prom.rehydrate(start, end, selector), and delete them then.' END;
 	END IF;
 END

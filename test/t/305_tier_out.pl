@@ -20,7 +20,8 @@ my $node = start_node(new_node('primary', 'promgres.merge_age' => '1s', 'promgre
 	'promgres.tier_after' => '-1', 'promgres.tier_rollups_after' => '-1', 'promgres.tier_object_size' => '64kB', 'promgres.series_grace' => '-1'));
 my $day_ms = 1_700_006_400_000;    # a midnight
 my $end = "to_timestamp(($day_ms + 4 * 86400000) / 1000)";
-my $all = "CALL prom.tier(to_timestamp($day_ms / 1000), $end)";
+my $from = "to_timestamp(($day_ms - 86400000) / 1000)";    # a sample at midnight is in rollups of the day before
+my $all = "CALL prom.tier($from, $end)";
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
@@ -112,7 +113,7 @@ is(sql("SELECT count(*) FROM prom._bucket_list('b', 'promgres/v1/')"), 3 * sql('
 sql('CALL prom.collect_series(\'0 s\'); CALL prom.collect_series(\'0 s\')');
 is(sql('SELECT count(*) FROM prom.series'), '100', 'series whose samples are all in the bucket are not collected');
 like(error_of("SELECT prom.delete_series('m_1')"), qr/55000: some of these samples are in a bucket.*\nDETAIL.*data-0.*\nHINT:.*prom\.rehydrate/, 'samples in the bucket are not deleted, and this is said');
-sql("CALL prom.rehydrate(to_timestamp($day_ms / 1000), $end)");
+sql("CALL prom.rehydrate($from, $end)");
 is(digest(), $before, 'and come back as they were');
 is(sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), '0', 'the objects are not in use then');
 sql($all);
