@@ -222,7 +222,7 @@ is($same->($other), $same->($node), 'with all series');
 	my $keep = $node;
 	$node = $other;
 	is(digest(), $late, 'and all samples');
-	is(sql('SELECT count(*) FROM prom.label_values(\'i\')'), '20', 'labels are known') or diag(error_of('SELECT count(*) FROM prom.label_value'));
+	is(sql('SELECT count(*) FROM prom.label_value WHERE name = \'i\''), '20', 'labels are known');
 	set(tier_server => 'b');
 	sql("CALL prom.rehydrate($from, $end)");
 	is(digest(), $late, 'which can be brought to it');
