@@ -15,6 +15,7 @@ COMMENT ON COLUMN prom.tier_cluster.own IS 'samples of this database are written
 COMMENT ON COLUMN prom.tier_cluster.shards IS 'of an attached one, in pairs: a shard in the bucket, and which it is here';
 
 CREATE SEQUENCE prom.tier_object_id;
+COMMENT ON SEQUENCE prom.tier_object_id IS 'Ids of prom.tier_object.';
 CREATE TABLE prom.tier_object (
 	id			int8 PRIMARY KEY DEFAULT pg_catalog.nextval('prom.tier_object_id'),
 	server		name NOT NULL,
