@@ -643,7 +643,7 @@ BEGIN
 		RETURN;
 	END IF;
 	IF state -> 'drop' IS NOT NULL THEN
-		-- Who reads now is not waited for; a partition that stays is dropped by a later run, or by retention.
+		-- Who reads now is not waited for; a partition that stays is dropped by a later run.
 		PERFORM prom._tier_drop((state -> 'drop' -> 0)::int4, (state -> 'drop' -> 1)::int8);
 		state := state - 'drop';
 		RETURN;
@@ -683,6 +683,8 @@ BEGIN
 				RETURN;
 			END IF;
 		WHEN 1 THEN
+			PERFORM prom._tier_drop(p.resolution, p.from_ms) FROM prom._parts() p
+			WHERE EXISTS (SELECT FROM prom.tier_object o WHERE o.resolution = p.resolution AND o.day >= p.from_ms AND o.day < p.to_ms AND o.deleted IS NULL);
 			rows := prom._tier_expire();
 		WHEN 2 THEN
 			phase := 'deleting objects';
