@@ -289,12 +289,12 @@ my $big_ms = $day_ms + 10 * 86_400_000;
 sql("SELECT setseed(0.1); SELECT prom._make_day($big_ms)");
 sql(<<"SQL");
 INSERT INTO prom.warm SELECT 0, d.sid >> 6, $big_ms, nextval('prom.store_seq'), $big_ms + 79990000, 0, 8000,
-	prom.chunk_build(0::int2, d.sid, ARRAY(SELECT $big_ms + n * 10000 FROM generate_series(0, 7999) n), ARRAY(SELECT random() + i FROM generate_series(1, 8000)))
-FROM generate_series(1, 160) i, prom.series_id(prom.labels(jsonb_build_object('__name__', 'big', 'i', i::text))) d
+	prom.chunk_build(0::int2, d.sid, ARRAY(SELECT $big_ms + n * 10000 FROM generate_series(0, 7999) n), ARRAY(SELECT random() + d.sid FROM generate_series(1, 8000)))
+FROM generate_series(1, 240) i, prom.series_id(prom.labels(jsonb_build_object('__name__', 'big', 'i', i::text))) d
 SQL
 my $big = digest(0);
 sql("CALL prom.tier(to_timestamp($big_ms / 1000), to_timestamp($big_ms / 1000 + 86400))");
-is(sql("SELECT count(*), sum(samples), min(bytes) > 8 * 1024 * 1024 FROM prom.tier_object WHERE day = $big_ms AND resolution = 0"), '1|1280000|t', 'it is sent in parts');
+is(sql("SELECT count(*), sum(samples), min(bytes) > 8 * 1024 * 1024 FROM prom.tier_object WHERE day = $big_ms AND resolution = 0"), '1|1920000|t', 'it is sent in parts');
 is(sql("SELECT count(*) FROM prom.warm WHERE t_min >= $big_ms"), '0', 'its rows are gone');
 is(digest(0), $big, 'and it has all of them');
 is(sql("SELECT count(*) FROM prom.verify_bucket(read_all => true) WHERE object LIKE '%/20231125/%'"), '0', 'as was written');
