@@ -268,6 +268,10 @@ extern void prom_rollup_add(int16 shard, int32 resolution_s, int64 day_ms, const
 /* Rows with these samples were written: days that are rolled up are to be looked at again.  Needs SPI. */
 extern void prom_rollup_mark(int16 shard, const PromPiece *pieces, int n);
 
+/* ---- offload.c ---- */
+
+extern void prom_offload_init(void);
+
 /* ---- merge.c ---- */
 
 /* The partition of a day.  Needs SPI. */

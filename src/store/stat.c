@@ -77,6 +77,10 @@ static const char *const names[] = {
 	[PROM_STAT_ROLLUP_LAST] = "rollup_last",
 	[PROM_STAT_QUARANTINED_ROWS] = "quarantined_rows",
 	[PROM_STAT_COLLECTED_SERIES] = "collected_series",
+	[PROM_STAT_OFFLOAD_OBJECTS] = "offload_objects",
+	[PROM_STAT_OFFLOAD_BYTES] = "offload_bytes",
+	[PROM_STAT_OFFLOAD_SAMPLES] = "offload_samples",
+	[PROM_STAT_OFFLOAD_RETURNED] = "offload_returned",
 	[PROM_STAT_GATEWAY_STARTS] = "gateway_starts",
 	[PROM_STAT_MAINTENANCE_STARTS] = "maintenance_starts",
 };

@@ -1,0 +1,76 @@
+-- 41_tier_object: which samples are in a bucket.
+
+CREATE TABLE prom.tier_cluster (
+	cluster		uuid PRIMARY KEY,
+	server		name NOT NULL,
+	own			bool NOT NULL,
+	read_only	bool NOT NULL DEFAULT false,
+	shards		int2[] NOT NULL DEFAULT '{}',
+	since		timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp()
+);
+CREATE UNIQUE INDEX tier_cluster_own_idx ON prom.tier_cluster (own) WHERE own;
+COMMENT ON TABLE prom.tier_cluster IS 'Under which names samples are in buckets: that of this database, and those of attached ones.';
+COMMENT ON COLUMN prom.tier_cluster.server IS 'the bucket, a foreign server';
+COMMENT ON COLUMN prom.tier_cluster.own IS 'samples of this database are written under this name';
+COMMENT ON COLUMN prom.tier_cluster.shards IS 'of an attached one, in pairs: a shard in the bucket, and which it is here';
+
+CREATE SEQUENCE prom.tier_object_id;
+COMMENT ON SEQUENCE prom.tier_object_id IS 'Ids of prom.tier_object.';
+CREATE TABLE prom.tier_object (
+	id			int8 PRIMARY KEY DEFAULT pg_catalog.nextval('prom.tier_object_id'),
+	server		name NOT NULL,
+	key			text COLLATE "C" NOT NULL,
+	cluster		uuid NOT NULL,
+	resolution	int4 NOT NULL,
+	shard		int2 NOT NULL,
+	day			int8 NOT NULL,
+	seq			int8 NOT NULL,
+	t_min		int8 NOT NULL,
+	t_max		int8 NOT NULL,
+	block_min	int4 NOT NULL,
+	block_max	int4 NOT NULL,
+	chunks		int4 NOT NULL,
+	samples		int8 NOT NULL,
+	series		int4 NOT NULL,
+	bytes		int8 NOT NULL,
+	etag		text COLLATE "C" NOT NULL,
+	sha256		bytea NOT NULL,
+	directory	bytea NOT NULL,
+	gone		int4[] NOT NULL DEFAULT '{}',
+	read_only	bool NOT NULL DEFAULT false,
+	uploaded	timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	deleted		timestamptz,
+	UNIQUE (server, key)
+) WITH (autovacuum_vacuum_scale_factor = 0.05);
+CREATE INDEX tier_object_day_idx ON prom.tier_object (resolution, shard, day);
+COMMENT ON TABLE prom.tier_object IS 'Objects of samples in a bucket; see src/store/TIER.md.';
+COMMENT ON COLUMN prom.tier_object.key IS 'of the data object, below the prefix of the server; its series and manifest lie beside it';
+COMMENT ON COLUMN prom.tier_object.cluster IS 'whose samples they were: see prom.tier_cluster';
+COMMENT ON COLUMN prom.tier_object.resolution IS 'seconds; 0: raw samples';
+COMMENT ON COLUMN prom.tier_object.day IS 'beginning of the UTC day, ms since 1970; of rollups, of the windows that end after it';
+COMMENT ON COLUMN prom.tier_object.seq IS 'of equal timestamps the one in the object with the greatest counts, and local rows before all';
+COMMENT ON COLUMN prom.tier_object.directory IS 'where its chunks are, as in the object itself';
+COMMENT ON COLUMN prom.tier_object.gone IS 'blocks that have been brought back: what the object has of them is not to be read';
+COMMENT ON COLUMN prom.tier_object.deleted IS 'since when it is not to be read; it is deleted promgres.tier_delete_after later';
+
+CREATE TABLE prom.tier_upload (
+	server		name NOT NULL,
+	key			text COLLATE "C" NOT NULL,
+	cluster		uuid NOT NULL,
+	resolution	int4 NOT NULL,
+	shard		int2 NOT NULL,
+	day			int8 NOT NULL,
+	seq			int8 NOT NULL,
+	started		timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	source		jsonb,
+	object		prom.tier_object,
+	PRIMARY KEY (server, key)
+);
+COMMENT ON TABLE prom.tier_upload IS 'Objects that were begun and not committed; what is left of those whose upload was killed is removed by age.';
+COMMENT ON COLUMN prom.tier_upload.source IS 'what the rows were that were read for it';
+COMMENT ON COLUMN prom.tier_upload.object IS 'once it has been uploaded and verified: its row of prom.tier_object';
+
+SELECT pg_catalog.pg_extension_config_dump('prom.tier_cluster', '');
+SELECT pg_catalog.pg_extension_config_dump('prom.tier_object_id', '');
+SELECT pg_catalog.pg_extension_config_dump('prom.tier_object', '');
+SELECT pg_catalog.pg_extension_config_dump('prom.tier_upload', '');

@@ -1,0 +1,309 @@
+# Old samples move to a bucket and come back, equal sample for sample; whatever is killed when, none is lost and none
+# there twice; what is left over is collected; nothing local goes while the bucket fails.
+
+use strict;
+use warnings;
+
+use Bucket;
+use IPC::Run ();
+use PostgreSQL::Test::Cluster;
+use PostgreSQL::Test::Utils;
+use Promgres;
+use Test::More;
+use Time::HiRes qw(sleep);
+
+plan skip_all => bucket_missing() if bucket_missing();
+
+my $s3 = start_radosgw(QUOTA => 50_000);
+my $proxy = start_proxy($s3->{port});
+my $node = start_node(new_node('primary', 'promgres.merge_age' => '1s', 'promgres.compact_delay' => '-1', 'promgres.rollup_delay' => '-1',
+	'promgres.tier_after' => '-1', 'promgres.tier_rollups_after' => '-1', 'promgres.tier_object_size' => '64kB', 'promgres.series_grace' => '-1'));
+my $day_ms = 1_700_006_400_000;    # a midnight
+my $end = "to_timestamp(($day_ms + 4 * 86400000) / 1000)";
+my $from = "to_timestamp(($day_ms - 86400000) / 1000)";    # a sample at midnight is in rollups of the day before
+my $all = "CALL prom.tier($from, $end)";
+
+sub sql { return $node->safe_psql('postgres', $_[0]) }
+
+sub error_of
+{
+	my ($sql) = @_;
+	my ($ret, $out, $err) = $node->psql('postgres', '\set VERBOSITY verbose' . "\n" . $sql);
+	return $ret == 0 ? "no error: $out" : $err;
+}
+
+sub set
+{
+	my (%setting) = @_;
+	sql("ALTER SYSTEM SET promgres.$_ = '$setting{$_}'") foreach sort keys %setting;
+	$node->reload;
+	return;
+}
+
+# What is in local rows and, by the objects that are in use, in the bucket: all samples and points, with the order in which
+# they count.
+my $everything = <<'SQL';
+SET jit = off;
+CREATE TEMP TABLE held AS
+	SELECT o.resolution, o.shard, c.part, o.seq - 2000000000000000000 AS ord, c.data
+	FROM prom.tier_object o, prom._tier_chunks(o.server, o.key, o.etag, o.directory,
+		ARRAY(SELECT DISTINCT e.block FROM prom._tier_entries(o.directory) e WHERE NOT e.block = ANY (o.gone))) c WHERE o.deleted IS NULL;
+INSERT INTO held SELECT 0, shard, 0, seq, data FROM prom.warm UNION ALL SELECT 0, shard, 0, seq + 4000000000000000000, data FROM prom.fresh
+	UNION ALL SELECT resolution, shard, part, seq, data FROM prom.rollup;
+SQL
+
+sub digest
+{
+	my ($resolution) = @_;
+	my $where = defined $resolution ? "h.resolution = $resolution" : 'true';
+	return sql($everything . <<"SQL");
+SELECT count(*), md5(string_agg(concat_ws(',', x.resolution, x.part, x.sid, x.t_ms, x.value), ' ' ORDER BY x.resolution, x.part, x.sid, x.t_ms))
+FROM (SELECT DISTINCT ON (h.resolution, h.part, s.sid, s.t_ms) h.resolution, h.part, s.sid, s.t_ms, s.value FROM held h, prom.samples(h.data) s
+	WHERE $where ORDER BY h.resolution, h.part, s.sid, s.t_ms, h.ord DESC) x
+SQL
+}
+
+# Samples that are there more than once.
+sub doubles
+{
+	return sql($everything . 'SELECT count(*) - count(DISTINCT (h.resolution, h.part, s.sid, s.t_ms)) FROM held h, prom.samples(h.data) s');
+}
+
+sub local_rows { return sql('SELECT (SELECT count(*) FROM prom.warm) + (SELECT count(*) FROM prom.rollup)') }
+
+sub write_days
+{
+	my ($days, $series, $step_s) = @_;
+	foreach my $day (@$days)
+	{
+		foreach my $m (1 .. $series / 20)
+		{
+			my $from = $day_ms + $day * 86_400_000;
+			remote_write($node, map { my $i = $_;
+				[ { __name__ => "m_$m", i => $i, job => 'a' }, map { [ $from + $_ * $step_s * 1000, sqrt($_ * $i + $m) ] } 0 .. 86_400 / $step_s - 1 ] } 1 .. 20)->{status} == 204
+			  or die 'not stored';
+		}
+	}
+	return;
+}
+
+sub settle { return sql("CALL prom.merge(); CALL prom.downsample('0 s')") }
+
+# ---- a round trip
+
+make_server($node, 'b', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
+make_server($node, 'far', endpoint => "http://127.0.0.1:$proxy->{port}", prefix => 'far', request_timeout => '2s', operation_timeout => '4s', retries => 1);
+make_server($node, 'tight', endpoint => "http://127.0.0.1:$s3->{port}", bucket => 'full', access_key_id => 'FULL');
+like(error_of($all), qr/55000: there is no bucket to move samples to\nDETAIL.*\nHINT:  .*promgres\.tier_server/, 'a bucket is needed');
+set(tier_server => 'b');
+write_days([ 0 .. 2 ], 100, 300);
+settle();
+my $before = digest();
+my $rows = local_rows();
+sql($all);
+is(local_rows(), '0', 'all local rows are gone');
+is(sql("SELECT count(*) FROM prom._parts()"), '0', 'and their partitions');
+is(digest(), $before, 'objects hold every sample and point that was there');
+is(doubles(), '0', 'once');
+is(sql('SELECT count(*) FROM prom.tier_upload'), '0', 'nothing is left of uploads');
+is(sql("SELECT count(DISTINCT resolution), count(*) > 6, bool_and(samples > 0 AND bytes > 100) FROM prom.tier_objects"), '3|t|t', 'of raw samples and both rollups');
+is(sql("SELECT count(*), bool_and(prom._tier_directory(server, key, etag, bytes) = directory) FROM prom.tier_object"), sql('SELECT count(*) FROM prom.tier_object') . '|t',
+	'the directory in the object is the one here');
+is(sql("SELECT count(*) FROM prom._bucket_list('b', 'promgres/v1/')"), 3 * sql('SELECT count(*) FROM prom.tier_object'), 'each has its manifest and series');
+sql('CALL prom.collect_series(\'0 s\'); CALL prom.collect_series(\'0 s\')');
+is(sql('SELECT count(*) FROM prom.series'), '100', 'series whose samples are all in the bucket are not collected');
+like(error_of("SELECT prom.delete_series('m_1')"), qr/55000: some of these samples are in a bucket.*\nDETAIL.*data-0.*\nHINT:.*prom\.rehydrate/, 'samples in the bucket are not deleted, and this is said');
+sql("CALL prom.rehydrate($from, $end)");
+is(digest(), $before, 'and come back as they were');
+is(sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), '0', 'the objects are not in use then');
+sql($all);
+is(sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), '0', 'for a while these days stay here');
+sql('DELETE FROM prom.tier_hold');
+
+# ---- late samples
+
+sql($all);
+my $objects = sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL');
+remote_write($node, [ { __name__ => 'm_1', i => 1, job => 'a' }, [ $day_ms + 86_400_000 + 1000, -5 ], [ $day_ms + 86_400_000 + 300_000, 77 ] ]);
+sql('CALL prom.merge()');
+is(sql("SELECT count(*) FROM prom.warm"), '1', 'a late sample is a local row');
+my $raw = digest(0);
+isnt($raw, (split /\n/, $before)[0], 'and counts');
+sql("CALL prom.downsample('0 s')");
+is(sql('SELECT count(*) FROM prom.rollup'), '0', 'no rollup is made of it alone');
+sql($all);
+sql("CALL prom.downsample('0 s')");
+is(sql('SELECT count(*) FROM prom.rollup_due'), '0', 'its block is brought back, and then it is');
+is(digest(0), $raw, 'raw samples are what they were');
+my $late = digest();
+is(doubles(), '1', 'only the one that was overwritten has an older value beneath') or diag(sql($everything . 'SELECT h.resolution, h.part, s.sid, s.t_ms, count(*) FROM held h, prom.samples(h.data) s GROUP BY 1, 2, 3, 4 HAVING count(*) > 1 LIMIT 5'));
+sql($all);
+is(local_rows(), '0', 'a later run folds it into another object');
+is(digest(), $late, 'which holds the same');
+is(doubles(), '0', 'once');
+
+
+# ---- both sides agree, and it is said where they do not
+
+is(sql('SELECT * FROM prom.verify_bucket(read_all => true) WHERE problem <> \'nobody knows it\''), '', 'the bucket has what is known of it');
+my ($one, $two, $three, $four) = split /\n/, sql("SELECT key FROM prom.tier_object WHERE deleted IS NULL AND resolution = 0 ORDER BY key LIMIT 4");
+(my $manifest = $three) =~ s/data-0$/manifest.json/;
+my %saved = map { $_ => sql("SELECT encode(prom._bucket_get('b', '$_'), 'hex')") } $one, $two, $manifest, $four;
+sql("SELECT prom._bucket_delete('b', ARRAY['$one', '$manifest'])");
+sql("SELECT prom._bucket_put('b', '$two', prom._bucket_get('b', '$two') || '\\x00')");
+sql("SELECT prom._bucket_put('b', '$four', set_byte(prom._bucket_get('b', '$four'), 100, get_byte(prom._bucket_get('b', '$four'), 100) # 1))");
+sql("SELECT prom._bucket_put('b', regexp_replace('$one', '[^/]*/data-0', '0-1/data-0'), 'x')");
+is(sql("SELECT replace(object, '$one', '1'), problem FROM prom.verify_bucket() WHERE object <> '$four'") =~ s/^promgres\S+0-1\/data-0/stranger/mr,
+	"1|it is missing\n$two|it has " . (length($saved{$two}) / 2 + 1) . ' bytes instead of ' . length($saved{$two}) / 2 . "\n$three|it has no manifest\nstranger|nobody knows it",
+	'missing, altered and strange objects are found') or diag(sql('SELECT * FROM prom.verify_bucket()'));
+is(sql("SELECT count(*) FROM prom.verify_bucket(read_all => true) WHERE object = '$four'"), '1', 'and a byte that is another one');
+like(error_of("CALL prom.rehydrate($from, $end)"), qr/object "[^"]*\/data-0"/, 'what is damaged does not come back, and the error names it');
+sql("SELECT prom._bucket_put('b', '$_', decode('$saved{$_}', 'hex'))") foreach keys %saved;
+sql("SELECT prom._bucket_delete('b', ARRAY[regexp_replace('$one', '[^/]*/data-0', '0-1/data-0')])");
+is(digest(), $late, 'all is well again');
+
+# ---- nothing local goes while the bucket fails
+
+sql("CALL prom.rehydrate($from, $end)");
+sql('DELETE FROM prom.tier_hold');
+is(sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), '0', 'all is here');
+$rows = local_rows();
+set(tier_server => 'far');
+foreach my $fault ([ { method => 'PUT', do => 'answer', status => 503, code => 'SlowDown' }, qr/SlowDown/ ], [ { method => 'PUT', do => 'reset' }, qr/could not put|reset|no answer/i ],
+	[ { method => 'PUT', do => 'lose' }, qr/could not put/ ], [ { method => 'PUT', do => 'spoil', at => 50 }, qr/could not put/ ],
+	[ { method => 'GET', path => 'data-0', do => 'truncate', at => 100 }, qr/could not get|data-0/ ], [ { method => 'GET', path => 'data-0', do => 'alter', at => 100 }, qr/data-0/ ],
+	[ { method => 'GET', path => 'series', do => 'alter', at => 10 }, qr/series/ ], [ { method => 'PUT', path => 'manifest', do => 'answer', status => 403, code => 'AccessDenied' }, qr/manifest/ ])
+{
+	my ($rule, $like) = @$fault;
+	$proxy->rules($rule);
+	my $error = error_of($all);
+	like($error, $like, "$rule->{method} $rule->{do}: an error") or diag($error);
+	is(local_rows(), $rows, '… and nothing local is gone');
+}
+$proxy->rules();
+set(tier_server => 'tight', tier_object_size => '64MB');
+like(error_of($all), qr/bucket "full"/, 'a full bucket: an error');
+is(local_rows(), $rows, '… and nothing local is gone');
+is(digest(), $late, '… all is as it was');
+set(tier_server => 'b', tier_object_size => '64kB');
+
+# ---- leftovers
+
+cmp_ok(sql('SELECT count(*) FROM prom.tier_upload'), '>', 5, 'what was begun is noted');
+sql("INSERT INTO prom.tier_upload (server, key, cluster, resolution, shard, day, seq) VALUES ('b', 'promgres/v1/x/0/2023/20231115/0-7/data-0', gen_random_uuid(), 0, 0, 0, 7)");
+sql("SELECT prom._upload_begin('b', 'promgres/v1/x/0/2023/20231115/0-7/data-0')");
+sql("SELECT prom._bucket_put('b', 'promgres/v1/x/0/2023/20231115/0-7/series', 'x')");
+sql('CALL prom.tier()');
+is(sql("SELECT count(*) FROM prom._bucket_uploads('b', 'promgres/v1/x/')"), '1', 'leftovers stay while they are young');
+sql("UPDATE prom.tier_upload SET started = started - interval '2 days'");
+sql('CALL prom.tier()');
+is(sql("SELECT (SELECT count(*) FROM prom._bucket_uploads('b', 'promgres/v1/')), (SELECT count(*) FROM prom._bucket_list('b', 'promgres/v1/x/'))"), '0|0', 'and go when they are old');
+
+# ---- objects that are not needed go, after a time
+
+my $known = sql("SELECT count(*) FROM prom.tier_object WHERE server = 'b'");
+cmp_ok($known, '>', 20, 'objects that were brought back are still in the bucket');
+set(tier_delete_after => '0');
+sql('CALL prom.tier()');
+is(sql("SELECT count(*) FROM prom.tier_object WHERE server = 'b'"), '0', 'they go when their time is over');
+is(sql("SELECT count(*) FROM prom._bucket_list('b', 'promgres/v1/')"), '0', 'with all that belongs to them');
+set(tier_delete_after => '2d');
+
+# ---- another server
+
+sql($all);
+my $other = new_node('other', 'promgres.merge_age' => '1s', 'promgres.tier_after' => '-1', 'promgres.tier_rollups_after' => '-1', 'promgres.series_grace' => '-1', 'promgres.rollup_delay' => '-1');
+start_node($other);
+make_server($other, 'b', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
+is($other->safe_psql('postgres', "SELECT prom.attach_bucket('b', read_only => false)"), sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), 'an empty server takes a bucket over');
+my $same = sub { $_[0]->safe_psql('postgres', 'SELECT md5(string_agg(concat_ws(\' \', shard, sid, labels), \',\' ORDER BY shard, sid)) FROM prom.series') };
+is($same->($other), $same->($node), 'with all series');
+{
+	my $keep = $node;
+	$node = $other;
+	is(digest(), $late, 'and all samples');
+	is(sql('SELECT count(*) FROM prom.label_value WHERE name = \'i\''), '20', 'labels are known');
+	set(tier_server => 'b');
+	sql("CALL prom.rehydrate($from, $end)");
+	is(digest(), $late, 'which can be brought to it');
+	$node = $keep;
+}
+$other->stop;
+my $third = start_node(new_node('third', 'promgres.merge_age' => '1s', 'promgres.tier_after' => '-1', 'promgres.tier_rollups_after' => '-1', 'promgres.series_grace' => '-1'));
+make_server($third, 'b', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
+remote_write($third, [ { __name__ => 'mine', i => 1 }, [ $day_ms, 1 ] ]);
+{
+	my $keep = $node;
+	$node = $third;
+	like(error_of("SELECT prom.attach_bucket('b', read_only => false)"), qr/55000: bucket "b" cannot become that of this database/, 'a server with samples of its own does not take it over');
+	sql("SELECT prom.attach_bucket('b')");
+	is(sql('SELECT string_agg(shard || \' \' || series, \', \' ORDER BY shard) FROM prom.shard'), '0 1, 1 100', 'but reads it, in a shard of its own');
+	is(sql("SELECT prom.attach_bucket('b')"), '0', 'nothing is new the second time');
+	like(error_of("CALL prom.rehydrate($from, $end)"), qr/55000: .*attached read-only/, 'nothing of it is brought here');
+	cmp_ok(sql("SELECT prom.detach_bucket('b')"), '>', 10, 'it is detached');
+	is(sql('SELECT string_agg(shard || \' \' || series, \', \' ORDER BY shard) FROM prom.shard'), '0 1', 'and its series are gone');
+	$node = $keep;
+}
+$third->stop;
+
+# ---- kill -9 at any moment
+
+my $rounds = $ENV{LONG} ? 500 : 20;
+my $killed = 0;
+my $wrong = 0;
+foreach my $round (1 .. $rounds)
+{
+	my ($out, $err) = ('', '');
+	my $call = $round % 2 ? "CALL prom.rehydrate($from, $end, NULL, '0 s')" : $all;
+	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT pg_backend_pid()', '-c', $call ], '>', \$out, '2>', \$err);
+	$psql->pump until $out =~ /(\d+)\n/ || !$psql->pumpable;
+	my $pid = $1;
+	sleep rand 0.7;
+	if ($round % 5 == 0)
+	{
+		kill_server($node);
+		$killed++;
+	}
+	else
+	{
+		$killed += kill 9, $pid;
+	}
+	eval { $psql->finish };
+	$round % 5 == 0 ? restart_killed($node) : wait_for(sub { sql('SELECT 1') eq '1' }, 'recovery');
+	my $now = digest();
+	$wrong++, diag("round $round: $now") if $now ne $late;
+}
+cmp_ok($killed, '>', $rounds / 4, "killed $killed of $rounds times");
+is($wrong, 0, 'all samples were there each time');
+sql('DELETE FROM prom.tier_hold');
+sql($all);
+sql($all);
+is(local_rows(), '0', 'at the end all is in the bucket');
+is(digest(), $late, '… equal');
+is(doubles(), '0', '… once');
+
+# ---- an object of several parts
+
+set(tier_object_size => '64MB');
+my $big_ms = $day_ms + 10 * 86_400_000;
+sql("SELECT setseed(0.1); SELECT prom._make_day($big_ms)");
+sql(<<"SQL");
+INSERT INTO prom.warm SELECT 0, d.sid >> 6, $big_ms, nextval('prom.store_seq'), $big_ms + 79990000, 0, 8000,
+	prom.chunk_build(0::int2, d.sid, ARRAY(SELECT $big_ms + n * 10000 FROM generate_series(0, 7999) n), ARRAY(SELECT random() + d.sid FROM generate_series(1, 8000)))
+FROM generate_series(1, 240) i, prom.series_id(prom.labels(jsonb_build_object('__name__', 'big', 'i', i::text))) d
+SQL
+my $big = digest(0);
+sql("CALL prom.tier(to_timestamp($big_ms / 1000), to_timestamp($big_ms / 1000 + 86400))");
+is(sql("SELECT count(*), sum(samples), min(bytes) > 8 * 1024 * 1024 FROM prom.tier_object WHERE day = $big_ms AND resolution = 0"), '1|1920000|t', 'it is sent in parts');
+is(sql("SELECT count(*) FROM prom.warm WHERE t_min >= $big_ms"), '0', 'its rows are gone');
+is(digest(0), $big, 'and it has all of them');
+is(sql("SELECT count(*) FROM prom.verify_bucket(read_all => true) WHERE object LIKE '%/20231125/%'"), '0', 'as was written');
+
+# ---- retention
+
+sql("SELECT prom.set_retention(NULL, raw => '30 days')");
+sql('CALL prom.retain()');
+is(sql('SELECT resolution, count(*) > 0, count(*) = count(deleted) FROM prom.tier_object GROUP BY 1 ORDER BY 1'), "0|t|t\n300|t|f\n3600|t|f", 'objects of raw samples whose time is over are not read any more')
+  or diag(sql('SELECT resolution, count(*), count(deleted) FROM prom.tier_object GROUP BY 1'));
+
+done_testing();
