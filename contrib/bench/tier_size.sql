@@ -1,4 +1,4 @@
--- Bytes per sample of a day, compacted and in a bucket: psql -f contrib/bench/tier/size.sql, in an empty database whose
+-- Bytes per sample of a day, compacted and in a bucket: psql -f contrib/bench/tier_size.sql, in an empty database whose
 -- promgres.tier_server is set, promgres.tier_after and promgres.tier_rollups_after -1.  960 series at 15 s: counters, gauges with two decimals, and constants, a third each.
 \set QUIET on
 SET client_min_messages = warning;
