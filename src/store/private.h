@@ -34,6 +34,16 @@ extern int	prom_store_exemplar_max_age_s;
 /* promgres.ingest_max_age: samples older than this are refused; 0: none is too old. */
 extern int	prom_store_max_age_s;
 
+/* ---- scan.c ---- */
+
+/* What a chunk has of some series (ascending) and time; NULL: nothing. */
+extern PromChunk *prom_store_only(const PromChunk *chunk, const int32 *sids, int nsids, PromScanRange range);
+
+/* ---- visible.c ---- */
+
+/* Those of the series that prom.series shows the current user, ascending: as an array and its elements.  Needs SPI. */
+extern int32 *prom_visible_sids(int16 shard, Datum sids, Datum *visible, int *n);
+
 /* ---- budget.c ---- */
 
 extern void prom_budget_init(void);

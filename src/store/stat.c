@@ -76,6 +76,13 @@ static const char *const names[] = {
 	[PROM_STAT_ROLLUP_LAST] = "rollup_last",
 	[PROM_STAT_QUARANTINED_ROWS] = "quarantined_rows",
 	[PROM_STAT_COLLECTED_SERIES] = "collected_series",
+	[PROM_STAT_TIER_GETS] = "tier_gets",
+	[PROM_STAT_TIER_BYTES] = "tier_bytes",
+	[PROM_STAT_TIER_ERRORS] = "tier_errors",
+	[PROM_STAT_TIER_HITS] = "tier_hits",
+	[PROM_STAT_TIER_HIT_BYTES] = "tier_hit_bytes",
+	[PROM_STAT_TIER_MISSES] = "tier_misses",
+	[PROM_STAT_TIER_EVICTED] = "tier_evicted",
 	[PROM_STAT_GATEWAY_STARTS] = "gateway_starts",
 	[PROM_STAT_MAINTENANCE_STARTS] = "maintenance_starts",
 };

@@ -65,7 +65,6 @@ typedef struct Owner
 	int			saved_context;
 } Owner;
 
-static int32 *visible_sids(int16 shard, Datum sids, Datum *visible, int *n);
 static Owner become_owner(void);
 static void leave_owner(Owner o);
 static void run(const char *sql, int nargs, Oid *types, Datum *args);
@@ -89,7 +88,7 @@ prom_visible_warm(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	sids = visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
+	sids = prom_visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
 	if (n > 0)
 	{
 		Owner		o = become_owner();
@@ -119,7 +118,7 @@ prom_visible_rollup(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	sids = visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
+	sids = prom_visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
 	if (n > 0)
 	{
 		Owner		o = become_owner();
@@ -145,7 +144,7 @@ prom_visible_exemplars(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	(void) visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
+	(void) prom_visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
 	if (n > 0)
 	{
 		Owner		o = become_owner();
@@ -171,7 +170,7 @@ prom_visible_fresh(PG_FUNCTION_ARGS)
 	int32	   *sids;
 
 	SPI_connect();
-	sids = visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
+	sids = prom_visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
 	if (n > 0)
 	{
 		Owner		o = become_owner();
@@ -190,9 +189,8 @@ prom_visible_fresh(PG_FUNCTION_ARGS)
 	return chunk;
 }
 
-/* Those of the series that prom.series shows the current user, ascending: as an array and its elements. */
-static int32 *
-visible_sids(int16 shard, Datum sids, Datum *visible, int *n)
+int32 *
+prom_visible_sids(int16 shard, Datum sids, Datum *visible, int *n)
 {
 	Oid			types[] = {INT2OID, INT4ARRAYOID};
 	Datum		args[] = {Int16GetDatum(shard), sids};

@@ -237,7 +237,7 @@ gather_of(const LeafState *s, LeafSeries *one, int64 order)
 {
 	if (likely(one->points == NULL) || order > PROM_ROLLUP_ORDER + PROM_PARTS)
 		return &one->gather;
-	if (order == PROM_ROLLUP_ORDER + PROM_PART_COUNT && s->function->parts != 1 << PROM_PART_COUNT)
+	if ((order & 7) == PROM_PART_COUNT && s->function->parts != 1 << PROM_PART_COUNT)
 		return &one->points->counts;
 	return &one->points->values;
 }
