@@ -17,8 +17,12 @@ CREATE TABLE prom.fresh (
 	day		int8
 ) WITH (toast_tuple_target = 8160, vacuum_truncate = off, autovacuum_vacuum_threshold = 1000,
 		autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_cost_delay = 0);
-COMMENT ON TABLE prom.fresh IS 'Samples as ingest calls wrote them, sorted by series and cut at stripes of ids; unindexed, emptied by the merge.';
+COMMENT ON TABLE prom.fresh IS 'Samples as ingest calls wrote them, sorted by series and cut at stripes of ids; emptied by the merge.';
 COMMENT ON COLUMN prom.fresh.day IS 'Of a late row, which the merge has put aside until it makes rows of this UTC day (its beginning, ms since 1970); NULL: the row is as it came.';
+
+-- One entry per thousand samples: a query of few series opens only rows that may have them, and no page that a
+-- merge has left empty.
+CREATE INDEX fresh_sids_idx ON prom.fresh (shard, sid_max, sid_min, t_max);
 
 CREATE TABLE prom.warm (
 	shard	int2 NOT NULL,
@@ -95,7 +99,7 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'prom_ingest';
 COMMENT ON FUNCTION prom.ingest(bytea[], text[]) IS
-'Stores bodies of remote write and OTLP, all or none; a row per body with the samples, native histograms and exemplars that were stored, how many parts were refused (null: the whole body) and why the first of them. A format is "remote_write_1", "remote_write_2", "otlp" or "otlp_json", with "+snappy", "+gzip" or "+zstd" if compressed; "remote_write_1+snappy" if it is not given.';
+'Stores bodies of remote write and OTLP, all or none; a row per body with the samples, native histograms and exemplars that were stored (or dropped as those of a replica that is not the elected one, promgres.ha_tracker), how many parts were refused (null: the whole body) and why the first of them. A format is "remote_write_1", "remote_write_2", "otlp" or "otlp_json", with "+snappy", "+gzip" or "+zstd" if compressed; "remote_write_1+snappy" if it is not given.';
 
 CREATE FUNCTION prom._drop_exemplars() RETURNS int8
 LANGUAGE sql VOLATILE PARALLEL UNSAFE
@@ -260,6 +264,11 @@ CREATE FUNCTION prom._only(data prom.chunk, sids int4[], from_ms int8, to_ms int
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_only';
 COMMENT ON FUNCTION prom._only(prom.chunk, int4[], int8, int8) IS
 'The samples of the series (sids, ascending) with from_ms < t <= to_ms as a plain chunk; NULL if there are none.';
+
+CREATE FUNCTION prom._visible_series(pairs int4[], every bool, OUT shard int2, OUT sid int4) RETURNS SETOF record
+LANGUAGE C STABLE STRICT PARALLEL RESTRICTED ROWS 100 COST 1000 AS 'MODULE_PATHNAME', 'prom_visible_series';
+COMMENT ON FUNCTION prom._visible_series(int4[], bool) IS
+'Of series that have these hashes of labels, every one of them or any, those that prom.series shows the caller.';
 
 CREATE FUNCTION prom._visible_exemplars(shard int2, sids int4[], from_ms int8, to_ms int8,
 	OUT sid int4, OUT t_ms int8, OUT value float8, OUT labels prom.labels) RETURNS SETOF record

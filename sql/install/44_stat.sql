@@ -31,6 +31,7 @@ SELECT prom._stat_time('started') AS since,
 	prom._stat('refused_histograms') AS histograms_refused,
 	prom._stat('refused_points') AS points_refused,
 	prom._stat('refused_metadata') AS metadata_refused,
+	prom._stat('replica_samples') AS replica_samples,
 	prom._stat_time('ingest_last') AS last_ingest;
 COMMENT ON VIEW prom.stat_ingest IS 'What prom.ingest has stored and refused since the start of the server, in all databases; what was rolled back is not counted. NULL if promgres is not preloaded.';
 COMMENT ON COLUMN prom.stat_ingest.since IS 'when the server was started';
@@ -47,6 +48,7 @@ COMMENT ON COLUMN prom.stat_ingest.samples_out_of_bounds IS 'samples refused bec
 COMMENT ON COLUMN prom.stat_ingest.histograms_refused IS 'native histogram samples that are not valid';
 COMMENT ON COLUMN prom.stat_ingest.points_refused IS 'data points of OTLP refused for what they are, such as deltas';
 COMMENT ON COLUMN prom.stat_ingest.metadata_refused IS 'metadata entries beyond what a body may have';
+COMMENT ON COLUMN prom.stat_ingest.replica_samples IS 'samples and native histograms dropped, as they come from a replica that is not the elected one (promgres.ha_tracker)';
 COMMENT ON COLUMN prom.stat_ingest.last_ingest IS 'when a call was committed last';
 
 CREATE VIEW prom.stat_merge AS

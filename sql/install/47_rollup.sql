@@ -30,6 +30,16 @@ COMMENT ON COLUMN prom.level.resolution IS 'seconds; 0: raw samples';
 COMMENT ON COLUMN prom.level.from_ms IS 'rollups are complete for times after this, which is the beginning of a UTC day (ms since 1970); of raw, the beginning of the oldest day that is kept (NULL, or no row: nothing was dropped)';
 COMMENT ON COLUMN prom.level.until_ms IS 'rollups are complete for times up to this, which is the beginning of a UTC day; of raw, NULL';
 
+CREATE VIEW prom.levels AS
+SELECT pg_catalog.make_interval(secs => l.resolution) AS resolution,
+	pg_catalog.to_timestamp(l.from_ms::pg_catalog.float8 OPERATOR(pg_catalog./) 1000::pg_catalog.float8) AS "from",
+	pg_catalog.to_timestamp(l.until_ms::pg_catalog.float8 OPERATOR(pg_catalog./) 1000::pg_catalog.float8) AS until
+FROM prom.level l;
+COMMENT ON VIEW prom.levels IS 'Which resolutions there are, and of what time.';
+COMMENT ON COLUMN prom.levels.resolution IS 'width of a window; 0: raw samples';
+COMMENT ON COLUMN prom.levels."from" IS 'rollups are complete for times after this; of raw samples, the beginning of the oldest day that is kept';
+COMMENT ON COLUMN prom.levels.until IS 'rollups are complete for times up to this';
+
 CREATE TABLE prom.rollup_open (
 	shard		int2 NOT NULL,
 	day			int8 NOT NULL,
@@ -135,20 +145,29 @@ COMMENT ON FUNCTION prom._rolled_until() IS
 -- Marks
 
 CREATE FUNCTION prom._rollup_mark(one int2, blocks int4[], t_min int8[], t_max int8[]) RETURNS void
-LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE
+LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
+AS $$
+DECLARE
+	-- The days from "first" to before "next" have rollups, and raw samples.
+	first	int8 := coalesce((SELECT l.from_ms FROM prom.level l WHERE l.resolution = 0), -86400000);
+	next	int8 := greatest((SELECT max(l.until_ms) FROM prom.level l WHERE l.resolution > 0),
+		(SELECT max(o.day) + 86400000 FROM prom.rollup_open o WHERE o.shard = one));
+BEGIN
+	-- Most samples that are merged are of today.
+	IF next IS NULL OR (SELECT min(u) FROM unnest(t_min) u) > next THEN
+		RETURN;
+	END IF;
 	INSERT INTO prom.rollup_due AS x (shard, day, block, hours)
 	SELECT one, d.day, u.block, bit_or(((1 << (least(u.t_max - 1 - d.day, 86399999) / 3600000 - greatest(u.t_min - 1 - d.day, 0) / 3600000 + 1)::int4) - 1)
 		<< (greatest(u.t_min - 1 - d.day, 0) / 3600000)::int4)
 	FROM ROWS FROM (unnest(blocks), unnest(t_min), unnest(t_max)) AS u(block, t_min, t_max)
 	CROSS JOIN LATERAL generate_series((floor((u.t_min - 1) / 86400000.0) * 86400000)::int8, u.t_max - 1, 86400000) d(day)
-	WHERE d.day < greatest((SELECT max(l.until_ms) FROM prom.level l WHERE l.resolution > 0),
-			(SELECT max(o.day) + 86400000 FROM prom.rollup_open o WHERE o.shard = one))
-		AND d.day >= coalesce((SELECT l.from_ms FROM prom.level l WHERE l.resolution = 0), -86400000)
-	GROUP BY d.day, u.block
-	ON CONFLICT (shard, day, block) DO UPDATE SET hours = x.hours | excluded.hours;
-END;
+	WHERE d.day >= first AND d.day < next
+	GROUP BY d.day, u.block ORDER BY d.day, u.block
+	ON CONFLICT ON CONSTRAINT rollup_due_pkey DO UPDATE SET hours = x.hours | excluded.hours;
+END
+$$;
 COMMENT ON FUNCTION prom._rollup_mark(int2, int4[], int8[], int8[]) IS
 'Samples of these blocks changed within these times: marks the hours of those days that have been rolled up, or are just now, and of which there still are raw samples. To be called by whoever changes samples, who holds the merge lock.';
 
@@ -169,11 +188,40 @@ COMMENT ON FUNCTION prom._rollup_due_step(int2, int8) IS
 'Makes windows of a shard and day again in which samples have changed, of some of the blocks that have a mark in prom.rollup_due, and removes these marks; returns how many. The caller holds the lock of rollups.';
 
 CREATE FUNCTION prom._rollup_is_loaded() RETURNS bool
-LANGUAGE sql STABLE PARALLEL SAFE
+LANGUAGE plpgsql STABLE PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
-RETURN coalesce((SELECT w.seq FROM prom.warm w WHERE w.seq > 0 LIMIT 1) <= (SELECT s.last_value FROM prom.store_seq s), false);
+AS $$
+DECLARE
+	part	regclass;
+	number	int8;
+BEGIN
+	-- Not of prom.warm as a whole, of which each day would be opened.
+	FOR part IN SELECT d.day FROM prom._days() d ORDER BY d.t_min LOOP
+		EXECUTE format('SELECT w.seq FROM %s w WHERE w.seq > 0 LIMIT 1', part) INTO number;
+		IF number IS NOT NULL THEN
+			RETURN number <= (SELECT s.last_value FROM prom.store_seq s);
+		END IF;
+	END LOOP;
+	RETURN false;
+END
+$$;
 COMMENT ON FUNCTION prom._rollup_is_loaded() IS
 'True when there are warm rows and their numbers have been drawn here; see prom._is_loaded.';
+
+CREATE FUNCTION prom._rollup_last(delay interval) RETURNS int8
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN floor(prom._to_ms(clock_timestamp() - delay) / 86400000.0) * 86400000;
+COMMENT ON FUNCTION prom._rollup_last(interval) IS 'The last midnight (UTC, ms since 1970) that is so long ago.';
+
+CREATE FUNCTION prom._downsample_due(delay interval) RETURNS bool
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM prom.rollup_open o WHERE o.next_block IS NOT NULL)
+	OR EXISTS (SELECT FROM prom.rollup_due d WHERE d.since < clock_timestamp() - delay)
+	OR EXISTS (SELECT FROM unnest(prom._rollup_resolutions()) u LEFT JOIN prom.level l ON l.resolution = u
+		WHERE l.until_ms IS NULL OR l.until_ms < prom._rollup_last(delay));
+COMMENT ON FUNCTION prom._downsample_due(interval) IS 'True when prom._downsample_step may have something to do; cheap.';
 
 CREATE FUNCTION prom._rollup_begin(delay interval) RETURNS bool
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
@@ -181,7 +229,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	wanted	int4[] := prom._rollup_resolutions();
-	last	int8 := floor(prom._to_ms(clock_timestamp() - delay) / 86400000.0) * 86400000;
+	last	int8 := prom._rollup_last(delay);
 	raw		int8 := coalesce((SELECT l.from_ms FROM prom.level l WHERE l.resolution = 0), -86400000);
 	first	int8;
 	next	int8;
@@ -235,7 +283,7 @@ AS $$
 DECLARE
 	next	record;
 BEGIN
-	IF NOT prom._rollup_is_loaded() THEN
+	IF NOT prom._downsample_due(delay) OR NOT prom._rollup_is_loaded() THEN
 		RETURN false;
 	END IF;
 	PERFORM prom._lock_rollup();

@@ -392,7 +392,7 @@ COMMENT ON FUNCTION prom._retain_finish(int4, regclass, int8, int8, text, int8, 
 
 -- The state of the job "retain".  First the partitions with samples whose time is over, in order: those of which
 -- nothing is kept are dropped, the others are gone through some rows at a time.  Then the size.
-CREATE FUNCTION prom._retain_step(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
+CREATE FUNCTION prom._job_retain(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -450,7 +450,7 @@ BEGIN
 		'note', CASE WHEN gone THEN state -> 'note' ELSE coalesce(nullif(state -> 'note', 'null'), to_jsonb(phase)) END);
 END
 $$;
-COMMENT ON FUNCTION prom._retain_step(jsonb) IS
+COMMENT ON FUNCTION prom._job_retain(jsonb) IS
 'A step of the job "retain": drops a partition that is over, or takes series out of some of its rows, or drops what is beyond promgres.retention_size.';
 
 CREATE FUNCTION prom._retain_size(INOUT state jsonb, OUT rows int8, OUT phase text, OUT pause_ms int4)

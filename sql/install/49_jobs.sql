@@ -1,6 +1,6 @@
 -- 49_jobs: work that comes round: procedures that commit in steps, what they have done, and who runs them.
 --
--- A job is a name, a schedule, and a function prom._NAME_step(state) that does some of the work and returns the
+-- A job is a name, a schedule, and a function prom._job_NAME(state) that does some of the work and returns the
 -- state for the next step, NULL at the end.  prom._run_job is the frame around all of them.  Jobs are run by the
 -- maintenance worker, or by pg_cron once prom.schedule_jobs() has told it; a lock sees to it that none runs twice.
 --
@@ -187,7 +187,7 @@ DECLARE
 BEGIN
 	PERFORM prom._job_number(job);
 	BEGIN
-		EXECUTE format('SELECT s.state, s.rows, s.phase, s.done, s.total, s.pause_ms FROM prom.%I($1) s', '_' || job || '_step')
+		EXECUTE format('SELECT s.state, s.rows, s.phase, s.done, s.total, s.pause_ms FROM prom.%I($1) s', '_job_' || job)
 		INTO did USING state;
 	EXCEPTION WHEN query_canceled OR OTHERS THEN
 		GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
@@ -277,7 +277,7 @@ COMMENT ON PROCEDURE prom._run_job(text, jsonb) IS 'Runs a job: step after step,
 
 -- ---- steps
 
-CREATE FUNCTION prom._make_days_step(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
+CREATE FUNCTION prom._job_make_days(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
@@ -285,17 +285,17 @@ BEGIN ATOMIC
 	SELECT NULL::jsonb, count(*) FILTER (WHERE prom._make_day(prom._to_ms(clock_timestamp()) + d * 86400000)), NULL::text, NULL::int8, NULL::int8, NULL::int4
 	FROM generate_series(0, 1) d WHERE prom._is_loaded();
 END;
-COMMENT ON FUNCTION prom._make_days_step(jsonb) IS 'The job "make_days".';
+COMMENT ON FUNCTION prom._job_make_days(jsonb) IS 'The job "make_days".';
 
-CREATE FUNCTION prom._drop_exemplars_step(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
+CREATE FUNCTION prom._job_drop_exemplars(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	SELECT NULL::jsonb, prom._drop_exemplars(), NULL::text, NULL::int8, NULL::int8, NULL::int4;
 END;
-COMMENT ON FUNCTION prom._drop_exemplars_step(jsonb) IS 'The job "drop_exemplars".';
+COMMENT ON FUNCTION prom._job_drop_exemplars(jsonb) IS 'The job "drop_exemplars".';
 
-CREATE FUNCTION prom._downsample_step(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
+CREATE FUNCTION prom._job_downsample(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -320,9 +320,9 @@ BEGIN
 	END IF;
 END
 $$;
-COMMENT ON FUNCTION prom._downsample_step(jsonb) IS 'A step of the job "downsample"; rows are steps, done and total count days.';
+COMMENT ON FUNCTION prom._job_downsample(jsonb) IS 'A step of the job "downsample"; rows are steps, done and total count days.';
 
-CREATE FUNCTION prom._collect_series_step(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
+CREATE FUNCTION prom._job_collect_series(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -341,9 +341,9 @@ BEGIN
 	state := CASE WHEN next IS NOT NULL THEN state || jsonb_build_object('block', next) END;
 END
 $$;
-COMMENT ON FUNCTION prom._collect_series_step(jsonb) IS 'A step of the job "collect_series": some blocks of ids.';
+COMMENT ON FUNCTION prom._job_collect_series(jsonb) IS 'A step of the job "collect_series": some blocks of ids.';
 
-CREATE FUNCTION prom._compact_days_step(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
+CREATE FUNCTION prom._job_compact_days(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -366,7 +366,7 @@ BEGIN
 	WHERE m.shard = next.shard AND m.day = next.day;
 END
 $$;
-COMMENT ON FUNCTION prom._compact_days_step(jsonb) IS 'A step of the job "compact_days"; rows are steps.';
+COMMENT ON FUNCTION prom._job_compact_days(jsonb) IS 'A step of the job "compact_days"; rows are steps.';
 
 -- ---- the procedures
 

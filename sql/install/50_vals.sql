@@ -137,7 +137,8 @@ CREATE AGGREGATE prom._extended(fn text, data prom.chunk, ord int8, sids int4[],
 );
 COMMENT ON AGGREGATE prom._extended(text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8, int8) IS 'a function of anchored or smoothed windows, which see so far beyond their range';
 
--- The same of samples of several resolutions: segments are pairs of an end (ms since 1970) and a resolution in seconds, 0 for raw.
+-- The same of samples of several resolutions: segments are pairs of an end (ms since 1970) and a resolution in
+-- seconds; 0 is raw, a negative one raw for series that have raw samples, from the day of the first one on.
 
 CREATE FUNCTION prom._stitched_add(internal, text, prom.chunk, int8, int4[], int8, int8, int4, int8, int8[]) RETURNS internal
 	AS 'MODULE_PATHNAME', 'prom_stitched_add' LANGUAGE C IMMUTABLE PARALLEL SAFE COST 50;

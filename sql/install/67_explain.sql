@@ -110,8 +110,8 @@ BEGIN ATOMIC
 		CASE WHEN length(n->>'expr') > 80 THEN left(n->>'expr', 79) || '…' ELSE n->>'expr' END)
 	FROM jsonb_array_elements(told->'nodes') AS n
 	UNION ALL
-	SELECT format('%s reads %s', n->>'node', (SELECT string_agg(format('%s %s', CASE WHEN r->>'resolution' = '0' THEN 'raw samples'
-				ELSE 'rollups of ' || make_interval(secs => (r->>'resolution')::int4) END,
+	SELECT format('%s reads %s', n->>'node', (SELECT string_agg(format('%s%s %s', CASE WHEN r ? 'mixed' THEN 'raw data or ' ELSE '' END,
+			prom._resolution_name((r->>'resolution')::int4),
 			CASE WHEN o = jsonb_array_length(n->'resolutions') THEN 'from then on' ELSE 'up to ' || prom._explain_time((r->>'until_ms')::int8) END), ', ' ORDER BY o)
 		FROM jsonb_array_elements(n->'resolutions') WITH ORDINALITY u(r, o)))
 	FROM jsonb_array_elements(told->'nodes') AS n WHERE n ? 'resolutions'

@@ -1,6 +1,11 @@
 -- 80_api: what the gateway's backends run.  Each function returns pieces of JSON that, put together in
 -- order, are the value of "data" in an answer of Prometheus' HTTP API.
 
+CREATE FUNCTION prom._api_dedup(dedup bool, replica_labels text) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_api_dedup' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION prom._api_dedup(bool, text) IS
+'Sets promgres.dedup and promgres.replica_labels, each unless it is null, to the end of the transaction: in FROM, for the statement that it stands in.';
+
 CREATE FUNCTION prom._api_query(query text, time_ms int8, lookback_ms int8, lim int4, stats text DEFAULT '', submitted int8 DEFAULT 0,
 	resolution_ms int8 DEFAULT 0) RETURNS SETOF text
 	AS 'MODULE_PATHNAME', 'prom_api_query' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -205,11 +210,11 @@ COMMENT ON FUNCTION prom._api_delete_series(text[], int8, int8) IS 'prom.delete_
 -- The functions below return the pieces of an answer, bytes: first its content type and, after a line feed,
 -- its content encoding; then the body.
 
-CREATE FUNCTION prom._api_read(body bytea) RETURNS SETOF bytea
+CREATE FUNCTION prom._api_read(body bytea, dedup bool) RETURNS SETOF bytea
 	AS 'MODULE_PATHNAME', 'prom_api_read' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION prom._api_read(bytea) IS 'Answer to a snappy-compressed prometheus.ReadRequest: samples, or frames of XOR chunks.';
+COMMENT ON FUNCTION prom._api_read(bytea, bool) IS 'Answer to a snappy-compressed prometheus.ReadRequest: samples, or frames of XOR chunks. dedup: of replicas merged as promgres.replica_labels says.';
 
 CREATE FUNCTION prom._api_federate(match text[], at_ms int8, format text, escaping text) RETURNS SETOF bytea
 	AS 'MODULE_PATHNAME', 'prom_api_federate' LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION prom._api_federate(text[], int8, text, text) IS
-'The newest sample of each series that any of the selectors in match satisfies, as text to be scraped. at_ms: the time, ms since 1970. format: 0.0.4, 1.0.0 or openmetrics. escaping of names: allow-utf-8, underscores, dots or values.';
+'The newest sample of each series that any of the selectors in match satisfies, to be scraped. at_ms: the time, ms since 1970. format: 0.0.4, 1.0.0, openmetrics or protobuf. escaping of names: allow-utf-8, underscores, dots or values.';

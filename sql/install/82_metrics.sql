@@ -38,7 +38,8 @@ BEGIN ATOMIC
 		(24, 'quarantined_rows', 'promgres_quarantined_rows_total', 'counter', 'Damaged rows set aside.', ''),
 		(25, 'gateway_starts', 'promgres_worker_starts_total', 'counter', 'How often a worker has started since the server did; more than once: it crashed, or was told to.', 'worker="gateway"'),
 		(26, 'maintenance_starts', 'promgres_worker_starts_total', 'counter', '', 'worker="maintenance"'),
-		(27, 'started', 'promgres_server_start_timestamp_seconds', 'gauge', 'When the server was started.', '')
+		(27, 'replica_samples', 'promgres_replica_samples_dropped_total', 'counter', 'Samples dropped because their replica is not the elected one of its cluster.', ''),
+		(28, 'started', 'promgres_server_start_timestamp_seconds', 'gauge', 'When the server was started.', '')
 	) AS m(n, counter, name, type, help, labels) ON m.counter = s.counter
 	ORDER BY m.n)
 	UNION ALL

@@ -23,19 +23,19 @@ $$;
 
 -- Reading: series themselves, what row security lets through of them; the rest by views and functions.
 GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom._label_name, prom._fresh_rows, prom._warm_rows, prom._rollup_rows, prom._metadata,
-	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.level TO prom_reader;
-GRANT SELECT ON prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.level TO pg_monitor;
+	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.levels, prom.ha_clusters TO prom_reader;
+GRANT SELECT ON prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.levels TO pg_monitor;
 GRANT SELECT ON prom.stat_merge, prom.tokens, prom.retention TO prom_admin;
 GRANT SELECT ON prom.jobs, prom.stat_progress_jobs TO prom_admin, pg_monitor;
 
 -- Tables of samples and labels let in nobody but their owner, also if somebody is granted all tables of the
--- schema.  There are no policies, as a dump would make those of an extension a second time.
+-- schema.
 DO $$
 DECLARE
 	one		text;
 BEGIN
 	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction',
-		'rollup', 'rollup_open', 'rollup_due', 'expired', 'job', 'token', 'tier_cluster', 'tier_object', 'tier_upload'] LOOP
+		'level', 'rollup', 'rollup_open', 'rollup_due', 'expired', 'job', 'token', 'ha_replica', 'tier_cluster', 'tier_object', 'tier_upload'] LOOP
 		EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', one);
 	END LOOP;
 END
@@ -74,7 +74,7 @@ BEGIN
 			('_cut_part', false, NULL),
 			('_retain_next', false, NULL),
 			('_retain_finish', false, NULL),
-			('_retain_step', false, NULL),
+			('_job_retain', false, NULL),
 			('_retain_size', false, NULL),
 			('_written_since', false, NULL),
 			('_mark_compaction', false, NULL),
@@ -91,10 +91,10 @@ BEGIN
 			('_job_rows', true, 'prom_admin'),
 			('_job_rows', true, 'pg_monitor'),
 			('_job_lock', false, NULL),
-			('_make_days_step', false, NULL),
-			('_drop_exemplars_step', false, NULL),
-			('_collect_series_step', false, NULL),
-			('_compact_days_step', false, NULL),
+			('_job_make_days', false, NULL),
+			('_job_drop_exemplars', false, NULL),
+			('_job_collect_series', false, NULL),
+			('_job_compact_days', false, NULL),
 			('_jobs_for_worker', false, NULL),
 			('schedule_jobs', false, NULL),
 			('unschedule_jobs', false, NULL),
@@ -129,15 +129,20 @@ BEGIN
 			('_make_rollup', false, NULL),
 			('downsample', false, 'prom_admin'),
 			('_downsample_step', false, NULL),
+			('_job_downsample', false, NULL),
 			('_rollup_day_step', false, NULL),
 			('_rollup_due_step', false, NULL),
 			('_rollup_begin', false, NULL),
 			('_rollup_close', false, NULL),
 			('_rollup_mark', false, NULL),
 			('_rollup_is_loaded', false, NULL),
+			('_rollup_last', false, NULL),
+			('_downsample_due', false, NULL),
+			('_rolled_until', true, 'prom_reader'),
 			('_lock_rollup', false, NULL),
 			('_cut_rollup', false, NULL),
 			('_drop_exemplars', false, NULL),
+			('_ha_elect', false, NULL),
 			('_lock_merge', false, NULL),
 			('_empty_series', false, NULL),
 			('_cut', false, NULL),
@@ -156,3 +161,5 @@ BEGIN
 	END LOOP;
 END
 $$;
+
+GRANT EXECUTE ON FUNCTION prom._rolled_until() TO pg_monitor;	-- for prom.stat_rollup

@@ -112,6 +112,13 @@ prom_expose_name(StringInfo out, const char *name, int len, PromEscaping escapin
 		prom_expose_value(out, name, len);
 }
 
+void
+prom_expose_bare(StringInfo out, const char *name, int len, PromEscaping escaping, bool metric)
+{
+	if (!put_plain(out, name, len, escaping, metric))
+		appendBinaryStringInfo(out, name, len);
+}
+
 static bool
 is_named(const PromLabel *label, const char *name)
 {

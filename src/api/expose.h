@@ -26,6 +26,9 @@ extern void prom_expose_value(StringInfo out, const char *value, int len);
 /* A metric's name as it stands in a TYPE line. */
 extern void prom_expose_name(StringInfo out, const char *name, int len, PromEscaping escaping);
 
+/* A name by itself, escaped if it has to be and never quoted. */
+extern void prom_expose_bare(StringInfo out, const char *name, int len, PromEscaping escaping, bool metric);
+
 /* name{label="value", ...}; with "instance", an empty one if the set has none */
 extern void prom_expose_series(StringInfo out, const PromLabels *labels, PromEscaping escaping, bool instance);
 

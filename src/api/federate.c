@@ -3,8 +3,9 @@
  *	  /federate: the newest sample of each selected series, for another Prometheus to scrape.
  *
  * In the gateway: the format is chosen by the header Accept.  In the backend: each selector is a scan of
- * the last lookback; what it yields is sorted by name and labels, and a series that several selectors match
- * is told once.  Series that have ended, and those without a name, are left out.
+ * the last lookback; what it yields is sorted by name, kind and labels, and a series that several selectors
+ * match is told once (newest.c).  Series that have ended, and those without a name, are left out, and so are
+ * native histograms where the format has none.
  */
 #include "postgres.h"
 
@@ -17,23 +18,16 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "api/expose.h"
 #include "api/external.h"
 #include "api/gateway.h"
+#include "api/newest.h"
 #include "chunk/chunk.h"
 #include "common/clock.h"
 #include "promql/promql.h"
 #include "store/store.h"
 
-#define ROW_BYTES 32768
 #define FETCH_SERIES 1000
-
-static const char *const escapings[] = {
-	[PROM_ESCAPE_NOTHING] = "allow-utf-8",
-	[PROM_ESCAPE_UNDERSCORES] = "underscores",
-	[PROM_ESCAPE_DOTS] = "dots",
-	[PROM_ESCAPE_VALUES] = "values",
-};
+#define FAMILY_MESSAGE "io.prometheus.client.MetricFamily"
 
 /* ---- in the gateway ---- */
 
@@ -52,6 +46,7 @@ static const Format formats[] = {
 	{"openmetrics", "application/openmetrics-text", "1.0.0"},
 	{"openmetrics", "application/openmetrics-text", "0.0.1"},
 	{"openmetrics", "application/openmetrics-text", NULL},
+	{"protobuf", "application/vnd.google.protobuf", NULL},
 	{"0.0.4", "text/*", NULL},
 	{"0.0.4", "*/*", NULL},
 };
@@ -87,8 +82,10 @@ weigh(const char *entry, Choice *best)
 {
 	const char *type = next_part(&entry, ';');
 	const char *version = NULL;
-	const char *escaping = escapings[PROM_ESCAPE_UNDERSCORES];
+	const char *escaping = "underscores";
 	double		q = 1;
+	bool		is_family = false;
+	bool		is_delimited = false;
 	char	   *param;
 
 	if (type == NULL)
@@ -101,12 +98,13 @@ weigh(const char *entry, Choice *best)
 			q = strtod(param + 2, NULL);
 		else if (strncmp(param, "escaping=", 9) == 0)
 		{
-			for (int i = 0; i < lengthof(escapings); i++)
-			{
-				if (strcmp(param + 9, escapings[i]) == 0)
-					escaping = escapings[i];
-			}
+			if (prom_newest_escaping(param + 9) >= 0)
+				escaping = param + 9;
 		}
+		else if (strncmp(param, "proto=", 6) == 0)
+			is_family = strcmp(param + 6, FAMILY_MESSAGE) == 0;
+		else if (strncmp(param, "encoding=", 9) == 0)
+			is_delimited = strcmp(param + 9, "delimited") == 0;
 	}
 	for (int i = 0; i < lengthof(formats); i++)
 	{
@@ -114,6 +112,8 @@ weigh(const char *entry, Choice *best)
 			(version == NULL ? formats[i].version != NULL :
 			 formats[i].version == NULL || strcmp(formats[i].version, version) != 0))
 			continue;
+		if (strcmp(formats[i].name, "protobuf") == 0 && !(is_family && is_delimited))
+			return;
 		if (q > best->q)
 			*best = (Choice) {formats[i].name, escaping, q};
 		return;
@@ -124,7 +124,7 @@ void
 prom_federate_run(PromRequest *r)
 {
 	const char *accept = MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, "Accept");
-	Choice		best = {formats[0].name, escapings[PROM_ESCAPE_UNDERSCORES], 0};
+	Choice		best = {formats[0].name, "underscores", 0};
 	int			nmatches;
 	char	   *matches = prom_param_array(r, "match[]", &nmatches);
 	char	   *entry;
@@ -144,21 +144,13 @@ prom_federate_run(PromRequest *r)
 
 PG_FUNCTION_INFO_V1(prom_api_federate);
 
-typedef struct Newest
-{
-	PromLabels *labels;			/* external ones included */
-	const char *name;
-	int			name_len;
-	int64		t_ms;
-	double		value;
-} Newest;
-
 typedef struct NewestList
 {
-	Newest	   *items;
+	PromNewest *items;
 	size_t		n;
 	size_t		room;
 	PromLabels *external;
+	bool		(*takes) (const PromHistogram *h);	/* does the format? */
 	MemoryContext context;		/* of labels and items */
 } NewestList;
 
@@ -167,10 +159,10 @@ add_newest(NewestList *list, Datum labels_datum, Datum chunk)
 {
 	PromLabels *labels = DatumGetPromLabelsP(labels_datum);
 	PromChunkReader reader = {0};
-	const int64 *t_ms;
+	const PromHistogram **histograms;
 	double	   *values;
 	int			n;
-	Newest		one;
+	PromNewest	one;
 	MemoryContext old;
 
 	if (!prom_labels_get(labels, "__name__", strlen("__name__"), &one.name, &one.name_len))
@@ -179,23 +171,25 @@ add_newest(NewestList *list, Datum labels_datum, Datum chunk)
 	n = prom_chunk_count(&reader, 0);
 	if (n == 0)
 		return;
-	t_ms = prom_chunk_times(&reader, 0);
+	one.t_ms = prom_chunk_times(&reader, 0)[n - 1];
 	values = palloc(n * sizeof(double));
-	prom_chunk_values(&reader, 0, values);
-	if (prom_is_stale(values[n - 1]))
-		return;
-
-	one.t_ms = t_ms[n - 1];
+	histograms = palloc0(n * sizeof(PromHistogram *));
+	prom_chunk_values_mixed(&reader, 0, values, histograms);
 	one.value = values[n - 1];
+	one.histogram = histograms[n - 1];
+	if ((one.histogram == NULL && prom_is_stale(one.value)) || (one.histogram != NULL && !list->takes(one.histogram)))
+		return;
 	old = MemoryContextSwitchTo(list->context);
-	prom_store_need_memory(VARSIZE_ANY(labels) + sizeof(Newest));
+	prom_store_need_memory(VARSIZE_ANY(labels) + sizeof(PromNewest) + (one.histogram ? one.histogram->size : 0));
+	if (one.histogram != NULL)
+		one.histogram = prom_histogram_copy(palloc, one.histogram);
 	one.labels = prom_external_add(labels, list->external);
 	(void) prom_labels_get(one.labels, "__name__", strlen("__name__"), &one.name, &one.name_len);
 	if (list->n == list->room)
 	{
 		list->room = Max(list->room * 2, 64);
-		list->items = list->items == NULL ? palloc(list->room * sizeof(Newest)) :
-			repalloc_huge(list->items, list->room * sizeof(Newest));
+		list->items = list->items == NULL ? palloc(list->room * sizeof(PromNewest)) :
+			repalloc_huge(list->items, list->room * sizeof(PromNewest));
 	}
 	list->items[list->n++] = one;
 	MemoryContextSwitchTo(old);
@@ -242,80 +236,17 @@ add_matches(NewestList *list, const char *selector, PromScanRange range)
 	MemoryContextDelete(row);
 }
 
-static int
-compare_names(const Newest *a, const Newest *b)
+static bool
+takes_all(const PromHistogram *h)
 {
-	int			c = memcmp(a->name, b->name, Min(a->name_len, b->name_len));
-
-	return c != 0 ? c : a->name_len - b->name_len;
+	return true;
 }
 
-static int
-compare_newest(const void *a, const void *b)
+/* Such become classic ones. */
+static bool
+takes_custom(const PromHistogram *h)
 {
-	int			c = compare_names(a, b);
-
-	return c != 0 ? c : prom_labels_cmp(((const Newest *) a)->labels, ((const Newest *) b)->labels);
-}
-
-typedef struct Printer
-{
-	ReturnSetInfo *rsinfo;
-	StringInfoData out;
-	bool		openmetrics;
-	PromEscaping escaping;
-} Printer;
-
-static void
-put_row(Printer *p)
-{
-	Datum		value = PointerGetDatum(cstring_to_text_with_len(p->out.data, p->out.len));
-	bool		isnull = false;
-
-	tuplestore_putvalues(p->rsinfo->setResult, p->rsinfo->setDesc, &value, &isnull);
-	pfree(DatumGetPointer(value));
-	resetStringInfo(&p->out);
-}
-
-static void
-print_newest(Printer *p, const Newest *one, bool new_name)
-{
-	if (new_name)
-	{
-		appendStringInfoString(&p->out, "# TYPE ");
-		prom_expose_name(&p->out, one->name, one->name_len, p->escaping);
-		appendStringInfoString(&p->out, p->openmetrics ? " unknown\n" : " untyped\n");
-	}
-	prom_expose_series(&p->out, one->labels, p->escaping, true);
-	appendStringInfoCharMacro(&p->out, ' ');
-	prom_expose_number(&p->out, one->value);
-	appendStringInfoCharMacro(&p->out, ' ');
-	if (p->openmetrics)
-		prom_json_time(&p->out, one->t_ms);
-	else
-		appendStringInfo(&p->out, INT64_FORMAT, one->t_ms);
-	appendStringInfoCharMacro(&p->out, '\n');
-	if (p->out.len >= ROW_BYTES)
-		put_row(p);
-}
-
-static void
-print_head(Printer *p, const char *format, const char *escaping)
-{
-	p->openmetrics = strcmp(format, "openmetrics") == 0;
-	for (int i = 0; i < lengthof(escapings); i++)
-	{
-		if (strcmp(escaping, escapings[i]) == 0)
-			p->escaping = i;
-	}
-	initStringInfo(&p->out);
-	if (p->openmetrics)
-		appendStringInfo(&p->out, "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=%s", escaping);
-	else if (strcmp(format, "1.0.0") == 0)
-		appendStringInfo(&p->out, "text/plain; version=1.0.0; charset=utf-8; escaping=%s", escaping);
-	else
-		appendStringInfoString(&p->out, "text/plain; version=0.0.4; charset=utf-8");
-	put_row(p);
+	return h->schema == PROM_HISTOGRAM_CUSTOM_SCHEMA;
 }
 
 /* _api_federate(match, at_ms, format, escaping) */
@@ -325,35 +256,20 @@ prom_api_federate(PG_FUNCTION_ARGS)
 	int64		at_ms = PG_GETARG_INT64(1);
 	PromScanRange range = {at_ms - promql_lookback_ms - 1, at_ms};
 	NewestList	list = {.context = CurrentMemoryContext};
-	Printer		p = {(ReturnSetInfo *) fcinfo->resultinfo};
-	const Newest *last = NULL;
+	char	   *format = text_to_cstring(PG_GETARG_TEXT_PP(2));
 	Datum	   *matches;
 	bool	   *nulls;
 	int			n;
 
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
-	print_head(&p, text_to_cstring(PG_GETARG_TEXT_PP(2)), text_to_cstring(PG_GETARG_TEXT_PP(3)));
 	list.external = prom_external_labels();
+	list.takes = strcmp(format, "protobuf") == 0 ? takes_all : takes_custom;
 	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), TEXTOID, -1, false, TYPALIGN_INT, &matches, &nulls, &n);
 	for (int i = 0; i < n; i++)
 	{
 		if (!nulls[i])
 			add_matches(&list, TextDatumGetCString(matches[i]), range);
 	}
-	if (list.n > 1)
-		qsort(list.items, list.n, sizeof(Newest), compare_newest);
-	for (size_t i = 0; i < list.n; i++)
-	{
-		const Newest *one = &list.items[i];
-
-		CHECK_FOR_INTERRUPTS();
-		if (last == NULL || compare_newest(last, one) != 0)
-			print_newest(&p, one, last == NULL || compare_names(last, one) != 0);
-		last = one;
-	}
-	if (p.openmetrics)
-		appendStringInfoString(&p.out, "# EOF\n");
-	if (p.out.len > 0)
-		put_row(&p);
+	prom_newest_print((ReturnSetInfo *) fcinfo->resultinfo, format, text_to_cstring(PG_GETARG_TEXT_PP(3)), list.items, list.n);
 	return (Datum) 0;
 }

@@ -73,7 +73,7 @@ typedef struct PromOutcome
 	const char *message;		/* UTF-8, no line feed at the end; "" if ok */
 } PromOutcome;
 
-#define PROM_JOB_MAX_PARAMS 8
+#define PROM_JOB_MAX_PARAMS 12
 
 /* One statement for a backend.  Its memory belongs to who submits it, until "done" was called. */
 typedef struct PromJob
@@ -259,6 +259,9 @@ extern int	prom_request_clients(void); /* how many there are */
 extern int	prom_request_working(void); /* requests that are being answered */
 extern void prom_request_memory(size_t *bodies, size_t *answers);
 extern void prom_request_tick(void);	/* ends the connections of slow clients */
+
+/* The parameters of body and URL; false and an answer if they are malformed.  For routes that check headers. */
+extern bool prom_request_read_params(PromRequest *r);
 
 /* The value of a parameter, "" if it is absent. */
 extern const char *prom_request_param(const PromRequest *r, const char *name);
@@ -477,6 +480,16 @@ extern bool prom_param_bool(PromRequest *r, const char *name, bool *value);	/* a
 /* What Thanos' clients add to any request is accepted, if it is well-formed. */
 extern bool prom_param_thanos(PromRequest *r);
 extern bool prom_param_resolution(PromRequest *r, int64 *resolution_ms);
+
+/* ---- dedup.c ---- */
+
+/* The parameters about replicas; false: a bad one is answered. */
+extern bool prom_dedup_check(PromRequest *r);
+
+/* Adds to the job's statement, "SELECT f(...)", that these parameters are in force while it runs. */
+extern void prom_dedup_add(PromRequest *r);
+
+/* ---- params.c ---- */
 
 /* All values of a repeated parameter, as the literal of an array. */
 extern char *prom_param_array(PromRequest *r, const char *name, int *n);

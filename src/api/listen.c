@@ -42,6 +42,7 @@ static char failure[256];		/* what was logged last */
 static bool open_name(const char *name, char *why, size_t why_size);
 static int	bind_address(const struct addrinfo *a);
 static void accept_clients(void *owner, uint32 events);
+static void warn_of_readers(void);
 
 void
 prom_listen_open(struct MHD_Daemon *daemon)
@@ -66,6 +67,22 @@ prom_listen_open(struct MHD_Daemon *daemon)
 				 errhint("Is another server on port %d? The gateway tries again every few seconds.",
 						 prom_gateway_port)));
 	strlcpy(failure, why, sizeof(failure));
+	warn_of_readers();
+}
+
+/* Once: what clients say to who they are can be read where it passes. */
+static void
+warn_of_readers(void)
+{
+	static bool warned = false;
+
+	if (warned || prom_tls_enabled() || prom_listen_is_local())
+		return;
+	warned = true;
+	ereport(WARNING,
+			(errmsg("promgres gateway listens beyond this machine without TLS"),
+			 errdetail("Passwords and tokens of its clients, and all samples, can be read on the way."),
+			 errhint("Set \"promgres.ssl\" to on, or listen on localhost behind a proxy that has TLS.")));
 }
 
 void

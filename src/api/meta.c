@@ -8,6 +8,9 @@
  * gets them from the series.  A time without a selector narrows the answer by blocks of series, whose rows
  * are not looked into, and only while there are not very many series to go through: it may be answered
  * with more than asked for.
+ *
+ * Where replicas are merged (promgres.replica_labels) their series are told as one, and their labels' names are
+ * not told; the values of such a label are, to whom asks for them: they can be matched.
  */
 #include "postgres.h"
 
@@ -60,6 +63,7 @@ ask_series(PromRequest *r, const char *sql, bool match_required)
 	prom_job_param(&r->job, INT4OID, psprintf("%d", limit));
 	r->job.timeout_ms = prom_gateway_query_timeout_ms;
 	r->job.parameter = "match[]";
+	prom_dedup_add(r);
 	prom_request_ask(r, prom_pool_query);
 }
 
@@ -264,7 +268,7 @@ has_time(int64 start_ms, int64 end_ms)
 
 /*
  * The statement that yields the labels of the series which satisfy any of the selectors and have samples
- * between the times, or about there: a superset may be answered.
+ * between the times, or about there: a superset may be answered.  sorted: each once, replicas as one.
  */
 static char *
 series_sql(ArrayType *matches, int64 start_ms, int64 end_ms, bool sorted)
@@ -276,7 +280,15 @@ series_sql(ArrayType *matches, int64 start_ms, int64 end_ms, bool sorted)
 
 	deconstruct_array(matches, TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls, &n);
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT s.labels FROM prom.series AS s");
+	appendStringInfoString(&sql, "SELECT ");
+	if (sorted && prom_dedup_labels() != NIL)
+	{
+		appendStringInfoString(&sql, "DISTINCT ");
+		prom_dedup_labels_sql(&sql, "s.labels", prom_dedup_labels());
+	}
+	else
+		appendStringInfoString(&sql, "s.labels");
+	appendStringInfoString(&sql, " FROM prom.series AS s");
 	for (int i = 0; i < n; i++)
 	{
 		PromMatcher *matchers;
@@ -303,7 +315,7 @@ series_sql(ArrayType *matches, int64 start_ms, int64 end_ms, bool sorted)
 			prom_active_block_sql(&sql, "s", range);
 	}
 	if (sorted)
-		appendStringInfoString(&sql, " ORDER BY s.labels");
+		appendStringInfoString(&sql, " ORDER BY 1");
 	return sql.data;
 }
 
@@ -360,6 +372,28 @@ needs_series(ArrayType *matches, int64 start_ms, int64 end_ms)
 		return false;
 	for_each_value("SELECT pg_catalog.sum(h.series)::pg_catalog.int8 FROM prom._shard AS h", 0, NULL, NULL, take_count, &series);
 	return series <= PROM_META_MAX_NARROWED;
+}
+
+/* Replica labels are in no series that a query shows. */
+static void
+remove_names(TextSet *set, List *names)
+{
+	ListCell   *lc;
+
+	foreach(lc, names)
+	{
+		TextKey		key = {lfirst(lc), strlen(lfirst(lc))};
+
+		(void) hash_search(set->hash, &key, HASH_REMOVE, NULL);
+	}
+}
+
+static void
+add_name(void *arg, Datum value)
+{
+	text	   *name = DatumGetTextPP(value);
+
+	add_to_set(arg, VARDATA_ANY(name), VARSIZE_ANY_EXHDR(name));
 }
 
 static void
@@ -420,19 +454,17 @@ Datum
 prom_api_labels(PG_FUNCTION_ARGS)
 {
 	ArrayType  *matches = PG_GETARG_ARRAYTYPE_P(0);
+	TextSet		set = make_set();
 	PromFragments f;
 
 	prom_fragments_begin(&f, fcinfo, PG_GETARG_INT32(3));
 	appendStringInfoChar(&f.buf, '[');
 	if (!needs_series(matches, PG_GETARG_INT64(1), PG_GETARG_INT64(2)))
-		for_each_value(LABEL_NAMES_SQL, 0, NULL, NULL, print_text, &f);
+		for_each_value(LABEL_NAMES_SQL, 0, NULL, NULL, add_name, &set);
 	else
-	{
-		TextSet		set = make_set();
-
 		for_each_value(series_sql(matches, PG_GETARG_INT64(1), PG_GETARG_INT64(2), false), 0, NULL, NULL, add_names, &set);
-		print_set(&f, &set);
-	}
+	remove_names(&set, prom_dedup_labels());
+	print_set(&f, &set);
 	appendStringInfoChar(&f.buf, ']');
 	prom_fragments_end(&f);
 	return (Datum) 0;

@@ -192,9 +192,9 @@ prom_param_resolution(PromRequest *r, int64 *resolution_ms)
 }
 
 /*
- * dedup, partial_response: there are no replicas to merge and no stores to miss.  max_source_resolution is taken by
- * queries (prom_param_resolution), and checked everywhere.  What else Thanos knows (replicaLabels[],
- * storeMatch[], engine, ...) has no value that would be wrong.
+ * What Thanos knows and Prometheus does not.  Replicas: see dedup.c.  partial_response: there are no stores to miss.
+ * max_source_resolution is taken by queries (prom_param_resolution), and checked everywhere.  The rest
+ * (storeMatch[], engine, ...) has no value that would be wrong.
  */
 bool
 prom_param_thanos(PromRequest *r)
@@ -202,7 +202,7 @@ prom_param_thanos(PromRequest *r)
 	bool		ignored;
 	int64		resolution_ms;
 
-	return prom_param_bool(r, "dedup", &ignored) && prom_param_bool(r, "partial_response", &ignored) &&
+	return prom_dedup_check(r) && prom_param_bool(r, "partial_response", &ignored) &&
 		prom_param_resolution(r, &resolution_ms);
 }
 

@@ -5,10 +5,13 @@
  * In the gateway: the body, as it came, to a statement whose rows are the answer (stream.c).
  *
  * In the backend a value-per-call function makes these rows, so nobody ever holds all of a streamed answer.
- * Queries are answered one after the other, each from a cursor over its series in order of labels.
+ * Queries are answered one after the other, each from a cursor over its series in order of labels.  These are the
+ * series as they are stored, since who reads them (Thanos' sidecar, a Prometheus) merges replicas himself; the
+ * parameter dedup=true asks for merged ones.
  *
  *	- Chunks: a row is a frame: the length of a ChunkedReadResponse, its CRC-32C and itself, with one series
- *	  and at most FRAME_BYTES of it; a longer series goes on in the next frame.
+ *	  and at most FRAME_BYTES of it; a longer series goes on in the next frame.  A chunk has either floats or
+ *	  native histograms.
  *	- Samples: one ReadResponse in one block of snappy.  The block begins with the length of what it
  *	  holds, so its pieces wait in a tuplestore, which goes to a file when it is large.  The response itself
  *	  says how long each result is before its series, so those of one query wait in another.
@@ -38,6 +41,7 @@
 #define READ_MAX_BYTES		(32 * 1024 * 1024)	/* of a request, decoded */
 #define FRAME_BYTES			(1024 * 1024)
 #define FETCH_SERIES		1	/* each may be large */
+#define CHUNK_HEAD_BYTES	64	/* of a chunk without its data, at most */
 
 /* ---- in the gateway ---- */
 
@@ -64,12 +68,19 @@ prom_read_check_headers(PromRequest *r)
 void
 prom_read_run(PromRequest *r)
 {
-	r->job.sql = "SELECT prom._api_read($1)";
+	bool		dedup = false;
+
+	/* at the address of queries they have been read */
+	if ((r->nparams == 0 && !prom_request_read_params(r)) || !prom_dedup_check(r) || !prom_param_bool(r, "dedup", &dedup))
+		return;
+	r->job.sql = "SELECT prom._api_read($1, $2)";
 	r->job.nparams = 1;
 	r->job.types[0] = BYTEAOID;
 	r->job.values[0] = r->body_len > 0 ? r->body : "";
 	r->job.lengths[0] = (int) r->body_len;
 	r->job.formats[0] = 1;
+	prom_job_param(&r->job, BOOLOID, dedup ? "t" : "f");
+	prom_dedup_add(r);
 	r->job.timeout_ms = prom_gateway_query_timeout_ms;
 	prom_stream_ask(r, prom_pool_query);
 }
@@ -84,6 +95,7 @@ typedef struct Read
 	const uint8 *message;
 	size_t		len;
 	size_t		pos;			/* of the next query */
+	bool		dedup;			/* replicas are merged */
 	int64		query_index;	/* of the one that is answered */
 	PromLabels *external;
 	MemoryContext row;			/* reset for each row */
@@ -94,10 +106,9 @@ typedef struct Read
 	/* the series that is answered: points into row */
 	uint8	   *labels;			/* as fields of the message */
 	size_t		labels_len;
-	int			n;
+	PromGather	samples;
 	int			next;			/* the sample that is next */
-	int64	   *t_ms;
-	double	   *values;
+	PromWireBuffer chunk;		/* the next of its chunks, as fields of the message; empty if there is none */
 
 	/* of samples only */
 	Tuplestorestate *pieces;	/* compressed */
@@ -107,8 +118,7 @@ typedef struct Read
 	uint64		total;
 } Read;
 
-static bytea *next_frame(Read *read);
-static void collect_samples(Read *read);
+static void encode_chunk(Read *read);
 
 /* ---- what is asked for ---- */
 
@@ -191,6 +201,7 @@ open_query(Read *read)
 	PromScanRange range;
 	StringInfoData sql;
 	PromMatcher *matchers;
+	char	   *leaf;
 	int			n;
 
 	if (!prom_read_query(read->message, read->len, &read->pos, &q))
@@ -204,9 +215,11 @@ open_query(Read *read)
 	matchers = read_matchers(&q, read->external, &n);
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT r.labels, r.out FROM ");
-	prom_scan_sorted_sql(&sql, matchers, n, range, prom_raw_segments(range),
-						 psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")",
-								  range.from_ms, range.to_ms));
+	leaf = psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")", range.from_ms, range.to_ms);
+	if (read->dedup && prom_dedup_labels() != NIL)
+		prom_dedup_scan_sorted_sql(&sql, matchers, n, range, leaf);
+	else
+		prom_scan_sorted_sql(&sql, matchers, n, range, prom_raw_segments(range), leaf);
 	SPI_connect();
 	read->portal = MemoryContextStrdup(GetMemoryChunkContext(read), open_portal(sql.data)->name);
 	SPI_finish();
@@ -238,6 +251,15 @@ put_labels(const PromLabels *labels, size_t *len)
 	return start;
 }
 
+/* Memory for what wire/ writes: of the row. */
+static bool
+grow(PromWireBuffer *b, size_t more)
+{
+	b->size = Max(b->size * 2, b->len + more);
+	b->data = b->data == NULL ? palloc_extended(b->size, MCXT_ALLOC_HUGE) : repalloc_huge(b->data, b->size);
+	return true;
+}
+
 static void
 take_series(Read *read, HeapTuple tuple, TupleDesc desc)
 {
@@ -248,10 +270,11 @@ take_series(Read *read, HeapTuple tuple, TupleDesc desc)
 
 	prom_chunk_open(&reader, chunk);
 	read->next = 0;
-	read->n = prom_chunk_count(&reader, 0);
-	read->t_ms = palloc_extended(read->n * sizeof(int64), MCXT_ALLOC_HUGE);
-	read->values = palloc_extended(read->n * sizeof(double), MCXT_ALLOC_HUGE);
-	prom_chunk_read(&reader, 0, read->t_ms, read->values);
+	read->chunk = (PromWireBuffer) {.grow = grow};
+	prom_gather_init(&read->samples, read->row);
+	prom_gather_column(&read->samples, &reader, 0, PG_INT64_MIN, PG_INT64_MAX, 0);
+	prom_gather_finish(&read->samples);
+	prom_gather_hints(&read->samples);
 	read->labels = put_labels(prom_external_add(labels, read->external), &read->labels_len);
 }
 
@@ -274,6 +297,8 @@ fetch_series(Read *read)
 		MemoryContext old = MemoryContextSwitchTo(read->row);
 
 		take_series(read, SPI_tuptable->vals[0], SPI_tuptable->tupdesc);
+		if (read->pieces == NULL)
+			encode_chunk(read);
 		MemoryContextSwitchTo(old);
 	}
 	else
@@ -287,24 +312,48 @@ fetch_series(Read *read)
 
 /* ---- chunks ---- */
 
-/* Append the next chunk of the series as a field of its ChunkedSeries. */
-static void
-append_chunk(StringInfo out, Read *read)
+/* How many of the next samples, up to those of a chunk, are floats. */
+static int
+count_floats(const Read *read)
 {
-	uint8		data[PROM_XOR_ROOM];
-	uint8		fields[PROM_XOR_ROOM + 64];
-	uint8		head[12];
-	uint8	   *end;
-	int			n = Min(read->n - read->next, PROM_XOR_SAMPLES);
-	const int64 *t_ms = read->t_ms + read->next;
-	size_t		len = prom_xor_encode(data, n, t_ms, read->values + read->next);
+	const PromGather *g = &read->samples;
+	int			end = Min(g->n, read->next + PROM_XOR_SAMPLES);
+	int			i = read->next;
 
-	end = prom_wire_put_number(fields, 1, (uint64) t_ms[0]);
-	end = prom_wire_put_number(end, 2, (uint64) t_ms[n - 1]);
-	end = prom_wire_put_number(end, 3, 1);	/* XOR */
-	end = prom_wire_put_bytes(end, 4, data, len);
-	appendBinaryStringInfo(out, (char *) head, prom_wire_put_head(head, 2, end - fields) - head);
-	appendBinaryStringInfo(out, (char *) fields, end - fields);
+	while (i < end && (g->histograms == NULL || g->histograms[i] == NULL))
+		i++;
+	return i - read->next;
+}
+
+/* Encode the next chunk of the series, as the fields of a Chunk. */
+static void
+encode_chunk(Read *read)
+{
+	const PromGather *g = &read->samples;
+	const int64 *t_ms = g->t_ms + read->next;
+	PromWireBuffer data = {.grow = grow};
+	PromWireBuffer *out = &read->chunk;
+	PromChunkEncoding encoding = PROM_CHUNK_XOR;
+	int			n = g->n - read->next;
+
+	out->len = 0;
+	if (n == 0)
+		return;
+	if (g->histograms != NULL && g->histograms[read->next] != NULL)
+		n = prom_histogram_chunk_encode(&data, palloc, n, t_ms, g->histograms + read->next, &encoding);
+	else
+	{
+		n = count_floats(read);
+		(void) grow(&data, PROM_XOR_ROOM);
+		data.len = prom_xor_encode(data.data, n, t_ms, g->values + read->next);
+	}
+	if (out->size < data.len + CHUNK_HEAD_BYTES)
+		(void) grow(out, data.len + CHUNK_HEAD_BYTES);
+	out->len = prom_wire_put_number(out->data, 1, (uint64) t_ms[0]) - out->data;
+	out->len = prom_wire_put_number(out->data + out->len, 2, (uint64) t_ms[n - 1]) - out->data;
+	out->len = prom_wire_put_number(out->data + out->len, 3, encoding) - out->data;
+	out->len = prom_wire_put_bytes(out->data + out->len, 4, data.data, data.len) - out->data;
+	pfree(data.data);
 	read->next += n;
 }
 
@@ -325,8 +374,14 @@ make_frame(Read *read)
 	initStringInfo(&series);
 	appendBinaryStringInfo(&series, (char *) read->labels, read->labels_len);
 	do
-		append_chunk(&series, read);
-	while (read->next < read->n && series.len + PROM_XOR_ROOM + 64 < FRAME_BYTES);
+	{
+		uint8		head[12];
+
+		appendBinaryStringInfo(&series, (char *) head, prom_wire_put_head(head, 2, read->chunk.len) - head);
+		appendBinaryStringInfo(&series, (char *) read->chunk.data, read->chunk.len);
+		encode_chunk(read);
+	}
+	while (read->chunk.len > 0 && series.len + read->chunk.len + CHUNK_HEAD_BYTES < FRAME_BYTES);
 
 	/* protobuf leaves zeros out */
 	if (read->query_index > 0)
@@ -351,7 +406,7 @@ make_frame(Read *read)
 static bytea *
 next_frame(Read *read)
 {
-	while (read->next == read->n)
+	while (read->chunk.len == 0)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (!fetch_series(read) && read->portal == NULL && !open_query(read))
@@ -418,26 +473,42 @@ put_sample(uint8 *out, int64 t_ms, double value)
 	return prom_wire_put_number(end, 2, (uint64) t_ms) - out;
 }
 
-/* The series as a field of a QueryResult. */
+/* The samples of the series as fields of a TimeSeries. */
 static void
-append_series(StringInfo out, Read *read)
+append_samples(PromWireBuffer *out, const PromGather *g)
 {
-	uint8		sample[32];
-	uint8		head[12];
-	size_t		size = read->labels_len;
-
-	for (int i = 0; i < read->n; i++)
-		size += prom_wire_bytes_size(put_sample(sample, read->t_ms[i], read->values[i]));
-	appendBinaryStringInfo(out, (char *) head, prom_wire_put_head(head, 1, size) - head);
-	appendBinaryStringInfo(out, (char *) read->labels, read->labels_len);
-	for (int i = 0; i < read->n; i++)
+	for (int i = 0; i < g->n; i++)
 	{
-		size_t		len = put_sample(sample, read->t_ms[i], read->values[i]);
+		uint8		sample[32];
+		size_t		len;
 
-		appendBinaryStringInfo(out, (char *) head, prom_wire_put_head(head, 2, len) - head);
-		appendBinaryStringInfo(out, (char *) sample, len);
+		if (g->histograms != NULL && g->histograms[i] != NULL)
+		{
+			prom_wire_put_histogram(out, 4, g->t_ms[i], g->histograms[i]);
+			continue;
+		}
+		len = put_sample(sample, g->t_ms[i], g->values[i]);
+		if (out->size - out->len < len + 2)
+			(void) grow(out, len + 2);
+		out->len = prom_wire_put_bytes(out->data + out->len, 2, sample, len) - out->data;
 	}
-	read->next = read->n;
+}
+
+/* Keep the series, as a field of a QueryResult; its size. */
+static uint64
+keep_series(Read *read, Tuplestorestate *all)
+{
+	PromWireBuffer samples = {.grow = grow};
+	uint8		head[12];
+	size_t		head_len;
+
+	append_samples(&samples, &read->samples);
+	read->next = read->samples.n;
+	head_len = prom_wire_put_head(head, 1, read->labels_len + samples.len) - head;
+	put_piece(all, read->desc, head, head_len);
+	put_piece(all, read->desc, read->labels, read->labels_len);
+	put_piece(all, read->desc, samples.data, samples.len);
+	return head_len + read->labels_len + samples.len;
 }
 
 /* One query's result: its series wait until its length is known. */
@@ -450,14 +521,11 @@ collect_result(Read *read)
 
 	while (fetch_series(read))
 	{
-		StringInfoData one;
+		MemoryContext old = MemoryContextSwitchTo(read->row);
 
 		CHECK_FOR_INTERRUPTS();
-		initStringInfo(&one);
-		append_series(&one, read);
-		put_piece(all, read->desc, one.data, one.len);
-		size += one.len;
-		pfree(one.data);
+		size += keep_series(read, all);
+		MemoryContextSwitchTo(old);
 	}
 	append_raw(read, head, prom_wire_put_head(head, 1, size) - head);
 	tuplestore_rescan(all);
@@ -518,7 +586,7 @@ refuse(const char *what, const PromWireError *err)
 }
 
 static Read *
-begin_read(bytea *body, uint32 *response)
+begin_read(bytea *body, bool dedup, uint32 *response)
 {
 	Read	   *read = palloc0(sizeof(Read));
 	PromWireError err = {0};
@@ -534,12 +602,13 @@ begin_read(bytea *body, uint32 *response)
 		refuse("the message", &err);
 	read->message = message;
 	read->query_index = -1;
+	read->dedup = dedup;
 	read->external = prom_external_labels();
 	read->row = AllocSetContextCreate(CurrentMemoryContext, "promgres remote read", ALLOCSET_DEFAULT_SIZES);
 	return read;
 }
 
-/* _api_read(body) */
+/* _api_read(body, dedup) */
 Datum
 prom_api_read(PG_FUNCTION_ARGS)
 {
@@ -554,7 +623,7 @@ prom_api_read(PG_FUNCTION_ARGS)
 
 		cxt = SRF_FIRSTCALL_INIT();
 		old = MemoryContextSwitchTo(cxt->multi_call_memory_ctx);
-		cxt->user_fctx = read = begin_read(PG_GETARG_BYTEA_PP(0), &response);
+		cxt->user_fctx = read = begin_read(PG_GETARG_BYTEA_PP(0), PG_GETARG_BOOL(1), &response);
 		/* what is wrong with the first query is told before anything is sent */
 		if (response == PROM_READ_SAMPLES)
 			collect_samples(read);

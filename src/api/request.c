@@ -52,7 +52,6 @@ static void begin(PromRequest *r, const char *method);
 static const char *check_headers(PromRequest *r, PromBodyHeaders *h);
 static enum MHD_Result take_body(PromRequest *r, const char *upload, size_t size);
 static void run(PromRequest *r);
-static bool read_params(PromRequest *r);
 static void client_ready(void *owner, uint32 events);
 
 /* libmicrohttpd wants to have a certificate, or somebody to ask; each connection has one from tls.c. */
@@ -459,7 +458,7 @@ take_body(PromRequest *r, const char *upload, size_t size)
 static void
 run(PromRequest *r)
 {
-	if (r->route->check == NULL && (!read_params(r) || (r->is_api && !prom_param_thanos(r))))
+	if (r->route->check == NULL && (!prom_request_read_params(r) || (r->is_api && !prom_param_thanos(r))))
 		return;
 	r->route->run(r);
 }
@@ -518,8 +517,8 @@ read_form(PromRequest *r, char *form, size_t len)
 	return rc == 0;
 }
 
-static bool
-read_params(PromRequest *r)
+bool
+prom_request_read_params(PromRequest *r)
 {
 	if (r->body_len > 0 && is_form(r) && !read_form(r, r->body, r->body_len))
 		return false;

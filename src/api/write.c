@@ -48,6 +48,14 @@ static void log_failure(const PromOutcome *o, int bodies);
 void
 prom_write_run(PromRequest *r)
 {
+	const char *probe = MHD_lookup_connection_value(r->connection, MHD_GET_ARGUMENT_KIND, "get_vm_proto_version");
+
+	/* an agent of VictoriaMetrics asks whether it may send zstd; its body is empty */
+	if (probe != NULL && r->body_len == 0)
+	{
+		prom_answer_text(r, 200, "1");
+		return;
+	}
 	if (queued >= PROM_WRITE_QUEUE_MAX)
 	{
 		r->retry_later = true;

@@ -141,11 +141,11 @@ typedef struct PromGather
 	/* private to merge.c below */
 	PromHistogram **slots;		/* "histograms" when it is not NULL */
 	MemoryContext histogram_cxt;
-	int64	   *order;
 	int			size;
 	bool		sorted;
-	bool		mixed;			/* more than one order seen; until then "order" is not filled */
-	int64		only_order;		/* the one seen */
+	struct PromGatherRun *runs; /* which samples have which order */
+	int			nruns;
+	int			runs_size;
 	MemoryContext cxt;
 } PromGather;
 

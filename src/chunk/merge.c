@@ -20,6 +20,13 @@
 
 /* ---- gathering one series ---- */
 
+/* Samples that were added one after the other and have one order: to the next run, or to the end. */
+struct PromGatherRun
+{
+	int			begin;
+	int64		order;
+};
+
 void
 prom_gather_init(PromGather *g, MemoryContext cxt)
 {
@@ -32,8 +39,8 @@ void
 prom_gather_reset(PromGather *g)
 {
 	g->n = 0;
+	g->nruns = 0;
 	g->sorted = true;
-	g->mixed = false;
 	if (g->histograms)
 		MemoryContextReset(g->histogram_cxt);
 	g->histograms = NULL;
@@ -64,8 +71,6 @@ need_room(PromGather *g, int more)
 	size = Max(FIRST_SIZE, Max(need, 2 * (int64) g->size));
 	g->t_ms = resize(g, g->t_ms, size, sizeof(int64));
 	g->values = resize(g, g->values, size, sizeof(double));
-	if (g->order)
-		g->order = resize(g, g->order, size, sizeof(int64));
 	if (g->slots)
 	{
 		g->slots = resize(g, g->slots, size, sizeof(*g->slots));
@@ -96,24 +101,18 @@ appended(PromGather *g, int n, int64 order)
 {
 	int			from = g->n;
 
-	if (from == 0)
-		g->only_order = order;
-	else
+	if (from > 0 && g->t_ms[from] <= g->t_ms[from - 1])
+		g->sorted = false;
+	if (g->nruns == 0 || g->runs[g->nruns - 1].order != order)
 	{
-		if (g->t_ms[from] <= g->t_ms[from - 1])
-			g->sorted = false;
-		if (!g->mixed && order != g->only_order)
+		if (g->nruns >= g->runs_size)
 		{
-			if (g->order == NULL)
-				g->order = resize(g, NULL, g->size, sizeof(int64));
-			for (int i = 0; i < from; i++)
-				g->order[i] = g->only_order;
-			g->mixed = true;
+			g->runs_size = Max(16, 2 * g->runs_size);
+			g->runs = resize(g, g->runs, g->runs_size, sizeof(*g->runs));
 		}
+		g->runs[g->nruns].begin = from;
+		g->runs[g->nruns++].order = order;
 	}
-	if (g->mixed)
-		for (int i = from; i < from + n; i++)
-			g->order[i] = order;
 	g->n += n;
 }
 
@@ -226,7 +225,7 @@ typedef struct Item
 {
 	int64		t_ms;
 	int64		order;
-	uint64		value;			/* bits of a float; of a series with histograms the sample's number */
+	int			at;				/* the sample's place */
 } Item;
 
 static inline bool
@@ -285,65 +284,179 @@ sort_items(Item *items, Item *spare, int n)
 	}
 }
 
-/* The samples that are kept, numbered by "sorted", move to their places. */
-static void
-pick_histograms(PromGather *g, const Item *sorted, int n)
+/* Where sorting has to begin: every sample before has its place, and none from there on belongs before it. */
+static int
+unsorted_from(const PromGather *g)
 {
-	double	   *values = MemoryContextAllocHuge(g->cxt, g->size * sizeof(double));
-	PromHistogram **slots = MemoryContextAllocHuge(g->cxt, g->size * sizeof(*slots));
+	int			first = g->n;
+	int64		least = PG_INT64_MAX;
 
-	for (int i = 0; i < n; i++)
+	for (int i = g->n - 1; i > 0; i--)
 	{
-		memcpy(&values[i], &g->values[sorted[i].value], sizeof(double));
-		slots[i] = g->slots[sorted[i].value];
+		if (g->t_ms[i] > g->t_ms[i - 1])
+			continue;
+		first = i;
+		least = Min(least, g->t_ms[i]);
 	}
-	pfree(g->values);
-	pfree(g->slots);
-	g->values = values;
-	g->slots = slots;
-	g->histograms = (const PromHistogram **) slots;
+	return least > PG_INT64_MIN ? count_until(g->t_ms, first, least - 1) : 0;
 }
 
-void
-prom_gather_finish(PromGather *g)
+/* Samples [begin, end), which ascend and were added with one order. */
+typedef struct Ascent
+{
+	int64		first_ms;
+	int64		order;
+	int			begin;
+	int			end;
+} Ascent;
+
+static int
+compare_ascents(const void *a, const void *b)
+{
+	const Ascent *x = a;
+	const Ascent *y = b;
+
+	if (x->first_ms != y->first_ms)
+		return x->first_ms < y->first_ms ? -1 : 1;
+	return x->begin < y->begin ? -1 : 1;
+}
+
+static int
+compare_places(const void *a, const void *b)
+{
+	return ((const Ascent *) a)->begin < ((const Ascent *) b)->begin ? -1 : 1;
+}
+
+/* What ascends from "begin" on, as it was added; palloc'd. */
+static Ascent *
+find_ascents(const PromGather *g, int begin, int *n)
+{
+	int			size = 64;
+	Ascent	   *ascents = MemoryContextAlloc(g->cxt, size * sizeof(Ascent));
+	int			run = 0;
+
+	*n = 0;
+	for (int i = begin; i < g->n; (*n)++)
+	{
+		int			end;
+
+		while (run + 1 < g->nruns && g->runs[run + 1].begin <= i)
+			run++;
+		end = run + 1 < g->nruns ? g->runs[run + 1].begin : g->n;
+		if (*n >= size)
+		{
+			size *= 2;
+			ascents = repalloc_huge(ascents, size * sizeof(Ascent));
+		}
+		ascents[*n].first_ms = g->t_ms[i];
+		ascents[*n].order = g->runs[run].order;
+		ascents[*n].begin = i;
+		for (i++; i < end && g->t_ms[i] > g->t_ms[i - 1]; i++)
+			;
+		ascents[*n].end = i;
+	}
+	return ascents;
+}
+
+/* Samples in order, on their way back to the gather. */
+typedef struct Ordered
+{
+	int64	   *t_ms;
+	double	   *values;
+	PromHistogram **slots;		/* NULL: there are no histograms */
+	int			n;
+} Ordered;
+
+static void
+take_ascent(Ordered *o, const PromGather *g, const Ascent *a)
+{
+	int			n = a->end - a->begin;
+
+	memcpy(o->t_ms + o->n, g->t_ms + a->begin, n * sizeof(*o->t_ms));
+	memcpy(o->values + o->n, g->values + a->begin, n * sizeof(*o->values));
+	if (o->slots)
+		memcpy(o->slots + o->n, g->slots + a->begin, n * sizeof(*o->slots));
+	o->n += n;
+}
+
+/* Ascents that overlap: sample by sample, one of each time. */
+static void
+take_overlapping(Ordered *o, const PromGather *g, Ascent *ascents, int nascents)
 {
 	Item	   *items;
 	Item	   *spare;
 	Item	   *sorted;
-	int			kept = 0;
+	int			n = 0;
+
+	for (int i = 0; i < nascents; i++)
+		n += ascents[i].end - ascents[i].begin;
+	items = MemoryContextAllocHuge(g->cxt, n * sizeof(Item));
+	spare = MemoryContextAllocHuge(g->cxt, n * sizeof(Item));
+	n = 0;
+	qsort(ascents, nascents, sizeof(Ascent), compare_places);
+	for (int i = 0; i < nascents; i++)
+		for (int at = ascents[i].begin; at < ascents[i].end; at++)
+			items[n++] = (Item) {g->t_ms[at], ascents[i].order, at};
+	sorted = sort_items(items, spare, n);
+	for (int i = 0; i < n; i++)
+	{
+		if (i + 1 < n && sorted[i].t_ms == sorted[i + 1].t_ms)
+			continue;
+		o->t_ms[o->n] = sorted[i].t_ms;
+		memcpy(&o->values[o->n], &g->values[sorted[i].at], sizeof(double));
+		if (o->slots)
+			o->slots[o->n] = g->slots[sorted[i].at];
+		o->n++;
+	}
+	pfree(items);
+	pfree(spare);
+}
+
+/*
+ * Whole pieces are put in order first: pieces of a series seldom overlap, even if the chunks that they
+ * are from do.
+ */
+void
+prom_gather_finish(PromGather *g)
+{
+	Ordered		o = {NULL, NULL, NULL, 0};
+	Ascent	   *ascents;
+	int			nascents;
+	int			begin;
 
 	if (g->sorted)
 		return;
-	items = MemoryContextAllocHuge(g->cxt, g->n * sizeof(Item));
-	spare = MemoryContextAllocHuge(g->cxt, g->n * sizeof(Item));
-	for (int i = 0; i < g->n; i++)
-	{
-		items[i].t_ms = g->t_ms[i];
-		items[i].order = g->mixed ? g->order[i] : 0;
-		if (g->histograms)
-			items[i].value = i;
-		else
-			memcpy(&items[i].value, &g->values[i], sizeof(double));
-	}
-	sorted = sort_items(items, spare, g->n);
-	for (int i = 0; i < g->n; i++)
-	{
-		if (i + 1 < g->n && sorted[i].t_ms == sorted[i + 1].t_ms)
-			continue;
-		g->t_ms[kept] = sorted[i].t_ms;
-		if (g->histograms)
-			sorted[kept].value = sorted[i].value;
-		else
-			memcpy(&g->values[kept], &sorted[i].value, sizeof(double));
-		kept++;
-	}
+	begin = unsorted_from(g);
+	ascents = find_ascents(g, begin, &nascents);
+	qsort(ascents, nascents, sizeof(Ascent), compare_ascents);
+	o.t_ms = resize(g, NULL, g->n - begin, sizeof(*o.t_ms));
+	o.values = resize(g, NULL, g->n - begin, sizeof(*o.values));
 	if (g->histograms)
-		pick_histograms(g, sorted, kept);
-	g->n = kept;
+		o.slots = resize(g, NULL, g->n - begin, sizeof(*o.slots));
+	for (int i = 0, next; i < nascents; i = next)
+	{
+		int64		end_ms = g->t_ms[ascents[i].end - 1];
+
+		CHECK_FOR_INTERRUPTS();
+		for (next = i + 1; next < nascents && ascents[next].first_ms <= end_ms; next++)
+			end_ms = Max(end_ms, g->t_ms[ascents[next].end - 1]);
+		if (next == i + 1)
+			take_ascent(&o, g, &ascents[i]);
+		else
+			take_overlapping(&o, g, &ascents[i], next - i);
+	}
+	memcpy(g->t_ms + begin, o.t_ms, o.n * sizeof(*o.t_ms));
+	memcpy(g->values + begin, o.values, o.n * sizeof(*o.values));
+	if (o.slots)
+	{
+		memcpy(g->slots + begin, o.slots, o.n * sizeof(*o.slots));
+		pfree(o.slots);
+	}
+	g->n = begin + o.n;
 	g->sorted = true;
-	g->mixed = false;
-	pfree(items);
-	pfree(spare);
+	pfree(o.t_ms);
+	pfree(o.values);
+	pfree(ascents);
 }
 
 /* ---- merging whole chunks ---- */

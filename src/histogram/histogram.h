@@ -174,6 +174,27 @@ extern bool prom_histogram_equal(const PromHistogram *a, const PromHistogram *b)
 /* Has the counter been reset between these two?  Its own hint is believed if it is one or the other. */
 extern bool prom_histogram_is_reset(PromHistogramAlloc alloc, const PromHistogram *before, const PromHistogram *h);
 
+/* ---- run.c: plain C ---- */
+
+/* The buckets of one side, one after the other, those between spans left out. */
+typedef struct PromHistogramWalk
+{
+	const PromHistogramSpan *span;
+	const double *count;
+	uint32		spans;			/* left, the open one included */
+	uint32		buckets;		/* left in the open span */
+	int64		index;			/* of the next bucket */
+} PromHistogramWalk;
+
+extern PromHistogramWalk prom_histogram_walk(const PromHistogram *h, PromHistogramSide side);
+extern bool prom_histogram_walk_next(PromHistogramWalk *w, int64 *index, double *count);	/* false at the end */
+
+/* Are both integers or floats, gauges or not, of one schema, zero threshold and list of custom bounds? */
+extern bool prom_histogram_same_kind(const PromHistogram *a, const PromHistogram *b);
+
+/* Could h be appended to Prometheus' chunk that ends with "before", as a counter that went on? */
+extern bool prom_histogram_continues(const PromHistogram *before, const PromHistogram *h);
+
 /* ---- stats.c: plain C ---- */
 
 extern double prom_histogram_stdvar(PromHistogramAlloc alloc, const PromHistogram *h);

@@ -157,7 +157,7 @@ execute(const char *sql, DestReceiver *receiver, int shown_annotations)
 
 	prom_annotations_begin();
 	SPI_connect();
-	portal = SPI_cursor_parse_open(NULL, sql, &(SPIParseOpenOptions) {.read_only = true});
+	portal = promql_open_portal(sql);
 	(void) PortalRunFetch(portal, FETCH_FORWARD, FETCH_ALL, receiver);
 	SPI_cursor_close(portal);
 	SPI_finish();
@@ -299,4 +299,8 @@ promql_init(void)
 							"Prometheus takes its global evaluation interval.",
 							&promql_subquery_step_ms, 60000, 1, INT_MAX, PGC_USERSET, GUC_UNIT_MS, NULL, NULL, NULL);
 	promql_resolution_init();
+	DefineCustomIntVariable("promgres.promql_kept_plans",
+							"Plans of queries that a backend keeps for the next time they are asked.",
+							"One is kept when a query is asked again, whatever its times, and lives a minute. 0 keeps none.",
+							&promql_kept_plans, 32, 0, 1000, PGC_USERSET, 0, NULL, NULL, NULL);
 }

@@ -1,10 +1,10 @@
 /*
  * explain.c
- *	  What prom.explain measures: a query whose plan tells of the nodes of the expression.
+ *	  SQL that tells of the nodes of the expression, for people (prom.to_sql) and for prom.explain.
  *
- * Each node that is an instant vector becomes a subquery that the planner leaves alone, under an alias like
- * "rate 2": the name of the node and its number.  So its rows and its time can be read from what EXPLAIN
- * says.  The SQL is that of prom.to_sql otherwise.
+ * Each node that is an instant vector becomes a subquery under an alias like "rate 2": the name of the node and its
+ * number.  For people that is all, and the planner makes the same of it.  To be measured a node must be left alone
+ * by the planner: then its rows and its time can be read from what EXPLAIN says.
  */
 #include "postgres.h"
 
@@ -47,6 +47,8 @@ promql_trace_end(PromqlTrace *trace, const PromqlNode *node, int number, const c
 
 	trace->depth--;
 	trace->open = list_delete_last(trace->open);
+	if (!trace->measured)
+		return psprintf("SELECT %s.labels, %s.vals\nFROM (\n%s) AS %s", alias, alias, sql, alias);
 	return psprintf("SELECT %s.labels, %s.vals\n"
 					"FROM (\n"
 					"SELECT x.labels, x.vals\n"
@@ -64,8 +66,8 @@ promql_trace_segments(PromqlTrace *trace, const PromSegments *segments)
 
 		appendStringInfo(&trace->reads, "%s{\"node\":", trace->reads.len > 0 ? "," : "[");
 		escape_json(&trace->reads, trace->open == NIL ? "" : (char *) llast(trace->open));
-		appendStringInfo(&trace->reads, ",\"resolution\":%d,\"from_ms\":" INT64_FORMAT ",\"until_ms\":" INT64_FORMAT "}",
-						 s->resolution_s, s->from_ms, s->to_ms);
+		appendStringInfo(&trace->reads, ",\"resolution\":%d,\"from_ms\":" INT64_FORMAT ",\"until_ms\":" INT64_FORMAT "%s}",
+						 s->resolution_s, s->from_ms, s->to_ms, s->mixed ? ",\"mixed\":true" : "");
 	}
 }
 
@@ -92,7 +94,7 @@ node_name(const PromqlNode *node)
 Datum
 prom_explain_sql(PG_FUNCTION_ARGS)
 {
-	PromqlTrace trace = {0};
+	PromqlTrace trace = {.measured = true};
 	PromqlQuery q = {.text = text_to_cstring(PG_GETARG_TEXT_PP(0))};
 	TupleDesc	desc;
 	Datum		values[3];

@@ -22,6 +22,7 @@ extern bool promql_experimental;	/* promgres.promql_experimental */
 extern bool promql_delayed_names;	/* promgres.promql_delayed_name_removal */
 extern bool promql_typed;			/* promgres.promql_type_and_unit_labels */
 extern int	promql_subquery_step_ms;	/* promgres.subquery_step */
+extern int	promql_kept_plans;	/* promgres.promql_kept_plans */
 
 typedef enum PromqlType
 {
@@ -44,7 +45,7 @@ typedef struct PromqlQuery
 	int64		lookback_ms;	/* 0: the setting */
 	int64		resolution_ms;	/* the coarsest that may be read, or PROMQL_RESOLUTION_ */
 	bool		instant;		/* start = end; a range vector or a string may be the result */
-	struct PromqlTrace *trace;	/* notes the nodes, for prom.explain; NULL otherwise */
+	struct PromqlTrace *trace;	/* names the nodes; NULL where nobody looks */
 } PromqlQuery;
 
 typedef struct PromqlPlan

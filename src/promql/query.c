@@ -53,12 +53,16 @@ prom_query_range(PG_FUNCTION_ARGS)
 Datum
 prom_to_sql(PG_FUNCTION_ARGS)
 {
+	PromqlTrace trace = {0};
 	PromqlQuery q = {.text = text_to_cstring(PG_GETARG_TEXT_PP(0))};
 
 	q.start_ms = time_argument(PG_GETARG_TIMESTAMPTZ(1), "start");
 	q.end_ms = time_argument(PG_GETARG_TIMESTAMPTZ(2), "end");
 	q.step_ms = step_argument(PG_GETARG_INTERVAL_P(3));
 	q.instant = q.start_ms == q.end_ms;
+	initStringInfo(&trace.nodes);
+	initStringInfo(&trace.reads);
+	q.trace = &trace;
 	PG_RETURN_TEXT_P(cstring_to_text(promql_layout(promql_rows_sql(promql_plan(&q)))));
 }
 

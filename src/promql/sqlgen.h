@@ -40,9 +40,11 @@ typedef struct PromqlContext
 	int64		lookback_ms;
 	const struct PromLevel *levels; /* what there is beside raw samples */
 	int			nlevels;
+	List	   *mixed;			/* MixedTime *: when some series have none of a level */
 	int64		resolution_ms;	/* the coarsest that may be read; 0: raw only */
 	bool		wants_hints;	/* below what only counts histograms: hints are told, not unknown */
 	bool		keeps_hints;	/* below what needs the buckets: never */
+	bool		counter;		/* this very node is a selector below a subquery of a function of counters */
 } PromqlContext;
 
 /* ---- translate.c ---- */
@@ -169,10 +171,11 @@ extern void promql_set_resolution(PromqlContext *cx);
 extern void promql_narrow_resolution(PromqlContext *cx);
 
 /*
- * What a leaf of a window function reads of a range, for windows of so many ms; NULL: raw samples only.  NULL as
- * the name: the samples themselves.
+ * What the leaf of a selector reads of a time for a window function, for windows of so many ms; NULL: raw samples
+ * only.  NULL as the name: the samples themselves.
  */
-extern PromSegments *promql_segments(const PromqlContext *cx, PromScanRange range, const char *name, int64 range_ms);
+extern PromSegments *promql_segments(const PromqlContext *cx, const PromqlNode *selector, PromScanRange range,
+									 const char *name, int64 range_ms);
 
 extern void promql_resolution_init(void);
 
@@ -216,13 +219,14 @@ extern PromqlVector promql_set_sql(PromqlContext *cx, PromqlNode *node);
 typedef struct PromqlTrace
 {
 	StringInfoData nodes;
+	bool		measured;		/* the planner is to leave the nodes alone */
 	int			n;
 	int			depth;			/* of the node that is being translated */
 	List	   *open;			/* char *: the names of that node and of those it is in */
 	StringInfoData reads;		/* what leaves read of rollups, the same */
 } PromqlTrace;
 
-/* Note a node and give it a number; when it is translated, make its SQL a subquery that bears its name. */
+/* Note a node and give it a number; when it is translated, make its SQL a subquery that bears its name and number. */
 extern int	promql_trace_begin(PromqlTrace *trace, const PromqlNode *node);
 extern char *promql_trace_end(PromqlTrace *trace, const PromqlNode *node, int number, const char *sql);
 
@@ -233,6 +237,11 @@ extern void promql_trace_segments(PromqlTrace *trace, const PromSegments *segmen
 
 /* The same SQL, indented: one tab per open parenthesis. */
 extern char *promql_layout(const char *sql);
+
+/* ---- plans.c ---- */
+
+/* A portal that runs the SQL, read-only; SPI is connected. */
+extern struct PortalData *promql_open_portal(const char *sql);
 
 /* ---- eval.c ---- */
 

@@ -20,7 +20,10 @@
 static PromqlVector leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name,
 							 List *scalars, bool keep_name);
 static PromqlVector scan_sql(PromqlContext *cx, PromqlNode *selector, PromScanRange range, const PromSegments *segments,
-							 const char *leaf, const char *before, const char *noted);
+							 bool counter, const char *leaf, const char *before, const char *noted);
+static void append_scan(StringInfo out, const PromqlNode *selector, PromScanRange range, const PromSegments *segments,
+						bool counter, const char *leaf);
+static bool is_of_counters(const char *name);
 static PromqlVector extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name);
 static char *reach_sql(const PromqlContext *cx, const PromqlNode *selector, int64 more_ms, PromScanRange *range);
 static PromSegments *extended_segments(const PromqlContext *cx, const PromqlNode *selector, PromScanRange range,
@@ -28,7 +31,7 @@ static PromSegments *extended_segments(const PromqlContext *cx, const PromqlNode
 static PromqlVector over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, List *scalars,
 							 bool keep_name);
 static List *scalars_sql(PromqlContext *cx, List *scalars, bool *constant);
-static PromqlVector subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
+static PromqlVector subquery_sql(PromqlContext *cx, PromqlNode *node, bool counter, PromSteps *steps);
 static char *noted_sql(PromqlContext *cx, char *vals, const char *labels, PromqlNode *range, const char *name,
 					   List *scalars, List *parameters);
 static bool subquery_steps(PromqlContext *cx, PromqlNode *node, PromSteps *steps);
@@ -95,7 +98,7 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 	node = promql_without_parens(node);
 	if (node->tag == PROMQL_SUBQUERY)
 	{
-		char	   *inner = promql_final_names(subquery_sql(cx, node, &steps)).sql;
+		char	   *inner = promql_final_names(subquery_sql(cx, node, false, &steps)).sql;
 
 		return psprintf("SELECT x.labels, prom._steps_chunk(x.vals, " INT64_FORMAT ", " INT64_FORMAT ") AS samples\n"
 						"FROM (\n%s) AS x\n"
@@ -118,7 +121,7 @@ promql_matrix_sql(PromqlContext *cx, PromqlNode *node)
 		promql_trace_segments(cx->query->trace, segments);
 	initStringInfo(&out);
 	appendStringInfoString(&out, "SELECT r.labels, r.out AS samples\nFROM ");
-	prom_scan_sql(&out, node->matchers, node->nmatchers, range, segments, leaf);
+	append_scan(&out, node, range, segments, false, leaf);
 	appendStringInfoString(&out, "\nORDER BY r.labels");
 	return out.data;
 }
@@ -137,7 +140,7 @@ leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *n
 	bool		constant;
 	List	   *parameters = scalars_sql(cx, scalars, &constant);
 	PromScanRange range = {add_ms(steps.start_ms, -window_ms), last_ms(steps)};
-	PromSegments *segments = promql_segments(cx, range, name, selector->type == PROMQL_MATRIX ? window_ms : 0);
+	PromSegments *segments = promql_segments(cx, selector, range, name, selector->type == PROMQL_MATRIX ? window_ms : 0);
 	const char *before = "";
 	char	   *leaf;
 
@@ -151,7 +154,7 @@ leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *n
 	}
 	leaf = psprintf("prom.%s('%s', c.data, c.ord, b.sids, %s)", segments ? "_stitched" : "_window", name,
 					windows_sql(cx, steps, window_ms, segments, parameters));
-	return scan_sql(cx, selector, range, segments, leaf, before,
+	return scan_sql(cx, selector, range, segments, cx->counter || is_of_counters(name), leaf, before,
 					keep_name ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, scalars, parameters));
 }
 
@@ -170,7 +173,7 @@ extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const cha
 	leaf = psprintf("prom.%s('%s', c.data, c.ord, b.sids, %s, %s%s%s)", segments ? "_stitched_extended" : "_extended",
 					extended, windows_sql(cx, steps, window_ms, NULL, NIL), reach, segments ? ", " : "",
 					segments ? prom_segments_sql(segments) : "");
-	return scan_sql(cx, selector, range, segments, leaf, "", instant ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, NIL, NIL));
+	return scan_sql(cx, selector, range, segments, cx->counter || is_of_counters(name), leaf, "", instant ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, NIL, NIL));
 }
 
 /*
@@ -178,8 +181,8 @@ extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const cha
  * NULL if it stays.
  */
 static PromqlVector
-scan_sql(PromqlContext *cx, PromqlNode *selector, PromScanRange range, const PromSegments *segments, const char *leaf,
-		 const char *before, const char *noted)
+scan_sql(PromqlContext *cx, PromqlNode *selector, PromScanRange range, const PromSegments *segments, bool counter,
+		 const char *leaf, const char *before, const char *noted)
 {
 	PromqlVector x = {NULL, selector_names(selector)};
 	StringInfoData out;
@@ -192,11 +195,36 @@ scan_sql(PromqlContext *cx, PromqlNode *selector, PromScanRange range, const Pro
 						 promql_drop_name_sql("r.labels"), noted, before);
 	else
 		appendStringInfo(&out, "SELECT r.labels, r.out AS vals\nFROM %s", before);
-	prom_scan_sql(&out, selector->matchers, selector->nmatchers, range, segments, leaf);
+	append_scan(&out, selector, range, segments, counter, leaf);
 	if (noted)
 		appendStringInfoString(&out, "\nOFFSET 0) AS n\nWHERE n.vals IS NOT NULL");
 	x.sql = out.data;
 	return x;
+}
+
+/* What is selected, the replicas of a series as one if they are to be. */
+static void
+append_scan(StringInfo out, const PromqlNode *selector, PromScanRange range, const PromSegments *segments, bool counter,
+			const char *leaf)
+{
+	if (prom_dedup_labels() == NIL)
+		prom_scan_sql(out, selector->matchers, selector->nmatchers, range, segments, leaf);
+	else
+		prom_dedup_scan_sql(out, selector->matchers, selector->nmatchers, range, counter, leaf);
+}
+
+/* Does the window function take a drop for a reset? */
+static bool
+is_of_counters(const char *name)
+{
+	static const char *const names[] = {"increase", "irate", "rate", "resets"};
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		if (strcmp(name, names[i]) == 0)
+			return true;
+	}
+	return false;
 }
 
 /*
@@ -220,12 +248,12 @@ static PromSegments *
 extended_segments(const PromqlContext *cx, const PromqlNode *selector, PromScanRange range, const char *name,
 				  int64 window_ms)
 {
-	PromSegments *segments = promql_segments(cx, range, name, window_ms);
+	PromSegments *segments = promql_segments(cx, selector, range, name, window_ms);
 
 	if (segments == NULL || !selector->smoothed)
 		return segments;
 	range.to_ms = add_ms(range.to_ms, segments->coarsest_s * INT64CONST(1000));
-	return promql_segments(cx, range, name, window_ms);
+	return promql_segments(cx, selector, range, name, window_ms);
 }
 
 /* Which functions know extended ranges; their leaves are there for these only. */
@@ -269,7 +297,7 @@ static PromqlVector
 over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, List *scalars, bool keep_name)
 {
 	PromSteps	inner;
-	PromqlVector x = subquery_sql(cx, subquery, &inner);
+	PromqlVector x = subquery_sql(cx, subquery, is_of_counters(name), &inner);
 	bool		constant;
 	List	   *parameters = scalars_sql(cx, scalars, &constant);
 	char	   *over;
@@ -288,13 +316,14 @@ over_sql(PromqlContext *cx, PromqlNode *subquery, const char *name, List *scalar
 	return promql_map_sql(x, over, keep_name);
 }
 
-/* The expression in all windows of the subquery; *steps: at which times. */
+/* The expression in all windows of the subquery, of which a function of counters is computed; *steps: at which times. */
 static PromqlVector
-subquery_sql(PromqlContext *cx, PromqlNode *node, PromSteps *steps)
+subquery_sql(PromqlContext *cx, PromqlNode *node, bool counter, PromSteps *steps)
 {
 	PromqlContext inner = *cx;
 
 	check_stack_depth();
+	inner.counter = counter && promql_without_parens(node->left)->tag == PROMQL_SELECTOR;
 	if (!subquery_steps(cx, node, steps))
 	{
 		/* what is wrong with the expression, or not offered, is said all the same */

@@ -58,6 +58,9 @@ typedef struct PromIngested
 	int64		bad_histograms;
 	int64		bad_points;		/* of OTLP, */
 	int64		too_much_metadata;
+	int64		other_samples;	/* of replicas that are not elected: dropped, but as good as stored */
+	int64		other_histograms;
+	int64		other_exemplars;
 	bool		malformed;		/* all of it is refused */
 	char	   *error;			/* the first reason */
 	size_t		end;			/* of its samples in the batch */
@@ -92,13 +95,42 @@ extern const void *prom_body_unpack(PromBodyKind kind, const bytea *body, size_t
 /* A buffer for the plain C of wire/, which grows in this context. */
 extern PromWireBuffer prom_body_buffer(MemoryContext cxt);
 
+/* ---- ha.c ---- */
+
+/* promgres.ha_tracker */
+extern bool prom_ha_tracker;
+
+typedef enum PromHaVerdict
+{
+	PROM_HA_NONE,				/* of no cluster: stored as it is */
+	PROM_HA_ELECTED,			/* of the elected replica: stored without the replica label */
+	PROM_HA_OTHER				/* dropped */
+} PromHaVerdict;
+
+extern void prom_ha_init(void);
+
+/* A call of prom.ingest begins. */
+extern void prom_ha_begin(void);
+
+/* What the tracker, which is on, says of a series; if it is of the elected replica *raw is made the hash of what is stored. */
+extern PromHaVerdict prom_ha_judge(const PromWriteSeries *s, PromSeriesHash *raw);
+
+static inline PromHaVerdict
+prom_ha_verdict(const PromWriteSeries *s, PromSeriesHash *raw)
+{
+	return prom_ha_tracker ? prom_ha_judge(s, raw) : PROM_HA_NONE;
+}
+
+extern bool prom_ha_is_replica_label(const PromWriteLabel *l);
+
 /* ---- decode.c ---- */
 
 /* Unpack one body into the batch; if it is malformed the batch is as it was before. */
 extern void prom_batch_decode(PromBatch *batch, PromBodyKind kind, const bytea *body, PromIngested *out);
 
-/* One series, all of which is copied. */
-extern void prom_batch_add_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash raw, PromIngested *out);
+/* One series, all of which is copied; "raw" is what prom_ha_verdict has made of the hash of its labels. */
+extern void prom_batch_add_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash raw, PromHaVerdict verdict,
+								  PromIngested *out);
 
 /* A part is refused: the first reason is kept, the others are counted. */
 extern void prom_batch_refuse(PromIngested *out, char *reason);

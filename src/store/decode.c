@@ -42,9 +42,10 @@ static void forget_body(PromBatch *batch, const PromBatch *before, PromIngested 
 static void add_histograms(PromBatch *batch, const PromWriteSeries *s, int32 sid, PromIngested *out);
 static void add_exemplars(PromBatch *batch, const PromWriteSeries *s, int32 sid, PromIngested *out);
 static PromSample *add_sample(PromBatch *batch, int32 sid, int64 t_ms, PromIngested *out);
-static bool find_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash raw, int32 *sid, PromIngested *out);
-static PromLabels *read_labels(const PromWriteSeries *s, char **reason);
-static PromLabels *series_labels(const PromWriteSeries *s, char **reason);
+static bool find_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash raw, bool of_replica, int32 *sid,
+						PromIngested *out);
+static PromLabels *read_labels(const PromWriteSeries *s, bool of_replica, char **reason);
+static PromLabels *series_labels(const PromWriteSeries *s, bool of_replica, char **reason);
 
 void
 prom_batch_decode(PromBatch *batch, PromBodyKind kind, const bytea *body, PromIngested *out)
@@ -84,6 +85,7 @@ decode_write(PromBatch *batch, bool is_2, const void *message, size_t len, size_
 	Reader	   *r = MemoryContextAllocZero(batch->body_cxt, sizeof(Reader));
 	PromWriteSeries series[READ_AHEAD];
 	PromSeriesHash raw[READ_AHEAD];
+	PromHaVerdict verdict[READ_AHEAD];
 	PromWriteItem item;
 	int			nseries = 0;
 	int			metadata_before = batch->nmetadata;
@@ -108,6 +110,7 @@ decode_write(PromBatch *batch, bool is_2, const void *message, size_t len, size_
 		if (item == PROM_WRITE_SERIES)
 		{
 			raw[nseries] = prom_series_raw_hash(series[nseries].labels, series[nseries].labels_len);
+			verdict[nseries] = prom_ha_verdict(&series[nseries], &raw[nseries]);
 			prom_series_expect(raw[nseries]);
 			*nsamples += (size_t) series[nseries].nsamples + series[nseries].nhistograms;
 			nseries++;
@@ -117,7 +120,7 @@ decode_write(PromBatch *batch, bool is_2, const void *message, size_t len, size_
 		if (nseries == READ_AHEAD || item == PROM_WRITE_END)
 		{
 			for (int i = 0; i < nseries; i++)
-				prom_batch_add_series(batch, &series[i], raw[i], out);
+				prom_batch_add_series(batch, &series[i], raw[i], verdict[i], out);
 			nseries = 0;
 		}
 	} while (item != PROM_WRITE_END);
@@ -168,7 +171,7 @@ take_series2(PromBatch *batch, const PromWrite2Series *s, int metadata_before, P
 	}
 	if (s->series.nsamples == 0 && s->series.nhistograms == 0)
 	{
-		labels = series_labels(&s->series, &reason);
+		labels = series_labels(&s->series, false, &reason);
 		initStringInfo(&text);
 		appendStringInfoString(&text, labels ? "TimeSeries must contain at least one sample or histogram for series " : reason);
 		if (labels)
@@ -194,7 +197,8 @@ forget_body(PromBatch *batch, const PromBatch *before, PromIngested *out)
 }
 
 void
-prom_batch_add_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash raw, PromIngested *out)
+prom_batch_add_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash raw, PromHaVerdict verdict,
+					  PromIngested *out)
 {
 	size_t		pos = 0;
 	size_t		more = (size_t) s->nsamples + s->nhistograms;
@@ -204,7 +208,14 @@ prom_batch_add_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash
 
 	if (more == 0 && (s->nexemplars == 0 || batch->t_exemplars == PG_INT64_MAX))
 		return;
-	if (!find_series(batch, s, raw, &sid, out))
+	if (verdict == PROM_HA_OTHER)
+	{
+		out->other_samples += s->nsamples;
+		out->other_histograms += s->nhistograms;
+		out->other_exemplars += s->nexemplars;
+		return;
+	}
+	if (!find_series(batch, s, raw, verdict == PROM_HA_ELECTED, &sid, out))
 		return;
 
 	if (batch->n + more > batch->size)
@@ -265,7 +276,7 @@ refuse_histogram(PromIngested *out, const PromWriteSeries *s, const char *reason
 	if (out->refused == 0)
 	{
 		appendStringInfo(&text, "%s for series ", reason);
-		prom_labels_print(&text, series_labels(s, &no_name));
+		prom_labels_print(&text, series_labels(s, false, &no_name));
 	}
 	out->bad_histograms++;
 	prom_batch_refuse(out, text.data);
@@ -342,7 +353,7 @@ add_exemplars(PromBatch *batch, const PromWriteSeries *s, int32 sid, PromIngeste
 			characters += count_characters(l.name, l.name_len) + count_characters(l.value, l.value_len);
 		if (characters > EXEMPLAR_CHARACTERS)
 			continue;
-		e.labels = read_labels(&found, &reason);
+		e.labels = read_labels(&found, false, &reason);
 		if (e.labels == NULL)
 			continue;
 		if (batch->nexemplars == batch->exemplars_size)
@@ -359,7 +370,8 @@ add_exemplars(PromBatch *batch, const PromWriteSeries *s, int32 sid, PromIngeste
 
 /* The series' id, or ~index into wants; false (and refused) if its labels are bad. */
 static bool
-find_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash raw, int32 *sid, PromIngested *out)
+find_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash raw, bool of_replica, int32 *sid,
+			PromIngested *out)
 {
 	PromSeriesId id;
 	PromSeriesWant *want;
@@ -372,7 +384,7 @@ find_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash raw, int3
 		*sid = id.sid;
 		return true;
 	}
-	labels = series_labels(s, &reason);
+	labels = series_labels(s, of_replica, &reason);
 	if (labels == NULL)
 	{
 		out->bad_labels++;
@@ -393,9 +405,9 @@ find_series(PromBatch *batch, const PromWriteSeries *s, PromSeriesHash raw, int3
 	return true;
 }
 
-/* The label set of a series or exemplar; NULL with a reason. */
+/* The label set of a series or exemplar, of a replica's series without the replica label; NULL with a reason. */
 static PromLabels *
-read_labels(const PromWriteSeries *s, char **reason)
+read_labels(const PromWriteSeries *s, bool of_replica, char **reason)
 {
 	PromLabel  *pairs = palloc(sizeof(PromLabel) * Max(s->nlabels, 1));
 	PromWriteLabel l;
@@ -405,6 +417,8 @@ read_labels(const PromWriteSeries *s, char **reason)
 
 	while (prom_write_label(s, &pos, &l))
 	{
+		if (of_replica && prom_ha_is_replica_label(&l))
+			continue;
 		pairs[n].name = l.name;
 		pairs[n].name_len = (int) l.name_len;
 		pairs[n].value = l.value;
@@ -417,9 +431,9 @@ read_labels(const PromWriteSeries *s, char **reason)
 }
 
 static PromLabels *
-series_labels(const PromWriteSeries *s, char **reason)
+series_labels(const PromWriteSeries *s, bool of_replica, char **reason)
 {
-	PromLabels *labels = read_labels(s, reason);
+	PromLabels *labels = read_labels(s, of_replica, reason);
 	const char *name;
 	int			name_len;
 

@@ -1,12 +1,13 @@
 /*
  * fresh.c
  *	  Rows of prom.fresh are written here, below the executor: one row is up to a thousand samples, and
- *	  an INSERT statement per row would cost as much as decoding it.  The table has no indexes.
+ *	  an INSERT statement per row would cost as much as decoding it.
  */
 #include "postgres.h"
 
+#include "access/htup_details.h"
 #include "access/table.h"
-#include "access/tableam.h"
+#include "catalog/indexing.h"
 #include "catalog/namespace.h"
 #include "catalog/pg_type.h"
 #include "commands/sequence.h"
@@ -61,22 +62,21 @@ prom_store_next_seq(void)
 void
 prom_store_insert_fresh(Relation fresh, int16 shard, const PromFreshRow *row, const PromChunk *chunk)
 {
-	TupleTableSlot *slot = table_slot_create(fresh, NULL);
 	Datum		values[] = {
 		Int16GetDatum(shard), Int32GetDatum(row->sid_min), Int32GetDatum(row->sid_max),
 		Int64GetDatum(row->t_min), Int64GetDatum(row->t_max), Int32GetDatum(row->samples),
 		Int64GetDatum(row->seq), TimestampTzGetDatum(GetCurrentTimestamp()), PointerGetDatum(chunk),
 		Int64GetDatum(row->day_ms)
 	};
+	bool		nulls[lengthof(values)] = {0};
+	HeapTuple	tuple;
 
-	if (slot->tts_tupleDescriptor->natts != lengthof(values))
-		elog(ERROR, "prom.fresh has %d columns, expected %zu", slot->tts_tupleDescriptor->natts,
+	if (RelationGetNumberOfAttributes(fresh) != lengthof(values))
+		elog(ERROR, "prom.fresh has %d columns, expected %zu", RelationGetNumberOfAttributes(fresh),
 			 lengthof(values));
-	ExecClearTuple(slot);
-	memcpy(slot->tts_values, values, sizeof(values));
-	memset(slot->tts_isnull, false, lengthof(values) * sizeof(bool));
-	slot->tts_isnull[lengthof(values) - 1] = !row->late;
-	ExecStoreVirtualTuple(slot);
-	simple_table_tuple_insert(fresh, slot);
-	ExecDropSingleTupleTableSlot(slot);
+	nulls[lengthof(values) - 1] = !row->late;
+	tuple = heap_form_tuple(RelationGetDescr(fresh), values, nulls);
+	/* not of a catalog, but this is the one way below the executor to insert a row with its index entries */
+	CatalogTupleInsert(fresh, tuple);
+	heap_freetuple(tuple);
 }

@@ -71,6 +71,7 @@ prom_store_ingest_init(void)
 							 "Remote write 2.0 and OTLP send it so.",
 							 &prom_batch_type_and_unit, false, PGC_USERSET, 0, NULL, NULL, NULL);
 	prom_otlp_init();
+	prom_ha_init();
 }
 
 /* What each body is; none said: remote write 1.0 as it comes from Prometheus. */
@@ -119,6 +120,7 @@ prom_ingest(PG_FUNCTION_ARGS)
 	/* The right to insert comes before any lock that others would feel. */
 	fresh = prom_store_open_for_insert("fresh");
 	prom_series_begin();
+	prom_ha_begin();
 	batch.t_latest = prom_clock_to_ms(GetCurrentTimestamp()) + (int64) prom_store_max_ahead_s * 1000;
 	if (prom_store_max_age_s > 0)
 		batch.t_earliest = Max(0, prom_clock_to_ms(GetCurrentTimestamp()) - (int64) prom_store_max_age_s * 1000);
@@ -156,8 +158,9 @@ prom_ingest(PG_FUNCTION_ARGS)
 	for (int i = 0; i < nbodies; i++)
 	{
 		char	   *error = outcome_text(&outcomes[i]);
-		Datum		values[6] = {Int32GetDatum(i + 1), Int64GetDatum(outcomes[i].samples),
-			Int64GetDatum(outcomes[i].histograms), Int64GetDatum(outcomes[i].exemplars),
+		Datum		values[6] = {Int32GetDatum(i + 1), Int64GetDatum(outcomes[i].samples + outcomes[i].other_samples),
+			Int64GetDatum(outcomes[i].histograms + outcomes[i].other_histograms),
+			Int64GetDatum(outcomes[i].exemplars + outcomes[i].other_exemplars),
 		Int64GetDatum(outcomes[i].refused)};
 		bool		isnull[6] = {false, false, false, false, outcomes[i].malformed, error == NULL};
 
@@ -420,5 +423,6 @@ count_outcome(const PromIngested *out, size_t bytes)
 	prom_stat_count(PROM_STAT_REFUSED_LABELS, out->bad_labels);
 	prom_stat_count(PROM_STAT_REFUSED_METADATA, out->too_much_metadata);
 	prom_stat_count(PROM_STAT_REFUSED_POINTS, out->bad_points);
+	prom_stat_count(PROM_STAT_REPLICA_SAMPLES, out->other_samples + out->other_histograms);
 	prom_stat_count(PROM_STAT_REFUSED_BODIES, out->malformed ? 1 : 0);
 }

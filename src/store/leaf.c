@@ -11,6 +11,9 @@
  * Where segments (segment.c) say so, rows of prom.rollup take the place of warm rows: a branch of the union for
  * each.  A leaf without segments is as if there were no rollups.
  *
+ * Where objects in a bucket have samples of the time, prom._tier (tier_scan.c) gives their rows: one more branch
+ * for each segment.  Otherwise nothing of that is in the text.
+ *
  * Who is subject to row security on prom.series reads no table of samples; for him both come from the
  * functions of visible.c.  Time bounds are constants, so partitions of other days are not even locked.
  * Operators are qualified as all names are: the text means the same under any search_path.
@@ -70,11 +73,13 @@ fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, Pro
 {
 	if (access->restricted)
 	{
-		appendStringInfo(out, "SELECT m.shard, prom._visible_fresh(m.shard, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
+		/* once, however many groups the planner does not expect */
+		appendStringInfo(out, "WITH v AS MATERIALIZED (\n"
+						 "SELECT m.shard, prom._visible_fresh(m.shard, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
 						 "FROM (\n",
 						 range.from_ms, range.to_ms);
 		matched_sql(out, m, n);
-		appendStringInfoString(out, ") AS m\nOFFSET 0");
+		appendStringInfoString(out, ") AS m)\nSELECT v.shard, v.data FROM v");
 		return;
 	}
 	appendStringInfo(out, "SELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
@@ -89,7 +94,19 @@ fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, Pro
 					 access->fresh, range.from_ms, range.to_ms);
 }
 
-/* The warm rows of the group b. */
+/* The last millisecond of a day. */
+static int64
+day_end(int64 t_ms)
+{
+	int64		start_ms = prom_day_start(t_ms);
+
+	return start_ms > PG_INT64_MAX - PROM_DAY_MS ? PG_INT64_MAX : start_ms + PROM_DAY_MS - 1;
+}
+
+/*
+ * The warm rows of the group b.  The days are quoted literals: their partitions are known when the query is
+ * planned, even if plans are kept for other times of the same days.
+ */
 static void
 warm_sql(StringInfo out, const Access *access, PromScanRange range)
 {
@@ -101,9 +118,10 @@ warm_sql(StringInfo out, const Access *access, PromScanRange range)
 		appendStringInfo(out, "SELECT w.data, w.seq AS ord\n"
 						 "FROM %s AS w\n"
 						 "WHERE w.shard OPERATOR(pg_catalog.=) b.shard AND w.block OPERATOR(pg_catalog.=) b.block\n"
-						 "AND w.t_min OPERATOR(pg_catalog.>=) " INT64_FORMAT " AND w.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT
-						 " AND w.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT,
-						 access->warm, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), range.to_ms, range.from_ms);
+						 "AND w.t_min OPERATOR(pg_catalog.>=) '" INT64_FORMAT "' AND w.t_min OPERATOR(pg_catalog.<=) '" INT64_FORMAT "'\n"
+						 "AND w.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT " AND w.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT,
+						 access->warm, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), day_end(range.to_ms),
+						 range.to_ms, range.from_ms);
 }
 
 /* The parts of rollups as an array. */
@@ -111,9 +129,10 @@ static char *
 parts_sql(int parts)
 {
 	StringInfoData out;
-	const char *separator = "'{";
+	const char *separator = "";
 
 	initStringInfo(&out);
+	appendStringInfoString(&out, "'{");
 	for (int part = PROM_PART_LAST; part < PROM_PARTS; part++)
 	{
 		if ((parts & (1 << part)) == 0)
@@ -150,24 +169,59 @@ rollup_sql(StringInfo out, const Access *access, const PromSegment *s, int parts
 						 prom_day_start(s->from_ms), s->to_ms, s->from_ms, s->to_ms);
 }
 
-/* What is stored of the group b, but for fresh rows: the branches of a union. */
-static void
-stored_sql(StringInfo out, const Access *access, PromScanRange range, const PromSegments *segments)
+/* A further branch: what objects in buckets have of the group b.  False: they have nothing of the time. */
+static bool
+tier_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, int32 resolution_s, int parts)
+{
+	if (!prom_tier_any(resolution_s, range))
+		return false;
+	appendStringInfo(out, "\nUNION ALL SELECT t.data, t.ord\n"
+					 "FROM prom._tier(b.shard, b.sids, %d, %s, " INT64_FORMAT ", " INT64_FORMAT ", ARRAY(\n"
+					 "SELECT i.shard::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32 OPERATOR(pg_catalog.|) i.sid\n"
+					 "FROM prom.series AS i\n"
+					 "WHERE ",
+					 resolution_s, parts_sql(parts), range.from_ms, range.to_ms);
+	prom_matchers_sql(out, "i", m, n);
+	appendStringInfoString(out, ")) AS t");
+	return true;
+}
+
+/* What is stored of the group b, but for fresh rows: the branches of a union.  True: some of it in buckets. */
+static bool
+stored_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, PromScanRange range,
+		   const PromSegments *segments)
 {
 	PromSegment raw = {range.from_ms, range.to_ms, 0};
-	int			n = segments ? segments->n : 1;
+	int			nsegments = segments ? segments->n : 1;
+	bool		tier = false;
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < nsegments; i++)
 	{
 		const PromSegment *s = segments ? &segments->segment[i] : &raw;
+		PromScanRange part = {s->from_ms, s->to_ms};
 
 		if (s->resolution_s > 0)
+		{
 			rollup_sql(out, access, s, segments->parts);
-		else
-			warm_sql(out, access, (PromScanRange) {s->from_ms, s->to_ms});
-		if (i < n - 1)
+			tier |= tier_sql(out, m, n, part, s->resolution_s, segments->parts);
+		}
+		if (s->mixed)
+			appendStringInfoString(out, "\nUNION ALL ");
+		if (s->resolution_s == 0 || s->mixed)
+		{
+			warm_sql(out, access, part);
+			tier |= tier_sql(out, m, n, part, 0, 0);
+		}
+		if (i < nsegments - 1)
 			appendStringInfoString(out, "\nUNION ALL ");
 	}
+	return tier;
+}
+
+static bool
+reads_raw(const PromSegment *s)
+{
+	return s->resolution_s == 0 || s->mixed;
 }
 
 /* Narrow a range to the time of all raw segments together, of which fresh rows are read; false: there is none. */
@@ -177,29 +231,52 @@ narrow_to_raw(PromScanRange *range, const PromSegments *segments)
 	int			first = 0;
 	int			last = segments->n - 1;
 
-	while (last >= 0 && segments->segment[last].resolution_s > 0)
+	while (last >= 0 && !reads_raw(&segments->segment[last]))
 		last--;
 	if (last < 0)
 		return false;
-	while (segments->segment[first].resolution_s > 0)
+	while (!reads_raw(&segments->segment[first]))
 		first++;
 	range->from_ms = segments->segment[first].from_ms;
 	range->to_ms = segments->segment[last].to_ms;
 	return true;
 }
 
-/* The rows of a leaf over groups of series: shard, block, sids and labels of each. */
+void
+prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range)
+{
+	Access		access = find_access();
+
+	fresh_sql(out, &access, m, n, range);
+}
+
+void
+prom_leaf_stored_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range)
+{
+	Access		access = find_access();
+
+	(void) stored_sql(out, &access, m, n, range, NULL);
+}
+
+/*
+ * The rows of a leaf over groups of series: shard, block, sids and labels of each.  Buckets are read block after
+ * block, unless the groups have an order of their own.
+ */
 static void
-groups_sql(StringInfo out, const char *groups, const PromMatcher *m, int n, PromScanRange range,
+groups_sql(StringInfo out, const char *groups, bool sorted, const PromMatcher *m, int n, PromScanRange range,
 		   const PromSegments *segments, const char *leaf)
 {
 	Access		access = find_access();
+	StringInfoData stored;
+	bool		tier;
 	PromScanRange raw = range;
 	bool		has_raw = segments == NULL || narrow_to_raw(&raw, segments);
 
+	initStringInfo(&stored);
+	tier = stored_sql(&stored, &access, m, n, range, segments);
 	appendStringInfo(out, "pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
-					 "FROM (\n%s) AS b\n",
-					 groups);
+					 "FROM (\n%s%s) AS b\n",
+					 groups, tier && !sorted ? "\nORDER BY 1, 2" : "");
 	if (has_raw)
 	{
 		appendStringInfoString(out, "LEFT JOIN (\n");
@@ -210,7 +287,7 @@ groups_sql(StringInfo out, const char *groups, const PromMatcher *m, int n, Prom
 					 "SELECT %s AS results\n"
 					 "FROM (\n",
 					 leaf);
-	stored_sql(out, &access, range, segments);
+	appendBinaryStringInfo(out, stored.data, stored.len);
 	if (has_raw)
 		appendStringInfo(out, "\nUNION ALL SELECT f.data, " INT64_FORMAT, PROM_FRESH_ORDER);
 	appendStringInfoString(out, ") AS c) AS l) AS r\n"
@@ -232,7 +309,7 @@ prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, 
 	prom_matchers_sql(&groups, "s", m, n);
 	appendStringInfoString(&groups, "\nGROUP BY 1, 2");
 	appendStringInfoString(out, "(\nSELECT ");
-	groups_sql(out, groups.data, m, n, range, segments, leaf);
+	groups_sql(out, groups.data, false, m, n, range, segments, leaf);
 }
 
 /*
@@ -254,7 +331,7 @@ prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange 
 	prom_matchers_sql(&groups, "s", m, n);
 	appendStringInfoString(&groups, "\nORDER BY s.labels OFFSET 0");
 	appendStringInfoString(out, "(\nSELECT b.place, ");
-	groups_sql(out, groups.data, m, n, range, segments, leaf);
+	groups_sql(out, groups.data, true, m, n, range, segments, leaf);
 	appendStringInfoString(out, "\nORDER BY r.place");
 }
 
@@ -293,6 +370,24 @@ active_rollup_sql(StringInfo out, const char *alias, PromScanRange range, bool r
 	}
 }
 
+/* Of what is in buckets: true if an object of the time holds the series. */
+static void
+active_tier_sql(StringInfo out, const char *alias, PromScanRange range)
+{
+	PromSegments *segments = prom_raw_segments(range);
+	PromSegment raw = {range.from_ms, range.to_ms, 0};
+
+	for (int i = -1; i < (segments ? segments->n : 0); i++)
+	{
+		const PromSegment *s = i < 0 ? &raw : &segments->segment[i];
+
+		if ((i >= 0 && s->resolution_s == 0) || !prom_tier_any(s->resolution_s, (PromScanRange) {s->from_ms, s->to_ms}))
+			continue;
+		appendStringInfo(out, " OR prom._tier_holds(%s.shard, %s.sid, %d, " INT64_FORMAT ", " INT64_FORMAT ")",
+						 alias, alias, s->resolution_s, s->from_ms, s->to_ms);
+	}
+}
+
 /* The half about fresh rows, and the closing parenthesis. */
 static void
 active_fresh_sql(StringInfo out, const Access *access, const char *alias, int64 first_ms, int64 to_ms)
@@ -314,6 +409,7 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 						 " OR prom._visible_fresh(%s.shard, ARRAY[%s.sid], " INT64_FORMAT ", " INT64_FORMAT ") IS NOT NULL",
 						 alias, alias, range.from_ms, range.to_ms, alias, alias, range.from_ms, range.to_ms);
 		active_rollup_sql(out, alias, range, true, true);
+		active_tier_sql(out, alias, range);
 		appendStringInfoChar(out, ')');
 		return;
 	}
@@ -323,6 +419,7 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 					 access.warm, alias, alias, prom_day_start(first_ms), range.to_ms, first_ms, alias, first_ms,
 					 range.to_ms);
 	active_rollup_sql(out, alias, range, false, true);
+	active_tier_sql(out, alias, range);
 	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
 }
 
@@ -342,5 +439,6 @@ prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range)
 					 " WHERE w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT ")",
 					 alias, alias, access.warm, prom_day_start(first_ms), range.to_ms, first_ms);
 	active_rollup_sql(out, alias, range, false, false);
+	active_tier_sql(out, alias, range);
 	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
 }

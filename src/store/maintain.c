@@ -334,6 +334,7 @@ prom_store_init(void)
 							NULL, NULL, NULL);
 	prom_level_init();
 	prom_budget_init();
+	prom_dedup_init();
 	prom_store_ingest_init();
 	prom_stat_init();
 	prom_tier_fetch_init();

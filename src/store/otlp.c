@@ -93,13 +93,17 @@ static void
 take_series(void *arg, const PromWriteSeries *s, uint32 points)
 {
 	Sink	   *sink = arg;
+	PromSeriesHash raw;
+	PromHaVerdict verdict;
 
 	CHECK_FOR_INTERRUPTS();
 	sink->nsamples += (size_t) s->nsamples + s->nhistograms;
 	/* enough to know that the body is refused */
 	if (prom_batch_max_samples > 0 && sink->nsamples > (size_t) prom_batch_max_samples)
 		return;
-	prom_batch_add_series(sink->batch, s, prom_series_raw_hash(s->labels, s->labels_len), sink->out);
+	raw = prom_series_raw_hash(s->labels, s->labels_len);
+	verdict = prom_ha_verdict(s, &raw);
+	prom_batch_add_series(sink->batch, s, raw, verdict, sink->out);
 	/* a data point is refused once, however many of its series are */
 	if (points > 0)
 	{

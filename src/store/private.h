@@ -48,6 +48,21 @@ extern int32 *prom_visible_sids(int16 shard, Datum sids, Datum *visible, int *n)
 
 extern void prom_budget_init(void);
 
+/* ---- leaf.c ---- */
+
+/* Append a SELECT of the fresh samples of the matched series: shard, data; one chunk per shard, or NULL. */
+extern void prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range);
+
+/*
+ * What is stored of b.sids, ids of the block b.block of b.shard, but for fresh rows: data, ord.  The matchers find all
+ * series that such blocks are made of.
+ */
+extern void prom_leaf_stored_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range);
+
+/* ---- leaf_dedup.c ---- */
+
+extern void prom_dedup_init(void);
+
 /* ---- ingest.c ---- */
 
 extern void prom_store_ingest_init(void);
@@ -218,14 +233,6 @@ typedef struct PromPoints
 	PromGather	part[PROM_PARTS];	/* that of raw samples stays empty */
 } PromPoints;
 
-/* Where a series comes from: its last sample that says something; both without: none is known. */
-typedef struct PromBefore
-{
-	bool		has_value;
-	double		value;
-	const PromHistogram *histogram;
-} PromBefore;
-
 extern void prom_points_init(PromPoints *p, MemoryContext cxt);
 extern void prom_points_reset(PromPoints *p);
 
@@ -239,11 +246,12 @@ prom_window_end(int64 t_ms, int64 window_ms)
 }
 
 /*
- * Append the points of samples "first" to "end" - 1 of a series, whole windows on one day, after "before".
- * Needs a memory context of its own for what it takes on the way.
+ * Append the points of a series on one day: the old ones, but for windows in (from_ms, to_ms] those that its samples
+ * make, if it has any there.  This time takes in the first window with samples after what has changed.
+ * Returns how many windows were made.  Needs a memory context of its own for what it takes on the way.
  */
-extern void prom_points_add(PromPoints *p, int64 window_ms, const PromGather *samples, int first, int end,
-							PromBefore before, int64 order);
+extern int	prom_points_replace(PromPoints *p, PromPoints *old, int64 window_ms, int64 from_ms, int64 to_ms,
+								const PromGather *samples);
 
 /* ---- rollup.c ---- */
 

@@ -98,10 +98,6 @@ static void choose_windows(Rollup *r, int32 hours, Source *old, int nold);
 static int64 first_live_after(const Source *s, int64 t_ms);
 static Source *read_raw(Rollup *r, int *n);
 static void make_series(Rollup *r, int32 sid, Source *raw, int nraw, Source *old, int nold);
-static void replace_windows(Rollup *r, Making *m);
-static void keep_points(PromGather *to, const PromGather *from, int64 after_ms, int64 until_ms);
-static PromBefore last_live_until(const PromGather *last, int64 t_ms);
-static int	count_until(const PromGather *g, int64 t_ms);
 static void write_rows(const Rollup *r, Making *m);
 static Datum column(uint64 row, int number);
 
@@ -498,86 +494,13 @@ make_series(Rollup *r, int32 sid, Source *raw, int nraw, Source *old, int nold)
 	{
 		Making	   *m = &r->making[i];
 
-		replace_windows(r, m);
+		r->windows += prom_points_replace(&m->points, &m->kept, m->window_ms, m->from_ms, m->to_ms, &r->samples);
 		for (int part = PROM_PART_LAST; part < PROM_PARTS; part++)
 		{
 			if (m->points.part[part].n > 0)
 				prom_pieces_add(&m->out[part], sid, &m->points.part[part]);
 		}
 	}
-}
-
-/* The points of a series: those that stay, and those that its samples make. */
-static void
-replace_windows(Rollup *r, Making *m)
-{
-	int			first = count_until(&r->samples, m->from_ms);
-	int			end = count_until(&r->samples, m->to_ms);
-	bool		none = first == end;
-	int			kept;
-
-	for (int part = PROM_PART_LAST; part < PROM_PARTS; part++)
-	{
-		prom_gather_finish(&m->kept.part[part]);
-		keep_points(&m->points.part[part], &m->kept.part[part], PG_INT64_MIN, none ? PG_INT64_MAX : m->from_ms);
-	}
-	if (none)
-		return;
-	kept = m->points.part[PROM_PART_COUNT].n;
-	prom_points_add(&m->points, m->window_ms, &r->samples, first, end,
-					last_live_until(&m->kept.part[PROM_PART_LAST], m->from_ms), 0);
-	r->windows += m->points.part[PROM_PART_COUNT].n - kept;
-	for (int part = PROM_PART_LAST; part < PROM_PARTS; part++)
-		keep_points(&m->points.part[part], &m->kept.part[part], m->to_ms, PG_INT64_MAX);
-}
-
-/* Append points with after_ms < t <= until_ms. */
-static void
-keep_points(PromGather *to, const PromGather *from, int64 after_ms, int64 until_ms)
-{
-	int			first = count_until(from, after_ms);
-	int			n = count_until(from, until_ms) - first;
-
-	if (n > 0)
-		prom_gather_mixed(to, n, from->t_ms + first, from->values + first, from->histograms ? from->histograms + first : NULL, 0);
-}
-
-static PromBefore
-last_live_until(const PromGather *last, int64 t_ms)
-{
-	PromBefore	before = {0};
-
-	for (int i = count_until(last, t_ms) - 1; i >= 0; i--)
-	{
-		const PromHistogram *h = last->histograms ? last->histograms[i] : NULL;
-
-		if (h == NULL && prom_is_stale(last->values[i]))
-			continue;
-		before.has_value = h == NULL;
-		before.value = last->values[i];
-		before.histogram = h;
-		break;
-	}
-	return before;
-}
-
-/* How many of its times are <= t. */
-static int
-count_until(const PromGather *g, int64 t_ms)
-{
-	int			low = 0;
-	int			high = g->n;
-
-	while (low < high)
-	{
-		int			middle = low + (high - low) / 2;
-
-		if (g->t_ms[middle] <= t_ms)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
 }
 
 /* Insert the rows of a resolution. */

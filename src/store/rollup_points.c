@@ -29,6 +29,14 @@
 #include "common/sum.h"
 #include "store/private.h"
 
+/* Where a series comes from: its last sample that says something; both without: none is known. */
+typedef struct Before
+{
+	bool		has_value;
+	double		value;
+	const PromHistogram *histogram;
+} Before;
+
 /* The window that is being looked at; samples by number, -1: none. */
 typedef struct Window
 {
@@ -51,15 +59,19 @@ typedef struct Window
 	bool		no_histogram_sum;
 } Window;
 
-static void add_float(Window *w, int i, double v, const PromBefore *before, int before_at);
-static void add_histogram(Window *w, int i, PromHistogram *h, const PromBefore *before, int before_at);
+static void keep_points(PromGather *to, const PromGather *from, int64 after_ms, int64 until_ms);
+static Before last_live_until(const PromGather *last, int64 t_ms);
+static int	count_until(const PromGather *g, int64 t_ms);
+static void add_points(PromPoints *p, int64 window_ms, const PromGather *samples, int first, int end, Before before);
+static void add_float(Window *w, int i, double v, const Before *before, int before_at);
+static void add_histogram(Window *w, int i, PromHistogram *h, const Before *before, int before_at);
 static bool is_reset(const PromHistogram *before, PromHistogram *h);
-static void finish_window(PromPoints *p, const Window *w, const PromGather *samples, int last, int64 order);
-static void add_last(PromPoints *p, const Window *w, const PromGather *samples, int last, int64 order);
-static void add_reset(PromPoints *p, const Window *w, const PromGather *samples, int last, int64 order);
-static void copy_sample(PromGather *to, const PromGather *samples, int i, int64 order);
-static void add_value(PromGather *to, int64 t_ms, double value, int64 order);
-static void add_point(PromGather *to, int64 t_ms, double value, const PromHistogram *h, int64 order);
+static void finish_window(PromPoints *p, const Window *w, const PromGather *samples, int last);
+static void add_last(PromPoints *p, const Window *w, const PromGather *samples, int last);
+static void add_reset(PromPoints *p, const Window *w, const PromGather *samples, int last);
+static void copy_sample(PromGather *to, const PromGather *samples, int i);
+static void add_value(PromGather *to, int64 t_ms, double value);
+static void add_point(PromGather *to, int64 t_ms, double value, const PromHistogram *h);
 
 void
 prom_points_init(PromPoints *p, MemoryContext cxt)
@@ -75,8 +87,82 @@ prom_points_reset(PromPoints *p)
 		prom_gather_reset(&p->part[part]);
 }
 
-void
-prom_points_add(PromPoints *p, int64 window_ms, const PromGather *samples, int first, int end, PromBefore before, int64 order)
+int
+prom_points_replace(PromPoints *p, PromPoints *old, int64 window_ms, int64 from_ms, int64 to_ms, const PromGather *samples)
+{
+	int			first = count_until(samples, from_ms);
+	int			end = count_until(samples, to_ms);
+	bool		none = first == end;
+	int			kept;
+	int			made;
+
+	for (int part = PROM_PART_LAST; part < PROM_PARTS; part++)
+	{
+		prom_gather_finish(&old->part[part]);
+		keep_points(&p->part[part], &old->part[part], PG_INT64_MIN, none ? PG_INT64_MAX : from_ms);
+	}
+	if (none)
+		return 0;
+	kept = p->part[PROM_PART_COUNT].n;
+	add_points(p, window_ms, samples, first, end, last_live_until(&old->part[PROM_PART_LAST], from_ms));
+	made = p->part[PROM_PART_COUNT].n - kept;
+	for (int part = PROM_PART_LAST; part < PROM_PARTS; part++)
+		keep_points(&p->part[part], &old->part[part], to_ms, PG_INT64_MAX);
+	return made;
+}
+
+/* Append points with after_ms < t <= until_ms. */
+static void
+keep_points(PromGather *to, const PromGather *from, int64 after_ms, int64 until_ms)
+{
+	int			first = count_until(from, after_ms);
+	int			n = count_until(from, until_ms) - first;
+
+	if (n > 0)
+		prom_gather_mixed(to, n, from->t_ms + first, from->values + first, from->histograms ? from->histograms + first : NULL, 0);
+}
+
+static Before
+last_live_until(const PromGather *last, int64 t_ms)
+{
+	Before	before = {0};
+
+	for (int i = count_until(last, t_ms) - 1; i >= 0; i--)
+	{
+		const PromHistogram *h = last->histograms ? last->histograms[i] : NULL;
+
+		if (h == NULL && prom_is_stale(last->values[i]))
+			continue;
+		before.has_value = h == NULL;
+		before.value = last->values[i];
+		before.histogram = h;
+		break;
+	}
+	return before;
+}
+
+/* How many of its times are <= t. */
+static int
+count_until(const PromGather *g, int64 t_ms)
+{
+	int			low = 0;
+	int			high = g->n;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (g->t_ms[middle] <= t_ms)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* Append the points of samples "first" to "end" - 1, whole windows on one day, after "before". */
+static void
+add_points(PromPoints *p, int64 window_ms, const PromGather *samples, int first, int end, Before before)
 {
 	int			before_at = -1;
 
@@ -98,16 +184,16 @@ prom_points_add(PromPoints *p, int64 window_ms, const PromGather *samples, int f
 				add_histogram(&w, next, h, &before, before_at);
 			else
 				add_float(&w, next, v, &before, before_at);
-			before = (PromBefore) {h == NULL, v, h};
+			before = (Before) {h == NULL, v, h};
 			before_at = w.last_live = next;
 		}
-		finish_window(p, &w, samples, next - 1, order);
+		finish_window(p, &w, samples, next - 1);
 		before_at = -1;
 	}
 }
 
 static void
-add_float(Window *w, int i, double v, const PromBefore *before, int before_at)
+add_float(Window *w, int i, double v, const Before *before, int before_at)
 {
 	if (before->has_value && v < before->value)
 	{
@@ -126,7 +212,7 @@ add_float(Window *w, int i, double v, const PromBefore *before, int before_at)
 }
 
 static void
-add_histogram(Window *w, int i, PromHistogram *h, const PromBefore *before, int before_at)
+add_histogram(Window *w, int i, PromHistogram *h, const Before *before, int before_at)
 {
 	if (before->histogram && is_reset(before->histogram, h))
 	{
@@ -161,42 +247,42 @@ is_reset(const PromHistogram *before, PromHistogram *h)
 }
 
 static void
-finish_window(PromPoints *p, const Window *w, const PromGather *samples, int last, int64 order)
+finish_window(PromPoints *p, const Window *w, const PromGather *samples, int last)
 {
-	add_last(p, w, samples, last, order);
+	add_last(p, w, samples, last);
 	if (w->after_drop >= 0)
-		add_reset(p, w, samples, last, order);
+		add_reset(p, w, samples, last);
 	if (w->floats + w->histograms > 0)
-		add_value(&p->part[PROM_PART_COUNT], w->end_ms, w->floats + w->histograms, order);
+		add_value(&p->part[PROM_PART_COUNT], w->end_ms, w->floats + w->histograms);
 	if (w->floats > 0 && w->histograms == 0)
-		add_value(&p->part[PROM_PART_SUM], w->end_ms, w->sum + w->sum_c, order);
+		add_value(&p->part[PROM_PART_SUM], w->end_ms, w->sum + w->sum_c);
 	if (w->floats == 0 && w->histograms > 0 && !w->no_histogram_sum)
-		add_point(&p->part[PROM_PART_SUM], w->end_ms, 0, prom_histogram_sum_done(palloc, &w->histogram_sum), order);
+		add_point(&p->part[PROM_PART_SUM], w->end_ms, 0, prom_histogram_sum_done(palloc, &w->histogram_sum));
 	if (w->floats > 0)
 	{
 		double		final = samples->values[w->last_live];
 
 		if (!(final <= w->min) && !isnan(w->min))
-			add_value(&p->part[PROM_PART_MIN], w->end_ms, w->min, order);
+			add_value(&p->part[PROM_PART_MIN], w->end_ms, w->min);
 		if (!(final >= w->max) && !isnan(w->max))
-			add_value(&p->part[PROM_PART_MAX], w->end_ms, w->max, order);
+			add_value(&p->part[PROM_PART_MAX], w->end_ms, w->max);
 	}
 }
 
 static void
-add_last(PromPoints *p, const Window *w, const PromGather *samples, int last, int64 order)
+add_last(PromPoints *p, const Window *w, const PromGather *samples, int last)
 {
 	PromGather *to = &p->part[PROM_PART_LAST];
 
 	if (w->first_of_day >= 0 && w->first_of_day < w->last_live)
-		copy_sample(to, samples, w->first_of_day, order);
+		copy_sample(to, samples, w->first_of_day);
 	if (w->last_live >= 0 && w->last_live < last)
-		copy_sample(to, samples, w->last_live, order);
-	copy_sample(to, samples, last, order);
+		copy_sample(to, samples, w->last_live);
+	copy_sample(to, samples, last);
 }
 
 static void
-add_reset(PromPoints *p, const Window *w, const PromGather *samples, int last, int64 order)
+add_reset(PromPoints *p, const Window *w, const PromGather *samples, int last)
 {
 	PromGather *to = &p->part[PROM_PART_RESET];
 	int			i = w->before_drop;
@@ -212,26 +298,26 @@ add_reset(PromPoints *p, const Window *w, const PromGather *samples, int last, i
 
 			h = sum ? sum : h;
 		}
-		add_point(to, samples->t_ms[i], h ? 0 : w->top, h, order);
+		add_point(to, samples->t_ms[i], h ? 0 : w->top, h);
 	}
 	if (w->after_drop != w->last_live && (w->histograms > 0 || !(w->top > samples->values[w->last_live])))
-		copy_sample(to, samples, w->after_drop, order);
+		copy_sample(to, samples, w->after_drop);
 }
 
 static void
-copy_sample(PromGather *to, const PromGather *samples, int i, int64 order)
+copy_sample(PromGather *to, const PromGather *samples, int i)
 {
-	add_point(to, samples->t_ms[i], samples->values[i], samples->histograms ? samples->histograms[i] : NULL, order);
+	add_point(to, samples->t_ms[i], samples->values[i], samples->histograms ? samples->histograms[i] : NULL);
 }
 
 static void
-add_value(PromGather *to, int64 t_ms, double value, int64 order)
+add_value(PromGather *to, int64 t_ms, double value)
 {
-	prom_gather_mixed(to, 1, &t_ms, &value, NULL, order);
+	prom_gather_mixed(to, 1, &t_ms, &value, NULL, 0);
 }
 
 static void
-add_point(PromGather *to, int64 t_ms, double value, const PromHistogram *h, int64 order)
+add_point(PromGather *to, int64 t_ms, double value, const PromHistogram *h)
 {
-	prom_gather_mixed(to, 1, &t_ms, &value, h ? &h : NULL, order);
+	prom_gather_mixed(to, 1, &t_ms, &value, h ? &h : NULL, 0);
 }

@@ -8,6 +8,10 @@
  *
  * Wanted is the coarsest level that is allowed; where it is not, the next finer one, and raw samples after all
  * of them.  Where those are gone, too, the finest level that is there answers: better than nothing.
+ *
+ * Retention by selector makes times mixed (gap.c): some series have raw samples, others have not.  There both
+ * are read, and it is decided for each series by itself.  A level that some series lack is not taken while
+ * another one is whole.
  */
 #include "postgres.h"
 
@@ -20,26 +24,38 @@ typedef struct Cuts
 	int			n;
 } Cuts;
 
-static Cuts cuts_within(const PromLevel *levels, int n, PromScanRange range);
-static int32 choose(const PromLevel *levels, int n, int64 from_ms, int64 to_ms, int64 most_ms);
-static PromSegments *cut(const PromLevel *levels, int n, PromScanRange range, int64 most_ms);
+/* What there is. */
+typedef struct Stock
+{
+	const PromLevel *levels;
+	int			n;
+	const PromGap *mixed;
+	int			nmixed;
+} Stock;
+
+static Cuts cuts_within(const Stock *stock, PromScanRange range);
+static PromSegment choose(const Stock *stock, int64 from_ms, int64 to_ms, int64 most_ms);
+static PromSegments *cut(const Stock *stock, PromScanRange range, int64 most_ms);
 
 PromSegments *
-prom_segments(const PromLevel *levels, int n, PromScanRange range, int64 most_ms, int parts)
+prom_segments(const PromLevel *levels, int n, const PromGap *mixed, int nmixed, PromScanRange range, int64 most_ms,
+			  int parts)
 {
+	Stock		stock = {levels, n, mixed, nmixed};
 	PromSegments *segments;
 	int64		reach_ms;
 
 	/* raw is there, and nothing else may be read */
-	if (n <= 1 || (most_ms < levels[1].resolution_s * INT64CONST(1000) && levels[0].from_ms <= range.from_ms))
+	if (n <= 1 ||
+		(nmixed == 0 && most_ms < levels[1].resolution_s * INT64CONST(1000) && levels[0].from_ms <= range.from_ms))
 		return NULL;
-	segments = cut(levels, n, range, most_ms);
+	segments = cut(&stock, range, most_ms);
 	if (segments->coarsest_s == 0)
 		return NULL;
 	/* a step may look back to the stamp before it, its window begin in one before that, and a sample be needed before */
 	reach_ms = segments->coarsest_s * INT64CONST(1000) * PROM_SEGMENT_REACH;
 	range.from_ms = range.from_ms > PG_INT64_MIN + 1 + reach_ms ? range.from_ms - reach_ms : range.from_ms;
-	segments = cut(levels, n, range, most_ms);
+	segments = cut(&stock, range, most_ms);
 	segments->parts = parts;
 	return segments;
 }
@@ -49,7 +65,9 @@ prom_raw_segments(PromScanRange range)
 {
 	int			n;
 	const PromLevel *levels = prom_levels(&n);
-	PromSegments *segments = prom_segments(levels, n, range, 0, 1 << PROM_PART_LAST);
+	int			nmixed;
+	const PromGap *mixed = prom_gaps(&nmixed);
+	PromSegments *segments = prom_segments(levels, n, mixed, nmixed, range, 0, 1 << PROM_PART_LAST);
 
 	/* no step looks back to what was before */
 	if (segments)
@@ -75,7 +93,8 @@ prom_segments_sql(const PromSegments *segments)
 	{
 		const PromSegment *s = &segments->segment[i];
 
-		appendStringInfo(&out, "%s" INT64_FORMAT ",%d", i > 0 ? "," : "'{", s->to_ms, s->resolution_s);
+		appendStringInfo(&out, "%s" INT64_FORMAT ",%d", i > 0 ? "," : "'{", s->to_ms,
+						 s->mixed ? -s->resolution_s : s->resolution_s);
 	}
 	appendStringInfoString(&out, "}'::pg_catalog.int8[]");
 	return out.data;
@@ -83,9 +102,9 @@ prom_segments_sql(const PromSegments *segments)
 
 /* The range in segments; neighbours differ. */
 static PromSegments *
-cut(const PromLevel *levels, int n, PromScanRange range, int64 most_ms)
+cut(const Stock *stock, PromScanRange range, int64 most_ms)
 {
-	Cuts		cuts = cuts_within(levels, n, range);
+	Cuts		cuts = cuts_within(stock, range);
 	PromSegments *result = palloc0(sizeof(PromSegments));
 	int64		from_ms = range.from_ms;
 
@@ -94,14 +113,14 @@ cut(const PromLevel *levels, int n, PromScanRange range, int64 most_ms)
 	for (int i = 0; i <= cuts.n; i++)
 	{
 		int64		to_ms = i < cuts.n ? cuts.t_ms[i] : range.to_ms;
-		int32		resolution_s = choose(levels, n, from_ms, to_ms, most_ms);
+		PromSegment next = choose(stock, from_ms, to_ms, most_ms);
 		PromSegment *last = result->n > 0 ? &result->segment[result->n - 1] : NULL;
 
-		if (last && last->resolution_s == resolution_s)
+		if (last && last->resolution_s == next.resolution_s && last->mixed == next.mixed)
 			last->to_ms = to_ms;
 		else
-			result->segment[result->n++] = (PromSegment) {from_ms, to_ms, resolution_s};
-		result->coarsest_s = Max(result->coarsest_s, resolution_s);
+			result->segment[result->n++] = next;
+		result->coarsest_s = Max(result->coarsest_s, next.resolution_s);
 		from_ms = to_ms;
 	}
 	return result;
@@ -116,19 +135,28 @@ compare_times(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static Cuts
-cuts_within(const PromLevel *levels, int n, PromScanRange range)
+static void
+add_cut(Cuts *cuts, PromScanRange range, int64 t_ms)
 {
-	Cuts		cuts = {palloc(sizeof(int64) * 2 * n), 0};
+	if (t_ms > range.from_ms && t_ms < range.to_ms)
+		cuts->t_ms[cuts->n++] = t_ms;
+}
+
+static Cuts
+cuts_within(const Stock *stock, PromScanRange range)
+{
+	Cuts		cuts = {palloc(sizeof(int64) * 2 * (stock->n + stock->nmixed)), 0};
 	int			kept = 0;
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < stock->n; i++)
 	{
-		int64		bound[] = {levels[i].from_ms, levels[i].until_ms};
-
-		for (int k = 0; k < 2; k++)
-			if (bound[k] > range.from_ms && bound[k] < range.to_ms)
-				cuts.t_ms[cuts.n++] = bound[k];
+		add_cut(&cuts, range, stock->levels[i].from_ms);
+		add_cut(&cuts, range, stock->levels[i].until_ms);
+	}
+	for (int i = 0; i < stock->nmixed; i++)
+	{
+		add_cut(&cuts, range, stock->mixed[i].from_ms);
+		add_cut(&cuts, range, stock->mixed[i].to_ms);
 	}
 	qsort(cuts.t_ms, cuts.n, sizeof(int64), compare_times);
 	for (int i = 0; i < cuts.n; i++)
@@ -139,20 +167,52 @@ cuts_within(const PromLevel *levels, int n, PromScanRange range)
 }
 
 static bool
+is_mixed(const Stock *stock, int32 resolution_s, int64 from_ms, int64 to_ms)
+{
+	for (int i = 0; i < stock->nmixed; i++)
+		if (stock->mixed[i].resolution_s == resolution_s && stock->mixed[i].from_ms < to_ms && stock->mixed[i].to_ms > from_ms)
+			return true;
+	return false;
+}
+
+static bool
 covers(const PromLevel *level, int64 from_ms, int64 to_ms)
 {
 	return level->from_ms <= from_ms && level->until_ms >= to_ms;
 }
 
-/* What to read of a time within which nothing changes: a resolution, 0 for raw.  Levels are ascending. */
+/* The finest rollups of a time within which nothing changes; 0: there are none. */
 static int32
-choose(const PromLevel *levels, int n, int64 from_ms, int64 to_ms, int64 most_ms)
+finest(const Stock *stock, int64 from_ms, int64 to_ms)
 {
-	for (int i = n - 1; i >= 0; i--)
-		if (levels[i].resolution_s * INT64CONST(1000) <= most_ms && covers(&levels[i], from_ms, to_ms))
-			return levels[i].resolution_s;
-	for (int i = 0; i < n; i++)
-		if (covers(&levels[i], from_ms, to_ms))
-			return levels[i].resolution_s;
-	return 0;
+	int32		partly = 0;
+
+	for (int i = 1; i < stock->n; i++)
+	{
+		if (!covers(&stock->levels[i], from_ms, to_ms))
+			continue;
+		if (!is_mixed(stock, stock->levels[i].resolution_s, from_ms, to_ms))
+			return stock->levels[i].resolution_s;
+		partly = partly > 0 ? partly : stock->levels[i].resolution_s;
+	}
+	return partly;
+}
+
+/* What to read of such a time.  Levels are ascending, raw is the first of them. */
+static PromSegment
+choose(const Stock *stock, int64 from_ms, int64 to_ms, int64 most_ms)
+{
+	PromSegment s = {from_ms, to_ms, 0, false};
+
+	for (int i = stock->n - 1; i > 0; i--)
+	{
+		s.resolution_s = stock->levels[i].resolution_s;
+		if (s.resolution_s * INT64CONST(1000) <= most_ms && covers(&stock->levels[i], from_ms, to_ms) &&
+			!is_mixed(stock, s.resolution_s, from_ms, to_ms))
+			return s;
+	}
+	s.mixed = is_mixed(stock, 0, from_ms, to_ms);
+	s.resolution_s = covers(&stock->levels[0], from_ms, to_ms) && !s.mixed ? 0 : finest(stock, from_ms, to_ms);
+	s.mixed = s.mixed && s.resolution_s > 0;
+	return s;
 }

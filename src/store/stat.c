@@ -47,6 +47,7 @@ static const char *const names[] = {
 	[PROM_STAT_INGEST_SERIES] = "ingest_series",
 	[PROM_STAT_INGEST_HISTOGRAMS] = "ingest_histograms",
 	[PROM_STAT_INGEST_EXEMPLARS] = "ingest_exemplars",
+	[PROM_STAT_REPLICA_SAMPLES] = "replica_samples",
 	[PROM_STAT_INGEST_LAST] = "ingest_last",
 	[PROM_STAT_REFUSED_BODIES] = "refused_bodies",
 	[PROM_STAT_REFUSED_LABELS] = "refused_labels",

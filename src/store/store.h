@@ -23,7 +23,7 @@
 /* Fresh rows always win over warm ones: their order is seq + this. */
 #define PROM_FRESH_ORDER (INT64CONST(1) << 62)
 
-/* Points of rollups are older than anything raw: the order of a part is the part + this. */
+/* Points of rollups are older than anything raw: the order of a part is the part + this, a multiple of 8. */
 #define PROM_ROLLUP_ORDER (-PROM_FRESH_ORDER)
 
 /*
@@ -37,6 +37,20 @@
 #define PROM_BLOCK_BITS 6
 
 struct PromLevel;
+
+/* ---- gap.c ---- */
+
+/* A time of which some series have no samples of a resolution any more */
+typedef struct PromGap
+{
+	int32		resolution_s;
+	int64		from_ms;		/* a partition: of raw samples inclusive, of rollups exclusive */
+	int64		to_ms;
+	char	   *rules;			/* JSON: all but "stay", or "gone" */
+} PromGap;
+
+/* All of them as the active snapshot has them; NULL: none. */
+extern PromGap *prom_gaps(int *n);
 
 /* ---- segment.c ---- */
 
@@ -52,6 +66,7 @@ typedef struct PromSegment
 	int64		from_ms;		/* exclusive */
 	int64		to_ms;			/* inclusive */
 	int32		resolution_s;	/* 0: raw */
+	bool		mixed;			/* raw of the series that have such samples, from the first one's day on */
 } PromSegment;
 
 /* What a leaf reads; not of raw samples alone. */
@@ -71,13 +86,13 @@ typedef struct PromSegments
  * The segments of a range, in which resolutions up to most_ms are allowed and finer ones are taken where those are
  * not; NULL: raw samples only.
  */
-extern PromSegments *prom_segments(const struct PromLevel *levels, int n, PromScanRange range, int64 most_ms,
-								   int parts);
+extern PromSegments *prom_segments(const struct PromLevel *levels, int n, const PromGap *mixed, int nmixed,
+								   PromScanRange range, int64 most_ms, int parts);
 
 /* Of who wants samples as they were written: rollups stand in where those are gone. */
 extern PromSegments *prom_raw_segments(PromScanRange range);
 
-/* As an int8[] of SQL: end and resolution of each. */
+/* As an int8[] of SQL: end and resolution of each, which is negative if it is mixed. */
 extern char *prom_segments_sql(const PromSegments *segments);
 
 /* ---- leaf.c ---- */
@@ -104,6 +119,24 @@ extern void prom_active_sql(StringInfo out, const char *alias, PromScanRange ran
 
 /* The same without a look into the rows: true as well if another series of its block has such a sample. */
 extern void prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range);
+
+/* ---- leaf_dedup.c ---- */
+
+/* Names (char *) of the labels in which replicas differ; NIL: they are not to be merged. */
+extern List *prom_dedup_labels(void);
+
+/* Append a label set, SQL, without these. */
+extern void prom_dedup_labels_sql(StringInfo out, const char *labels, List *names);
+
+/*
+ * As prom_scan_sql and prom_scan_sorted_sql, but r.labels are without replica labels, and r.out is about the
+ * samples of all replicas merged.  counter: so that no change of replicas looks like the reset of a counter.
+ * For when prom_dedup_labels() is not NIL.
+ */
+extern void prom_dedup_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, bool counter,
+								const char *leaf);
+extern void prom_dedup_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
+									   const char *leaf);
 
 /* ---- scan.c ---- */
 
@@ -195,6 +228,7 @@ typedef enum PromStatCounter
 	PROM_STAT_INGEST_SERIES,	/* made */
 	PROM_STAT_INGEST_HISTOGRAMS,
 	PROM_STAT_INGEST_EXEMPLARS,
+	PROM_STAT_REPLICA_SAMPLES,	/* dropped, of replicas that are not elected */
 	PROM_STAT_INGEST_LAST,		/* time */
 	PROM_STAT_REFUSED_BODIES,	/* malformed */
 	PROM_STAT_REFUSED_LABELS,	/* series */

@@ -20,6 +20,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "common/hashfn.h"
@@ -261,11 +262,13 @@ sweep(int share, uint64 most)
 		else
 			(void) pg_atomic_fetch_add_u64(&s->bytes, (int64) (bytes - before));
 	}
-	PG_FINALLY();
+	PG_CATCH();
 	{
 		pg_atomic_clear_flag(&s->sweeping);
+		PG_RE_THROW();
 	}
 	PG_END_TRY();
+	pg_atomic_clear_flag(&s->sweeping);
 }
 
 /* A file appears as a whole, or not. */

@@ -12,6 +12,8 @@
  */
 #include "postgres.h"
 
+#include <limits.h>
+
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "pgtime.h"

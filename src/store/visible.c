@@ -11,7 +11,10 @@
  *	2. under the role that owns the samples, their rows; what belongs to other series is taken out of
  *	   each chunk before anything of it is returned.
  *
- * No expression of the caller is evaluated in the second step: neither a condition, which could tell of
+ * Which series match a selector goes the other way round, as no index may be asked before a policy has let a row
+ * through: the index gives candidates under the owner's role, and prom.series shows the caller some of them.
+ *
+ * No expression of the caller is evaluated under the owner's role: neither a condition, which could tell of
  * rows it sees, nor a function found by the caller's search_path, as all names are qualified.  An error
  * restores the role with the (sub)transaction that ends.
  */
@@ -32,6 +35,10 @@
 #define SERIES_SQL \
 	"SELECT pg_catalog.array_agg(s.sid ORDER BY s.sid) FROM prom.series AS s" \
 	" WHERE s.shard OPERATOR(pg_catalog.=) $1 AND s.sid OPERATOR(pg_catalog.=) ANY ($2)"
+
+#define CANDIDATES_SQL(op) \
+	"SELECT s.shard, pg_catalog.array_agg(s.sid) FROM prom.series AS s" \
+	" WHERE prom._label_pairs(s.labels) OPERATOR(pg_catalog." op ") $1 GROUP BY s.shard"
 
 #define WARM_SQL \
 	"SELECT o.data, o.seq FROM (" \
@@ -70,10 +77,57 @@ static void leave_owner(Owner o);
 static void run(const char *sql, int nargs, Oid *types, Datum *args);
 static Datum blocks_of(const int32 *sids, int n);
 
+PG_FUNCTION_INFO_V1(prom_visible_series);
 PG_FUNCTION_INFO_V1(prom_visible_warm);
 PG_FUNCTION_INFO_V1(prom_visible_rollup);
 PG_FUNCTION_INFO_V1(prom_visible_fresh);
 PG_FUNCTION_INFO_V1(prom_visible_exemplars);
+
+/* Those of the shard's candidates that the caller is shown, as rows of the result. */
+static void
+put_visible(ReturnSetInfo *rsinfo, Datum shard, Datum candidates)
+{
+	Datum		visible;
+	Datum		values[2] = {shard};
+	bool		nulls[2] = {false, false};
+	int			n;
+	int32	   *sids = prom_visible_sids(DatumGetInt16(shard), candidates, &visible, &n);
+
+	for (int i = 0; i < n; i++)
+	{
+		values[1] = Int32GetDatum(sids[i]);
+		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+	}
+}
+
+/* _visible_series(pairs, every, OUT shard, OUT sid) */
+Datum
+prom_visible_series(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid			types[] = {INT4ARRAYOID};
+	Datum		args[] = {PG_GETARG_DATUM(0)};
+	SPITupleTable *shards;
+	uint64		n;
+	Owner		o;
+
+	InitMaterializedSRF(fcinfo, 0);
+	SPI_connect();
+	o = become_owner();
+	run(PG_GETARG_BOOL(1) ? CANDIDATES_SQL("@>") : CANDIDATES_SQL("&&"), lengthof(args), types, args);
+	leave_owner(o);
+	shards = SPI_tuptable;
+	n = SPI_processed;
+	for (uint64 i = 0; i < n; i++)
+	{
+		bool		isnull;
+
+		put_visible(rsinfo, SPI_getbinval(shards->vals[i], shards->tupdesc, 1, &isnull),
+					SPI_getbinval(shards->vals[i], shards->tupdesc, 2, &isnull));
+	}
+	SPI_finish();
+	return (Datum) 0;
+}
 
 /* _visible_warm(shard, sids, from_ms, to_ms, OUT data, OUT ord) */
 Datum

@@ -242,7 +242,10 @@ prom_agg_count_values_final(PG_FUNCTION_ARGS)
 	}
 	hash_seq_init(&scan, c.texts);
 	while ((of_text = hash_seq_search(&scan)) != NULL)
+	{
+		CHECK_FOR_INTERRUPTS();
 		elements[n++] = make_element(desc, cstring_to_text(of_text->text), of_text->counts);
+	}
 	ReleaseTupleDesc(desc);
 	if (n == 0)
 		PG_RETURN_NULL();

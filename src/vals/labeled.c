@@ -47,6 +47,7 @@ prom_labeled_add(PromLabeledList *list, const PromLabels *labels, const PromVals
 		list->rows = list->rows == NULL ? palloc(sizeof(PromLabeled) * list->size)
 			: repalloc_huge(list->rows, sizeof(PromLabeled) * list->size);
 	}
+	CHECK_FOR_INTERRUPTS();
 	prom_store_count_samples(vals->nsteps);
 	prom_store_need_memory(VARSIZE_ANY(labels));
 	list->rows[list->n].labels = prom_labeled_labels(labels);
@@ -100,6 +101,7 @@ prom_labeled_array(FunctionCallInfo fcinfo, const PromLabeledList *list)
 		Datum		values[2] = {PointerGetDatum(list->rows[k].labels), PointerGetDatum(list->rows[k].vals)};
 		bool		nulls[2] = {false, false};
 
+		CHECK_FOR_INTERRUPTS();
 		elements[k] = HeapTupleGetDatum(heap_form_tuple(desc, values, nulls));
 	}
 	ReleaseTupleDesc(desc);

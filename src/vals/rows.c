@@ -27,6 +27,7 @@ extern Datum prom_labels_recv(PG_FUNCTION_ARGS);
 
 #define ROWS_VERSION	2
 #define FIRST_PRUNE		64		/* rows */
+#define COPY_BYTES		((size_t) 1024 * 1024)	/* between two checks for a cancelled query */
 #define STATE_HEAD_BYTES 12		/* version, kind, notes, nsteps, nrows */
 
 PG_FUNCTION_INFO_V1(prom_agg_rows_in);
@@ -89,6 +90,17 @@ prom_rows_list(PromRows *s)
 	return rows;
 }
 
+/* Hundreds of megabytes into memory that the kernel has yet to find take longer than a cancelled query may. */
+static void
+copy_large(void *to, const void *from, size_t bytes)
+{
+	for (size_t done = 0; done < bytes; done += COPY_BYTES)
+	{
+		CHECK_FOR_INTERRUPTS();
+		memcpy((char *) to + done, (const char *) from + done, Min(bytes - done, COPY_BYTES));
+	}
+}
+
 /* The state, moved if it must be, with room for so many bytes more. */
 static PromRows *
 make_room(PromRows *s, size_t more)
@@ -108,7 +120,7 @@ make_room(PromRows *s, size_t more)
 	size = Min(needed * 2, MaxAllocSize);
 	prom_store_need_memory(size);
 	moved = palloc(size);
-	memcpy(moved, s, offsetof(PromRows, data) + s->used);
+	copy_large(moved, s, offsetof(PromRows, data) + s->used);
 	SET_VARSIZE(moved, size);
 	return moved;
 }

@@ -20,6 +20,8 @@
 #include "store/store.h"
 #include "vals/window.h"
 
+#define DAY_S 86400
+
 PromRangeSegment *
 prom_range_segments(ArrayType *a, int *n)
 {
@@ -34,8 +36,8 @@ prom_range_segments(ArrayType *a, int *n)
 	*n = length / 2;
 	for (int i = 0; i < *n; i++)
 	{
-		segment[i] = (PromRangeSegment) {pairs[2 * i], pairs[2 * i + 1] * 1000};
-		if (pairs[2 * i + 1] < 0 || pairs[2 * i + 1] > 86400 || (i > 0 && segment[i].to_ms <= segment[i - 1].to_ms))
+		segment[i] = (PromRangeSegment) {pairs[2 * i], Abs(pairs[2 * i + 1]) * 1000, pairs[2 * i + 1] < 0};
+		if (pairs[2 * i + 1] < -DAY_S || pairs[2 * i + 1] > DAY_S || (i > 0 && segment[i].to_ms <= segment[i - 1].to_ms))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					 errmsg("segments must be ascending, of resolutions up to a day")));
@@ -51,6 +53,39 @@ prom_range_coarsest(const PromRangeSegment *segment, int n)
 	for (int i = 0; i < n; i++)
 		coarsest_ms = Max(coarsest_ms, segment[i].resolution_ms);
 	return coarsest_ms;
+}
+
+int64
+prom_range_mixed_from(const PromRangeSegment *segment, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (segment[i].mixed)
+			return i > 0 ? segment[i - 1].to_ms : PG_INT64_MIN;
+	return PG_INT64_MAX;
+}
+
+PromRangeSegment *
+prom_range_unmix(const PromRangeSegment *segment, int *n, int64 first_raw_ms)
+{
+	PromRangeSegment *out = palloc(sizeof(PromRangeSegment) * *n * 2);
+	int64		from_ms = PG_INT64_MIN;
+	int64		day_ms = first_raw_ms - first_raw_ms % (DAY_S * 1000) - (first_raw_ms % (DAY_S * 1000) < 0 ? DAY_S * 1000 : 0);
+	int			kept = 0;
+
+	for (int i = 0; i < *n; i++)
+	{
+		PromRangeSegment s = segment[i];
+
+		if (s.mixed && day_ms < s.to_ms && day_ms > from_ms)
+			out[kept++] = (PromRangeSegment) {day_ms, s.resolution_ms, false};
+		if (s.mixed && day_ms < s.to_ms)
+			s.resolution_ms = 0;
+		s.mixed = false;
+		from_ms = s.to_ms;
+		out[kept++] = s;
+	}
+	*n = kept;
+	return out;
 }
 
 /* ---- windows ---- */

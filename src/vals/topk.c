@@ -131,6 +131,7 @@ prom_topk_prune(PromRows *s)
 		char	   *row = (char *) rows[i].labels;
 		size_t		size = (char *) rows[i].vals + MAXALIGN(VARSIZE(rows[i].vals)) - row;
 
+		CHECK_FOR_INTERRUPTS();
 		if (rows[i].vals->npresent == 0)
 			continue;
 		memmove(end, row, size);

@@ -2,17 +2,16 @@
  * window.c
  *	  The leaf aggregates: chunk rows of a block of series in, the values of each at all steps out.
  *
- * Called once per block over rows (data, ord), whose order does not matter: a gather for each series sorts
- * its samples, and "ord" decides between equal times.  A row is opened once for all of the block's series that
- * are asked for: finding it and reading its directory cost more than one series' samples.  The result is an
- * array with an element per series, in the order of the ids given; NULL for a series that has nothing.
+ * Called once per block over rows (data, ord), whose order does not matter: a gather sorts the samples of each
+ * series, and "ord" decides between equal times.  The result is an array with an element per series, in the order
+ * of the ids given; NULL for a series that has nothing.
  *
  * A leaf that is stitched of several resolutions (stitch.c) has points of rollups among its rows, which are
  * gathered apart from samples.  Thinned samples are samples.
  *
- * All share one transition, which collects the samples that some window can see; a state knows the window
- * function (window_names.c) to finish with.  The state is "internal" and lives in the aggregate's context; the
- * chunk reader lives as long as the query.  Rows with NULL data (of an outer join) are skipped.
+ * All share one transition, which keeps the rows (packed.c); a state knows the window function (window_names.c) to
+ * finish with, series by series.  The state is "internal" and lives in the aggregate's context.  Rows with NULL data
+ * (of an outer join) are skipped.
  */
 #include "postgres.h"
 
@@ -25,24 +24,9 @@
 
 #include "chunk/chunk.h"
 #include "common/compat.h"
-#include "vals/window.h"
 #include "store/store.h"
-
-/* A series of the block */
-typedef struct LeafSeries
-{
-	int32		sid;
-	int			place;			/* in the array of ids, and in that of results */
-	PromGather	gather;			/* of samples */
-	struct LeafPoints *points;	/* of rollups; or NULL */
-} LeafSeries;
-
-/* What stands for all samples of a window: their sum, least, ..., and their number, if both are asked for. */
-typedef struct LeafPoints
-{
-	PromGather	values;
-	PromGather	counts;
-} LeafPoints;
+#include "vals/packed.h"
+#include "vals/window.h"
 
 typedef struct LeafState
 {
@@ -54,11 +38,7 @@ typedef struct LeafState
 	bool		has_reach;		/* extended windows */
 	PromRangeReach reach;
 	PromRangeStitch stitch;		/* no segments: all samples are raw */
-	int64		from_ms;		/* samples wanted: (from, to] */
-	int64		to_ms;
-	int16		shard;
-	int			n;
-	LeafSeries *series;			/* by id */
+	PromPacked	rows;			/* with the time that samples are wanted of */
 } LeafState;
 
 PG_FUNCTION_INFO_V1(prom_window_add);
@@ -70,36 +50,6 @@ PG_FUNCTION_INFO_V1(prom_samples_add);
 PG_FUNCTION_INFO_V1(prom_reached_samples_add);
 PG_FUNCTION_INFO_V1(prom_samples_done);
 PG_FUNCTION_INFO_V1(prom_raw_done);
-
-static int
-compare_series(const void *a, const void *b)
-{
-	const LeafSeries *x = a;
-	const LeafSeries *y = b;
-
-	return (x->sid > y->sid) - (x->sid < y->sid);
-}
-
-/* The series with these ids, each with a gather of its own. */
-static void
-set_series(LeafState *s, ArrayType *sids, MemoryContext cxt)
-{
-	const int32 *sid = prom_store_sids(sids, &s->n);
-	bool		sorted = true;
-
-	s->series = MemoryContextAlloc(cxt, sizeof(LeafSeries) * Max(s->n, 1));
-	for (int i = 0; i < s->n; i++)
-	{
-		prom_store_count_series();
-		s->series[i].sid = sid[i];
-		s->series[i].place = i;
-		prom_gather_init(&s->series[i].gather, cxt);
-		s->series[i].points = NULL;
-		sorted = sorted && (i == 0 || sid[i - 1] < sid[i]);
-	}
-	if (!sorted)
-		qsort(s->series, s->n, sizeof(LeafSeries), compare_series);
-}
 
 /*
  * The aggregate's state, made if this is its first row.  "data" is the number of the argument that is the
@@ -122,7 +72,7 @@ get_state(FunctionCallInfo fcinfo, int data, bool *is_new)
 	if (!*is_new)
 		return (LeafState *) PG_GETARG_POINTER(0);
 	s = MemoryContextAllocZero(cxt, sizeof(LeafState));
-	set_series(s, PG_GETARG_ARRAYTYPE_P(data + 2), cxt);
+	prom_packed_init(&s->rows, fcinfo->flinfo, cxt, PG_GETARG_ARRAYTYPE_P(data + 2));
 	return s;
 }
 
@@ -167,7 +117,7 @@ set_windows(FunctionCallInfo fcinfo, LeafState *s, int arg)
 	s->steps.step_ms = PG_GETARG_INT64(arg + 1);
 	s->steps.n = PG_GETARG_INT32(arg + 2);
 	s->range_ms = PG_GETARG_INT64(arg + 3);
-	prom_range_bounds(&s->steps, s->range_ms, &s->from_ms, &s->to_ms);
+	prom_range_bounds(&s->steps, s->range_ms, &s->rows.from_ms, &s->rows.to_ms);
 }
 
 /* The function's parameters, if it has any, from argument "arg" on. */
@@ -197,8 +147,8 @@ set_reach(FunctionCallInfo fcinfo, LeafState *s, int arg)
 	s->reach.before_ms = PG_GETARG_INT64(arg);
 	s->reach.after_ms = PG_GETARG_INT64(arg + 1);
 	if (s->reach.before_ms < 0 || s->reach.after_ms < 0 ||
-		pg_sub_s64_overflow(s->from_ms, s->reach.before_ms, &s->from_ms) ||
-		pg_add_s64_overflow(s->to_ms, s->reach.after_ms, &s->to_ms))
+		pg_sub_s64_overflow(s->rows.from_ms, s->reach.before_ms, &s->rows.from_ms) ||
+		pg_add_s64_overflow(s->rows.to_ms, s->reach.after_ms, &s->rows.to_ms))
 		ereport(ERROR,
 				(errcode(ERRCODE_NUMERIC_VALUE_OUT_OF_RANGE),
 				 errmsg("steps or range out of range")));
@@ -208,116 +158,22 @@ set_reach(FunctionCallInfo fcinfo, LeafState *s, int arg)
 static void
 set_segments(FunctionCallInfo fcinfo, LeafState *s, int arg)
 {
+	const int	parts = s->function->parts;
 	MemoryContext cxt;
 	MemoryContext old;
-	bool		has_points = (s->function->parts & ~(1 << PROM_PART_LAST | 1 << PROM_PART_RESET)) != 0;
 	int64		reach_ms;
 
 	(void) AggCheckCallContext(fcinfo, &cxt);
 	old = MemoryContextSwitchTo(cxt);
 	s->stitch.segment = prom_range_segments(PG_GETARG_ARRAYTYPE_P(arg), &s->stitch.n);
+	MemoryContextSwitchTo(old);
 	s->stitch.anchor = s->function->anchor;
 	reach_ms = prom_range_coarsest(s->stitch.segment, s->stitch.n) * PROM_SEGMENT_REACH;
-	if (pg_sub_s64_overflow(s->from_ms, reach_ms, &s->from_ms))
-		s->from_ms = PG_INT64_MIN;
-	for (int i = 0; has_points && i < s->n; i++)
-	{
-		s->series[i].points = palloc(sizeof(LeafPoints));
-		prom_gather_init(&s->series[i].points->values, cxt);
-		prom_gather_init(&s->series[i].points->counts, cxt);
-	}
-	MemoryContextSwitchTo(old);
-}
-
-/* ---- rows ---- */
-
-/* Where samples or points of this order go */
-static PromGather *
-gather_of(const LeafState *s, LeafSeries *one, int64 order)
-{
-	if (likely(one->points == NULL) || order > PROM_ROLLUP_ORDER + PROM_PARTS)
-		return &one->gather;
-	if ((order & 7) == PROM_PART_COUNT && s->function->parts != 1 << PROM_PART_COUNT)
-		return &one->points->counts;
-	return &one->points->values;
-}
-
-/* Adds the wanted samples of one column; returns how many. */
-static int
-add_column(LeafState *s, PromGather *g, PromChunkReader *reader, int column, int64 order)
-{
-	int			before = g->n;
-	int			count = prom_chunk_count(reader, column);
-
-	/* 8 bytes each for time, value and order; the gather doubles its room */
-	if (g->n + count > g->size)
-		prom_store_need_memory(((size_t) g->size * 2 + count) * 3 * 8);
-	prom_gather_column(g, reader, column, s->from_ms, s->to_ms, order);
-	return g->n - before;
-}
-
-/* Adds what the chunk has of the series: both are sorted by ids. */
-static int
-add_chunk(LeafState *s, PromChunkReader *reader, int64 order)
-{
-	int			added = 0;
-
-	CHECK_FOR_INTERRUPTS();
-	if (reader->t_max <= s->from_ms || reader->t_min > s->to_ms)
-		return 0;
-	if (s->n < reader->nseries / 8)
-	{
-		for (int i = 0; i < s->n; i++)
-		{
-			int			column = prom_chunk_find(reader, s->series[i].sid);
-
-			if (column >= 0)
-				added += add_column(s, gather_of(s, &s->series[i], order), reader, column, order);
-		}
-		return added;
-	}
-	for (int i = 0, column = 0; i < s->n && column < reader->nseries;)
-	{
-		if (s->series[i].sid < reader->sids[column])
-			i++;
-		else if (s->series[i].sid > reader->sids[column])
-			column++;
-		else
-		{
-			added += add_column(s, gather_of(s, &s->series[i], order), reader, column++, order);
-			i++;
-		}
-	}
-	return added;
-}
-
-/* The row's chunk and its order are arguments "data" and the next. */
-static void
-add_row(FunctionCallInfo fcinfo, LeafState *s, int data)
-{
-	PromChunk  *chunk = PG_GETARG_PROM_CHUNK_P(data);
-	PromChunkReader *reader = fcinfo->flinfo->fn_extra;
-	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-	int64		order = PG_GETARG_INT64(data + 1);
-	int			added;
-
-	if (reader == NULL)
-	{
-		reader = palloc0(sizeof(PromChunkReader));
-		fcinfo->flinfo->fn_extra = reader;
-	}
-	prom_chunk_open(reader, chunk);
-	MemoryContextSwitchTo(old);
-	s->shard = reader->shard;
-	added = add_chunk(s, reader, order);
-	if (order < PROM_FRESH_ORDER)
-	{
-		PromScanCounts *counts = prom_store_counts();
-
-		counts->chunks++;
-		counts->chunks_used += added > 0;
-		prom_store_count_samples(added);
-	}
+	if (pg_sub_s64_overflow(s->rows.from_ms, reach_ms, &s->rows.from_ms))
+		s->rows.from_ms = PG_INT64_MIN;
+	s->rows.mixed_from_ms = prom_range_mixed_from(s->stitch.segment, s->stitch.n);
+	s->rows.has_points = (parts & ~(1 << PROM_PART_LAST | 1 << PROM_PART_RESET)) != 0;
+	s->rows.has_counts = s->rows.has_points && (parts & (1 << PROM_PART_COUNT)) != 0 && parts != 1 << PROM_PART_COUNT;
 }
 
 /*
@@ -339,7 +195,7 @@ leaf_add(FunctionCallInfo fcinfo, int data, void (*set) (FunctionCallInfo fcinfo
 	s = get_state(fcinfo, data, &is_new);
 	if (is_new)
 		set(fcinfo, s);
-	add_row(fcinfo, s, data);
+	prom_packed_add(&s->rows, (struct varlena *) PG_GETARG_POINTER(data), PG_GETARG_INT64(data + 1));
 	PG_RETURN_POINTER(s);
 }
 
@@ -375,15 +231,15 @@ set_stitched_extended(FunctionCallInfo fcinfo, LeafState *s)
 	set_segments(fcinfo, s, 11);
 	/* it may see as far as a window further on, too */
 	if (s->reach.after_ms > 0 &&
-		pg_add_s64_overflow(s->to_ms, prom_range_coarsest(s->stitch.segment, s->stitch.n), &s->to_ms))
-		s->to_ms = PG_INT64_MAX;
+		pg_add_s64_overflow(s->rows.to_ms, prom_range_coarsest(s->stitch.segment, s->stitch.n), &s->rows.to_ms))
+		s->rows.to_ms = PG_INT64_MAX;
 }
 
 static void
 set_samples(FunctionCallInfo fcinfo, LeafState *s)
 {
-	s->from_ms = PG_GETARG_INT64(4);
-	s->to_ms = PG_GETARG_INT64(5);
+	s->rows.from_ms = PG_GETARG_INT64(4);
+	s->rows.to_ms = PG_GETARG_INT64(5);
 }
 
 static void
@@ -457,7 +313,7 @@ remove_stale(PromGather *g)
 	g->n = n;
 }
 
-/* Puts the samples in order; extended windows are of floats. */
+/* The samples of a series in order; extended windows are of floats. */
 static void
 finish_gather(const LeafState *s, PromGather *g, bool keep_stale)
 {
@@ -475,25 +331,25 @@ finish_gather(const LeafState *s, PromGather *g, bool keep_stale)
 
 /* The same of a series of which there are points. */
 static Datum
-points_result(LeafState *s, LeafSeries *one)
+points_result(const LeafState *s, PromPackedSamples *one, PromRangeStitch stitch)
 {
 	const PromRangeFunction *function = s->function;
 	PromRangeFn fn = function->points ? function->points : function->fn;
-	PromRangeStitch stitch = s->stitch;
-	PromGather *values = &one->points->values;
-	PromGather *counts = &one->points->counts;
+	PromGather *values = &one->points;
+	PromGather *counts = &one->counts;
 	bool		counts_only = function->parts == 1 << PROM_PART_COUNT;
 	PromStitched all;
 	PromVals   *result;
 
-	finish_gather(s, &one->gather, false);
-	finish_gather(s, values, true);
+	finish_gather(s, &one->samples, false);
+	/* least and greatest are kept only where the last sample, which is among the points, does not say it */
+	finish_gather(s, values, false);
 	finish_gather(s, counts, true);
 	if (counts_only)
 		counts = values;
-	else if ((function->parts & (1 << PROM_PART_COUNT)) == 0)
+	else if (!s->rows.has_counts)
 		counts = NULL;
-	all = prom_range_stitch(&one->gather, values, counts, stitch.segment, stitch.n);
+	all = prom_range_stitch(&one->samples, values, counts, stitch.segment, stitch.n);
 	stitch.weight = all.weight;
 	if (all.h && !counts_only)
 		result = prom_range_eval_mixed(all.n, all.t_ms, all.v, all.h, &s->steps, s->range_ms, fn, NULL, &stitch);
@@ -505,15 +361,19 @@ points_result(LeafState *s, LeafSeries *one)
 
 /* The window function over one series; NULL if there is nothing. */
 static Datum
-window_result(LeafState *s, LeafSeries *one)
+window_result(LeafState *s, int i)
 {
 	const PromRangeFunction *function = s->function;
 	const PromRangeScalar *scalar = s->has_scalar ? &s->scalar : NULL;
-	const PromRangeStitch *stitch = s->stitch.segment ? &s->stitch : NULL;
-	PromGather *g = &one->gather;
+	PromRangeStitch own = s->stitch;
+	const PromRangeStitch *stitch = s->stitch.segment ? &own : NULL;
+	PromPackedSamples *all = prom_packed_samples(&s->rows, i);
+	PromGather *g = &all->samples;
 
-	if (one->points)
-		return points_result(s, one);
+	if (stitch && s->rows.mixed_from_ms < PG_INT64_MAX)
+		own.segment = prom_range_unmix(own.segment, &own.n, all->first_raw_ms);
+	if (s->rows.has_points)
+		return points_result(s, all, own);
 	finish_gather(s, g, function->sees_stale);
 	prom_gather_hints(g);
 	if (g->histograms)
@@ -530,22 +390,21 @@ chunk_of(const LeafState *s, int32 sid, int n, const int64 *t_ms, const double *
 
 	if (n == 0)
 		return PointerGetDatum(NULL);
-	b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->shard);
+	b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->rows.shard);
 	prom_chunk_add_mixed(b, sid, n, t_ms, v, histograms);
 	return PointerGetDatum(prom_chunk_finish(b));
 }
 
 /* The samples of an anchored or smoothed range of one step: those at its ends are made up. */
 static Datum
-reached_samples(const LeafState *s, const LeafSeries *one)
+reached_samples(const LeafState *s, int32 sid, const PromGather *g)
 {
-	const PromGather *g = &one->gather;
 	int64	   *t_ms = palloc_extended(sizeof(int64) * (g->n + 2), MCXT_ALLOC_HUGE);
 	double	   *v = palloc_extended(sizeof(double) * (g->n + 2), MCXT_ALLOC_HUGE);
 	int			n = prom_range_extended(g->n, g->t_ms, g->values, s->steps.start_ms - s->range_ms, s->steps.start_ms,
 										s->reach.after_ms > 0, t_ms, v);
 
-	return chunk_of(s, one->sid, n, t_ms, v, NULL);
+	return chunk_of(s, sid, n, t_ms, v, NULL);
 }
 
 static LeafState *
@@ -561,15 +420,15 @@ static Datum
 result_array(FunctionCallInfo fcinfo, const LeafState *s, const Datum *result)
 {
 	Oid			type = get_element_type(get_fn_expr_rettype(fcinfo->flinfo));
-	Datum	   *elements = palloc(sizeof(Datum) * Max(s->n, 1));
-	bool	   *nulls = palloc(sizeof(bool) * Max(s->n, 1));
+	Datum	   *elements = palloc(sizeof(Datum) * Max(s->rows.n, 1));
+	bool	   *nulls = palloc(sizeof(bool) * Max(s->rows.n, 1));
 	int			lower = 1;
 	bool		any = false;
 	size_t		bytes = 0;
 
-	for (int i = 0; i < s->n; i++)
+	for (int i = 0; i < s->rows.n; i++)
 	{
-		int			place = s->series[i].place;
+		int			place = s->rows.series[i].place;
 
 		elements[place] = result[i];
 		nulls[place] = DatumGetPointer(result[i]) == NULL;
@@ -581,19 +440,20 @@ result_array(FunctionCallInfo fcinfo, const LeafState *s, const Datum *result)
 	if (!any)
 		PG_RETURN_NULL();
 	prom_store_need_memory(bytes);
-	PG_RETURN_ARRAYTYPE_P(construct_md_array(elements, nulls, 1, (int *) &s->n, &lower, type, -1, false, TYPALIGN_DOUBLE));
+	PG_RETURN_ARRAYTYPE_P(construct_md_array(elements, nulls, 1, (int *) &s->rows.n, &lower, type, -1, false, TYPALIGN_DOUBLE));
 }
 
 Datum
 prom_window_done(PG_FUNCTION_ARGS)
 {
 	LeafState  *s = final_state(fcinfo);
-	Datum	   *result = palloc(sizeof(Datum) * Max(s->n, 1));
+	Datum	   *result = palloc(sizeof(Datum) * Max(s->rows.n, 1));
 
-	for (int i = 0; i < s->n; i++)
+	prom_packed_end(&s->rows);
+	for (int i = 0; i < s->rows.n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		result[i] = window_result(s, &s->series[i]);
+		result[i] = window_result(s, i);
 	}
 	return result_array(fcinfo, s, result);
 }
@@ -602,16 +462,19 @@ static Datum
 finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 {
 	LeafState  *s = final_state(fcinfo);
-	Datum	   *result = palloc(sizeof(Datum) * Max(s->n, 1));
+	Datum	   *result = palloc(sizeof(Datum) * Max(s->rows.n, 1));
 
-	for (int i = 0; i < s->n; i++)
+	prom_packed_end(&s->rows);
+	for (int i = 0; i < s->rows.n; i++)
 	{
-		LeafSeries *one = &s->series[i];
+		int32		sid = s->rows.series[i].sid;
+		PromGather *g;
 
 		CHECK_FOR_INTERRUPTS();
-		finish_gather(s, &one->gather, keep_stale);
-		result[i] = s->has_reach ? reached_samples(s, one) :
-			chunk_of(s, one->sid, one->gather.n, one->gather.t_ms, one->gather.values, one->gather.histograms);
+		g = &prom_packed_samples(&s->rows, i)->samples;
+		finish_gather(s, g, keep_stale);
+		result[i] = s->has_reach ? reached_samples(s, sid, g) :
+			chunk_of(s, sid, g->n, g->t_ms, g->values, g->histograms);
 	}
 	return result_array(fcinfo, s, result);
 }

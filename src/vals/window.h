@@ -63,6 +63,7 @@ typedef struct PromRangeSegment
 {
 	int64		to_ms;			/* inclusive */
 	int64		resolution_ms;	/* 0: raw */
+	bool		mixed;			/* raw for series that have raw samples, from the first one's day on */
 } PromRangeSegment;
 
 /* Does a function see the sample before its range, where samples were thinned out? */
@@ -194,6 +195,12 @@ extern PromVals *prom_range_eval_mixed(int n, const int64 *t_ms, const double *v
 /* Segments as SQL has them: pairs of an end and a resolution in seconds. */
 extern PromRangeSegment *prom_range_segments(ArrayType *a, int *n);
 extern int64 prom_range_coarsest(const PromRangeSegment *segment, int n);
+
+/* The first time that is mixed, exclusive; PG_INT64_MAX: none is. */
+extern int64 prom_range_mixed_from(const PromRangeSegment *segment, int n);
+
+/* The segments of a series whose first raw sample of mixed times is known, PG_INT64_MAX: it has none; *n changes. */
+extern PromRangeSegment *prom_range_unmix(const PromRangeSegment *segment, int *n, int64 first_raw_ms);
 
 /* Moves a window, whose ref_ms is set, to its step. */
 extern void prom_range_move_stitched(PromRange *w, const PromRangeStitch *s, const PromRangeReach *reach);

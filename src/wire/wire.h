@@ -195,6 +195,11 @@ extern uint8 *prom_wire_put_head(uint8 *out, uint32 number, size_t len);	/* the 
 extern uint8 *prom_wire_put_number(uint8 *out, uint32 number, uint64 v);
 extern uint8 *prom_wire_put_double(uint8 *out, uint32 number, double v);
 
+/* ---- put_histogram.c ---- */
+
+/* Appends a Histogram message as a field. */
+extern void prom_wire_put_histogram(PromWireBuffer *out, uint32 number, int64 t_ms, const PromHistogram *h);
+
 /* ---- xor.c: Prometheus' chunk of samples ---- */
 
 #define PROM_XOR_SAMPLES	120 /* what a chunk ideally holds */
@@ -206,6 +211,46 @@ extern uint8 *prom_wire_put_double(uint8 *out, uint32 number, double v);
  * PROM_XOR_ROOM bytes; returns how many it took.
  */
 extern size_t prom_xor_encode(uint8 *out, int n, const int64 *t_ms, const double *values);
+
+/* ---- histogram_chunk.c: Prometheus' chunks of native histograms ---- */
+
+/* How a chunk is encoded, as blocks and remote read say it. */
+typedef enum PromChunkEncoding
+{
+	PROM_CHUNK_XOR = 1,
+	PROM_CHUNK_HISTOGRAM,		/* of integers */
+	PROM_CHUNK_FLOAT_HISTOGRAM
+} PromChunkEncoding;
+
+/* A chunk that is longer takes no further sample. */
+#define PROM_HISTOGRAM_CHUNK_BYTES 65536
+
+/*
+ * Appends one chunk (its data alone) with as many of the n >= 1 histograms from the first on as one chunk can
+ * have, at most PROM_XOR_SAMPLES of them, and returns how many; their times are strictly ascending.  It ends
+ * before a NULL, a reset of the counter, or a histogram of another kind, but not where buckets come.  h[0]
+ * must not be NULL; by its hint the chunk says whether the counter was reset before it.  If the buffer cannot
+ * grow it is "full".
+ */
+extern int	prom_histogram_chunk_encode(PromWireBuffer *out, PromHistogramAlloc alloc, int n, const int64 *t_ms,
+										const PromHistogram *const *h, PromChunkEncoding *encoding);
+
+/* ---- family.c: io.prometheus.client.MetricFamily ---- */
+
+typedef enum PromFamilyType
+{
+	PROM_FAMILY_UNTYPED = 3,
+	PROM_FAMILY_HISTOGRAM,
+	PROM_FAMILY_GAUGE_HISTOGRAM
+} PromFamilyType;
+
+/* Appends a family; what lies between is its metrics.  The end takes what the begin gave. */
+extern size_t prom_family_begin(PromWireBuffer *out, PromFamilyType type, const char *name, size_t len);
+extern void prom_family_end(PromWireBuffer *out, size_t start);
+
+/* A sample: of the histogram, as a classic one if it has custom bounds, or of the value if that is NULL. */
+extern void prom_family_metric(PromWireBuffer *out, const PromWriteLabel *labels, int nlabels, int64 t_ms,
+							   double value, const PromHistogram *h);
 
 /* ---- remote_write2.c: io.prometheus.write.v2.Request ---- */
 

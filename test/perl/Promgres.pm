@@ -19,7 +19,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_node start_node kill_server restart_killed configure
+our @EXPORT = qw(new_node start_node kill_server restart_killed configure reload_gateway
   gateway_url http_get http_post http_json query_json
   write_body remote_write write_body2 otlp_body varint message snappy wait_for free_port spawn end_program worker_pid
   sample_series sample_answers samples_of);
@@ -97,6 +97,25 @@ sub restart_killed
 			$node->start(fail_ok => 1);
 		},
 		'the killed server has started again');
+}
+
+# Reload, and wait until the gateway has: it then answers with an origin that only the new settings allow.
+my $reloads = 0;
+
+sub reload_gateway
+{
+	my ($node) = @_;
+	my $origin = 'http://reload-' . ++$reloads;
+	my $answer;
+
+	$node->append_conf('postgresql.conf', "promgres.cors_origin = '$origin'");
+	$node->reload;
+	return wait_for(
+		sub {
+			$answer = http_request('OPTIONS', gateway_url($node, '/api/v1/query'), headers => { Origin => $origin });
+			($answer->{headers}{'access-control-allow-origin'} // '') eq $origin;
+		},
+		'the gateway has read its settings');
 }
 
 sub gateway_url

@@ -67,6 +67,31 @@ SELECT i.series, i.samples, i.t_min, i.t_max FROM (
 	SELECT prom.chunk_merge(prom.chunk_build(0::int2, s, ARRAY[s, s + s % 7 + 1]::int8[], '{1,2}'), 0, style) AS c
 	  FROM generate_series(1, 1024) s, unnest('{fresh,warm,cold}'::text[]) style GROUP BY style) x, LATERAL prom.chunk_info(c) i;
 
+-- pieces of all kinds, in any order, against what SQL makes of them: most cases have some that overlap, and some with equal times
+CREATE TEMPORARY TABLE pieces AS
+SELECT c, ord, array_agg(first + gap * i ORDER BY i) AS t, array_agg((ord * 100000 + first + gap * i)::float8 ORDER BY i) AS v
+  FROM generate_series(1, 120) c, generate_series(1, 12) ord,
+       LATERAL (SELECT abs(hashint4(c * 100 + ord) % (100 * c)) AS first, 1 + abs(hashint4(c * 101 + ord) % (1 + c % 5)) AS gap,
+                       abs(hashint4(c * 103 + ord) % 40) AS n) p,
+       LATERAL generate_series(0, n) i
+ GROUP BY c, ord;
+WITH merged AS (
+	SELECT c, s.t_ms, s.value
+	  FROM (SELECT c, prom.chunk_merge(prom.chunk_build(0::int2, 1, t, v), ord ORDER BY hashint4(c + ord)) AS chunk FROM pieces GROUP BY c) m,
+	       LATERAL prom.samples(chunk) s),
+wanted AS (
+	SELECT DISTINCT ON (c, u.t) c, u.t, u.v FROM pieces, LATERAL unnest(t, v) u(t, v) ORDER BY c, u.t, ord DESC)
+SELECT (SELECT count(*) > 10000 FROM merged) AS merged, (SELECT count(*) FROM (TABLE merged EXCEPT ALL TABLE wanted) x) AS wrong,
+       (SELECT count(*) FROM (TABLE wanted EXCEPT ALL TABLE merged) x) AS missing;
+SELECT count(*) AS cases_out_of_order
+  FROM (SELECT c, prom.chunk_merge(prom.chunk_build(0::int2, 1, t, v), ord ORDER BY hashint4(c + ord)) AS chunk FROM pieces GROUP BY c) m
+ WHERE (SELECT array_agg(t_ms) FROM prom.samples(chunk)) <> (SELECT array_agg(t_ms ORDER BY t_ms) FROM prom.samples(chunk));
+-- the same for a leaf, which takes them from packed rows
+SELECT count(*) AS cases, count(*) FILTER (WHERE (SELECT array_agg((t_ms, value)::text) FROM prom.samples(chunk)) <>
+		(SELECT array_agg((t_ms, value)::text) FROM prom.samples(leaf))) AS differ
+  FROM (SELECT c, prom.chunk_merge(prom.chunk_build(0::int2, 1, t, v), ord) AS chunk,
+               (prom._samples(prom.chunk_build(0::int2, 1, t, v), ord, '{1}', -1, 100000))[1] AS leaf FROM pieces GROUP BY c) m;
+
 -- nothing, nulls, different shards, unknown style
 SELECT prom.chunk_merge(NULL, 1) IS NULL AS none;
 SELECT prom.chunk_merge(c, 1) IS NULL AS none FROM (SELECT NULL::prom.chunk WHERE false) v(c);

@@ -54,7 +54,7 @@ BEGIN
 	PERFORM set_config('promgres.max_source_resolution', resolution, false);
 	told := CASE WHEN step IS NULL THEN prom.explain_json(e, to_timestamp(end_s)) ELSE prom.explain_json(e, to_timestamp(start_s), to_timestamp(end_s), step) END;
 	RESET promgres.max_source_resolution;
-	RETURN coalesce((SELECT string_agg((n->>'node') || ': ' || (SELECT string_agg(r->>'resolution', ' ' ORDER BY (r->>'from_ms')::int8) FROM jsonb_array_elements(n->'resolutions') r), ', ')
+	RETURN coalesce((SELECT string_agg((n->>'node') || ': ' || (SELECT string_agg((r->>'resolution') || CASE WHEN r ? 'mixed' THEN '*' ELSE '' END, ' ' ORDER BY (r->>'from_ms')::int8) FROM jsonb_array_elements(n->'resolutions') r), ', ')
 		FROM jsonb_array_elements(told->'nodes') n WHERE n ? 'resolutions'), 'raw');
 END $$;
 SELECT e, r, pg_temp.reads(e, r) FROM unnest(ARRAY['m', 'sum_over_time(m[2h])', 'sum_over_time(m[1h])', 'sum_over_time(m[59m])', 'rate(m[2h])', 'rate(m[1h])', 'rate(m[30m])']) e,
@@ -71,6 +71,13 @@ SET promgres.max_source_resolution = 'coarse';
 SET promgres.max_source_resolution = '-1';
 SET promgres.max_source_resolution = '300';
 SHOW promgres.max_source_resolution;
+RESET promgres.max_source_resolution;
+
+SET promgres.max_source_resolution = '1h';
+SELECT t FROM prom.explain('sum(rate(m[2h]))', to_timestamp(7200), to_timestamp(259200), '1h') t WHERE t ~ 'reads|Partitions';
+\pset format unaligned
+SELECT prom.to_sql('avg_over_time(m[2h])', to_timestamp(43200), to_timestamp(259200), '1h');
+\pset format aligned
 RESET promgres.max_source_resolution;
 
 -- exact at steps and ranges of whole windows, across both boundaries
@@ -105,6 +112,36 @@ RESET promgres.max_source_resolution;
 SET promgres.promql_experimental = on;
 SELECT e, (pg_temp.both(e, 7200, 259200, '1h')).* FROM unnest(ARRAY['increase(m{kind="counter"}[6h] anchored)', 'increase(m{kind="steady"}[6h] smoothed)', 'm{kind="steady"} smoothed']) e;
 RESET promgres.promql_experimental;
+
+-- Of one series the raw samples of the second day are gone: it gets rollups, and all others what they got
+CREATE FUNCTION pg_temp.all_of(step interval) RETURNS TABLE (e text, labels prom.labels, "time" timestamptz, value float8) LANGUAGE sql AS $$
+	SELECT e, q.labels, q."time", q.value FROM unnest(ARRAY['m', 'sum_over_time(m[2h])', 'min_over_time(m[2h])', 'max_over_time(m[2h])', 'count_over_time(m[2h])', 'avg_over_time(m[2h])', 'increase(m[2h])']) e,
+		prom.query_range(e, to_timestamp(0), to_timestamp(259200), step) q $$;
+CREATE TEMP TABLE hourly AS SELECT * FROM pg_temp.all_of('1h');
+CREATE TEMP TABLE often AS SELECT * FROM pg_temp.all_of('7min');
+CREATE TEMP TABLE whole AS SELECT * FROM prom.warm WHERE t_min >= 86400000 AND t_min < 172800000;
+UPDATE prom.warm w SET data = prom._without(w.data, ARRAY(SELECT sid FROM prom.series WHERE labels->>'kind' = 'gauge'), 0, 300000000) WHERE t_min >= 86400000 AND t_min < 172800000;
+INSERT INTO prom.expired VALUES (0, 86400000, '{"all": false, "gone": ["{kind=\"gauge\"}"], "stay": null}', 1);
+SELECT t FROM prom.explain('m', to_timestamp(90000), to_timestamp(259200), '1h') t WHERE t ~ 'reads';
+SELECT e, pg_temp.reads(e, 'raw') FROM unnest(ARRAY['m', 'm{kind="gauge"}', 'm{kind=~"g.*"}', 'm{kind="steady"}', 'm{kind!="gauge"}', 'other']) e;
+SELECT pg_temp.reads('m', '1h');
+SELECT e, count(*) AS points, count(*) FILTER (WHERE a.value IS DISTINCT FROM b.value) AS others
+FROM hourly a FULL JOIN pg_temp.all_of('1h') b USING (e, labels, "time") WHERE e <> 'increase(m[2h])' GROUP BY 1 ORDER BY 1;
+SELECT labels->>'kind' AS kind, count(*) AS points, count(*) FILTER (WHERE a.value IS DISTINCT FROM b.value) > 0 AS others
+FROM often a FULL JOIN pg_temp.all_of('7min') b USING (e, labels, "time") GROUP BY 1 ORDER BY 1;
+SELECT count(*) AS left, count(*) FILTER (WHERE (t_ms - 7000) % 1200000 = 1200000 - 300000 OR t_ms = 86407000) AS last FROM prom.samples_of('m{kind="gauge"}') WHERE t_ms > 86400000 AND t_ms <= 172800000;
+SELECT prom._api_series(ARRAY['m{kind="gauge"}'], 90000000, 100000000, 0);
+-- and the same the other way round: of a day that is gone something stays
+UPDATE prom.expired SET rules = '{"all": true, "gone": null, "stay": ["{kind=~\"c.*|e.*|s.*\"}"]}';
+INSERT INTO prom.level VALUES (0, 172800000, NULL);
+SELECT e, count(*) AS points, count(*) FILTER (WHERE a.value IS DISTINCT FROM b.value) AS others
+FROM hourly a FULL JOIN pg_temp.all_of('1h') b USING (e, labels, "time") WHERE e <> 'increase(m[2h])' AND "time" > to_timestamp(93600) GROUP BY 1 ORDER BY 1;
+SELECT pg_temp.reads('m', 'raw', start_s => 93600), pg_temp.reads('m{kind="gauge"}', 'raw', start_s => 93600);
+DELETE FROM prom.level WHERE resolution = 0;
+DELETE FROM prom.expired;
+DELETE FROM prom.warm WHERE t_min >= 86400000 AND t_min < 172800000;
+INSERT INTO prom.warm SELECT * FROM whole;
+DROP TABLE hourly, often, whole;
 
 -- Raw samples of the first day are gone: what asks for them gets what there is
 CREATE TEMP TABLE was AS SELECT * FROM prom.samples_of('m');
@@ -171,7 +208,7 @@ RESET promgres.max_source_resolution;
 SELECT prom._stitched('rate', prom._steps_chunk('[1 2 3]', 10, 10), 0, '{0}', 30, 1, 1, 20, '{1}');
 SELECT prom._stitched('rate', prom._steps_chunk('[1 2 3]', 10, 10), 0, '{0}', 30, 1, 1, 20, '{}');
 SELECT prom._stitched('rate', prom._steps_chunk('[1 2 3]', 10, 10), 0, '{0}', 30, 1, 1, 20, '{10,0,10,5}');
-SELECT prom._stitched('rate', prom._steps_chunk('[1 2 3]', 10, 10), 0, '{0}', 30, 1, 1, 20, '{10,-1}');
+SELECT prom._stitched('rate', prom._steps_chunk('[1 2 3]', 10, 10), 0, '{0}', 30, 1, 1, 20, '{10,-86401}');
 SELECT prom._stitched('rate', prom._steps_chunk('[1 2 3]', 10, 10), 0, '{0}', 30, 1, 1, 20, NULL);
 SELECT (prom._stitched('rate', prom._steps_chunk('[1 2 3]', 10, 10), 0, '{0}', 30, 1, 1, 20, '{9223372036854775807,0}'))[1];
 

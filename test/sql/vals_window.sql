@@ -150,6 +150,19 @@ SELECT (prom._window('rate', data, NULL, '{1}', 0, 1, 1, 1))[1] FROM twice;
 SELECT prom._window('last_over_time', data, ord, '{7,3,200,64}', 1000, 1000, 3, 1000) FROM blocks;
 SELECT array_agg(v::text ORDER BY n) = (SELECT array_agg(x::text ORDER BY i) FROM unnest((SELECT prom._window('sum_over_time', data, ord, (SELECT array_agg(g) FROM generate_series(1, 64) g), 1000, 1000, 3, 2000) FROM blocks)) WITH ORDINALITY u(x, i)) AS as_alone
   FROM generate_series(1, 64) n, LATERAL (SELECT (prom._window('sum_over_time', data, ord, ARRAY[n], 1000, 1000, 3, 2000))[1] AS v FROM blocks) l;
+-- several blocks under way at once, as a hashed aggregate has them: rows come in turn
+CREATE TEMPORARY TABLE turns AS
+SELECT turn, block, prom.chunk_merge(prom.chunk_build(0::int2, block * 64 + s, ARRAY[turn * 1000, turn * 1000 + 500], ARRAY[block + s, turn]), 1) AS data
+  FROM generate_series(1, 30) turn, generate_series(0, 9) block, generate_series(0, 7) s GROUP BY 1, 2 ORDER BY 1, 2;
+ANALYZE turns;
+SET enable_sort = off;
+SET enable_hashagg = on;
+WITH at_once AS (
+	SELECT block, prom._window('sum_over_time', data, turn, ARRAY[block * 64, block * 64 + 5], 5000, 5000, 5, 4000)::text AS out FROM turns GROUP BY block)
+SELECT count(*), count(*) FILTER (WHERE out = (SELECT prom._window('sum_over_time', data, turn, ARRAY[a.block * 64, a.block * 64 + 5], 5000, 5000, 5, 4000)::text
+		FROM turns t WHERE t.block = a.block)) AS as_alone FROM at_once a;
+RESET enable_sort;
+RESET enable_hashagg;
 SELECT prom._window('rate', data, ord, '{200}', 1000, 1000, 3, 1000) IS NULL AS no_series, prom._window('rate', data, ord, '{}', 1000, 1000, 3, 1000) IS NULL AS no_ids FROM blocks;
 SELECT prom._window('rate', data, ord, '{1,NULL}', 1000, 1000, 3, 1000) FROM blocks;
 SELECT prom._window('no_such', data, ord, '{1}', 1000, 1000, 3, 1000) FROM blocks;

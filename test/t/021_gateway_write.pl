@@ -88,6 +88,7 @@ $node->reload;
 ok(wait_for(sub { write_bytes($good)->{status} == 503 }, 'writes are refused'), 'a missing database: 503');
 is(http_get($node, '/-/ready')->{status}, 503, 'and not ready');
 is(http_get($node, '/-/healthy')->{status}, 200, 'but healthy');
+is(http_post($node, '/api/v1/write?get_vm_proto_version=1', '')->{content}, '1', 'an agent of VictoriaMetrics hears that it may send zstd');
 write_bytes($good) foreach 1 .. 20;
 $node->append_conf('postgresql.conf', "promgres.database = 'postgres'");
 $node->reload;

@@ -82,7 +82,7 @@ sub compare_all
 {
 	my ($moment, $start, $end) = @_;
 
-	ok(wait_for(sub { sent_until() > $end + 2 }, "Prometheus has sent what it has until $end", 90),
+	ok(wait_for(sub { sent_until() > $end + 2 }, "Prometheus has sent what it has until $end"),
 		"$moment: Prometheus has sent everything");
 	my ($equal, $output) = compare('samples', $start, $end, '--wait' => 30);
 	ok($equal, "$moment: every sample of Prometheus is in promgres bit for bit, and no other");
@@ -112,11 +112,18 @@ ok(wait_for(sub { $node->safe_psql('postgres', 'SELECT count(*) > 100 FROM prom.
 	'samples come in');
 
 # A gap with stale markers, early, so that no counter begins within the windows of the queries.
+sub is_up
+{
+	my $content = HTTP::Tiny->new(timeout => 30)->post_form("$prometheus_url/api/v1/query", { query => 'min(up{job="node"})' })->{content};
+	return $content =~ /,"([01])"\]/ ? $1 : '';
+}
+
 my $start = time + 2;
 sleep 4;
 end_program($exporter);
-sleep 4;
+ok(wait_for(sub { is_up() eq '0' }, 'a scrape fails'), 'a target is gone');
 $exporter = start_exporter();
+ok(wait_for(sub { is_up() eq '1' }, 'a scrape succeeds'), 'and back');
 
 my $queries_start = time + 24;
 my $end = $queries_start + 16;

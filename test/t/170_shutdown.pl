@@ -62,7 +62,7 @@ my $left = sub {
 	$holder->query_safe('SELECT pg_stat_clear_snapshot()');
 	return $holder->query_safe("SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'promgres%'");
 };
-ok(wait_for(sub { $left->() eq '1' }, 'all other connections are closed', 20),
+ok(wait_for(sub { $left->() eq '1' }, 'all other connections are closed'),
 	'of our connections only the one of the query is left');
 is(write_one(), 503, 'a write is told to come again');
 like(ask_one(), qr/shutting down/, 'and a query why it cannot be answered');
@@ -70,6 +70,6 @@ $holder->query_safe('COMMIT');
 waitpid $child, 0;
 is($?, 0, 'the query that ran is answered');
 $holder->quit;
-ok(wait_for(sub { !kill 0, $node->{_pid} }, 'the server is gone', 30), 'then the server stops');
+ok(wait_for(sub { !kill 0, $node->{_pid} }, 'the server is gone'), 'then the server stops');
 $node->{_pid} = undef;
 done_testing();

@@ -133,6 +133,9 @@ $standby->init_from_backup($node, 'base', has_streaming => 1);
 configure($standby);
 $standby->start;
 is(remote_write($node, [ { __name__ => 'm_1' }, [ $day_ms + 5, 7 ] ])->{status}, 204, 'a late sample');
+ok(wait_for(sub { sql('SELECT count(*) FROM prom.rollup_due') == 1 }, 'the mark'), 'marks its window');
+# when settings are read again all jobs are run; it would take up to ten minutes otherwise
+$node->reload;
 ok(wait_for(sub { sql('SELECT count(*) FROM prom.fresh') == 0 && sql('SELECT count(*) FROM prom.rollup_due') == 0 }, 'the worker'), 'is rolled up as well');
 isnt(digest($node), $made, 'which changes points');
 $node->wait_for_catchup($standby);

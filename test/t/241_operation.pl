@@ -109,7 +109,7 @@ $holder->finish;
 my ($rss_before, $cpu_before) = gateway_cost();
 my @idle = map { connect_gateway() } 1 .. 200;
 is(scalar(grep { say_hello($_, '/-/healthy') == 200 } @idle), 200, '200 connections are served');
-is(value($node, 'promgres_http_connections'), 203, 'and stay, beside those from before and the one that asks');
+ok(wait_for(sub { value($node, 'promgres_http_connections') == 203 }, '203 are counted'), 'and stay, beside those from before and the one that asks');
 my ($rss, $cpu_idle) = gateway_cost();
 sleep 3;
 my ($rss_after, $cpu_after) = gateway_cost();

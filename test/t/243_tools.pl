@@ -90,18 +90,18 @@ YML
 		$write->();
 		return http_json($node, '/api/v1/query', { query => $expr })->{data}{result} // [];
 	};
-	ok(wait_for(sub { @{ $query->('job:load:sum') } > 0 }, 'the rule is recorded', 60), 'a recording rule is evaluated and written back');
+	ok(wait_for(sub { @{ $query->('job:load:sum') } > 0 }, 'the rule is recorded'), 'a recording rule is evaluated and written back');
 	my $recorded = $query->('job:load:sum')->[0];
 	is($recorded->{value}[1], 18, 'with its value');
 	is_deeply($recorded->{metric}, { __name__ => 'job:load:sum', job => 'app', made => 'by_rule' }, 'and labels')
 	  or note(explain($recorded));
-	ok(wait_for(sub { @{ $query->('ALERTS{alertname="TooMuch",alertstate="firing"}') } == 2 }, 'the alerts fire', 60), 'alerts fire');
+	ok(wait_for(sub { @{ $query->('ALERTS{alertname="TooMuch",alertstate="firing"}') } == 2 }, 'the alerts fire'), 'alerts fire');
 	my $since = $query->('min(ALERTS_FOR_STATE{alertname="TooMuch"})')->[0]{value}[1];
 	end_program($pid);
 
 	# It asks for the state with default_rollup(), which is not PromQL; see what becomes of it.
 	($pid, $vmalert) = $start->('vmalert_again');
-	ok(wait_for(sub { $write->(); HTTP::Tiny->new->get("$vmalert/api/v1/alerts")->{content} =~ /"state":"firing"/ }, 'they fire again', 60),
+	ok(wait_for(sub { $write->(); HTTP::Tiny->new->get("$vmalert/api/v1/alerts")->{content} =~ /"state":"firing"/ }, 'they fire again'),
 		'after its restart, too');
 	end_program($pid);
 	my $log = slurp_file("$PostgreSQL::Test::Utils::log_path/vmalert.log");

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Ask a remote read endpoint and print what it answers, a sample a line: labels, time, bits of the value.
+"""Ask a remote read endpoint and print what it answers, a sample a line: labels, time, bits of the value, or the
+populated buckets of a native histogram and the rest of it as JSON.
 
-    remote_read.py URL samples|chunks START_MS END_MS NAME=VALUE|NAME!=VALUE|NAME=~RE|NAME!~RE ...
+    remote_read.py URL samples|chunks|chunks-of-any-size START_MS END_MS NAME=VALUE|NAME!=VALUE|NAME=~RE|NAME!~RE ...
 
 A matcher "--" begins another query.  What is wrong with the answer's form ends it with status 1: CRC, order of
-series, chunks that overlap, more than 120 samples in a chunk.  Prints the HTTP status and the text of an error.
+series, chunks that overlap, more than 120 samples in a
+chunk, counters that fall in one.  Prints the HTTP status and the text of an error.
 """
 import json
 import re
@@ -124,6 +126,20 @@ class Bits:
         assert self.left >= 0, "end of the chunk"
         return self.n >> self.left & ((1 << n) - 1)
 
+    def width(self):
+        i = 0
+        while i < 8 and self.get(1):
+            i += 1
+        return (0, 3, 6, 9, 12, 18, 25, 56, 64)[i]
+
+    def signed(self):
+        width = self.width()
+        v = self.get(width)
+        return v - (1 << width) if width and v > 1 << (width - 1) else v
+
+    def unsigned(self):
+        return self.get(self.width())
+
     def varint(self):
         n = shift = 0
         while True:
@@ -175,8 +191,148 @@ def read_labels(found):
 
 
 def show(query, pairs, samples):
-    for t, bits in samples:
-        print(query, json.dumps(dict(pairs), sort_keys=True, ensure_ascii=False), t, f"{bits:016x}")
+    for t, v in samples:
+        text = f"{v:016x}" if isinstance(v, int) else json.dumps(v, sort_keys=True)
+        print(query, json.dumps(dict(pairs), sort_keys=True, ensure_ascii=False), t, text)
+
+
+# ---- native histograms ----
+
+CUSTOM = -53
+
+
+def double(bits):
+    return struct.unpack(">d", bits.to_bytes(8, "big"))[0]
+
+
+def histogram(is_int, gauge, schema, width, count, zero, total, spans, buckets, custom):
+    """As printed: spans and counts of both sides, positive first, become buckets by index."""
+    out = {"int": int(is_int), "gauge": int(gauge), "schema": schema, "width": width, "count": count, "zero": zero,
+           "sum": "nan" if total != total else total, "custom": custom}
+    for side, name in enumerate(("buckets", "n_buckets")):
+        indexes = []
+        at = 0
+        for offset, length in spans[side]:
+            at += offset
+            indexes += range(at, at + length)
+            at += length
+        assert len(indexes) == len(buckets[side]), "buckets and spans"
+        out[name] = {str(i): n for i, n in zip(indexes, buckets[side]) if n}
+    return out
+
+
+def unzigzag(n):
+    return n >> 1 ^ -(n & 1)
+
+
+def packed(data):
+    at, out = 0, []
+    while at < len(data):
+        n, at = get_varint(data, at)
+        out.append(n)
+    return out
+
+
+def doubles(data):
+    return [v[0] for v in struct.iter_unpack("<d", data)]
+
+
+def histogram_message(data):
+    found = list(fields(data))
+    f = dict(found)
+    is_int = 2 not in f
+    get = lambda n: struct.unpack("<d", f.get(n, bytes(8)))[0]
+    sides = ((11, 12, 13), (8, 9, 10))
+    spans, buckets = [], []
+    for span, deltas, counts in sides:
+        spans.append([(unzigzag(s.get(1, 0)), s.get(2, 0)) for s in (dict(fields(v)) for n, v in found if n == span)])
+        if is_int:
+            total, side = 0, []
+            for d in packed(f.get(deltas, b"")):
+                total += unzigzag(d)
+                side.append(total)
+            buckets.append(side)
+        else:
+            buckets.append(doubles(f.get(counts, b"")))
+    count, zero = (f.get(1, 0), f.get(6, 0)) if is_int else (get(2), get(7))
+    return signed(f.get(15, 0)), histogram(is_int, f.get(14, 0) == 3, unzigzag(f.get(4, 0)), get(5), count, zero, get(3), spans, buckets,
+                                           doubles(f.get(16, b"")))
+
+
+class Column:
+    """A number of each sample of a chunk: whole ones by the change of their change, floats by XOR."""
+
+    def __init__(self):
+        self.v = self.change = self.leading = self.trailing = 0
+        self.first = True
+
+    def whole(self, bits, unsigned=False):
+        if self.first:
+            self.v = bits.unsigned() if unsigned else bits.signed()
+        else:
+            self.change += bits.signed()
+            self.v += self.change
+        self.first = False
+        return self.v
+
+    def float(self, bits):
+        if self.first:
+            self.v = bits.get(64)
+        elif bits.get(1):
+            if bits.get(1):
+                self.leading, significant = bits.get(5), bits.get(6) or 64
+                self.trailing = 64 - self.leading - significant
+            self.v ^= bits.get(64 - self.leading - self.trailing) << self.trailing
+        self.first = False
+        return double(self.v)
+
+
+def histogram_chunk(data, is_int):
+    bits = Bits(data)
+    count, flags = bits.get(16), bits.get(8) >> 6
+    width = bits.get(8)
+    width = 0 if width == 0 else double(bits.get(64)) if width == 255 else 2.0 ** (width - 244)
+    schema = bits.signed()
+    spans = []
+    for _ in range(2):
+        side = []
+        for _ in range(bits.unsigned()):
+            length = bits.unsigned()
+            side.append((bits.signed(), length))
+        spans.append(side)
+    custom = []
+    if schema == CUSTOM:
+        for _ in range(bits.unsigned()):
+            v = bits.unsigned()
+            custom.append((v - 1) / 1000 if v else double(bits.get(64)))
+    columns = [Column() for _ in range(4)]
+    sides = [[Column() for _ in range(sum(length for _, length in side))] for side in spans]
+    out, last = [], None
+    for _ in range(count):
+        t = columns[0].whole(bits)
+        n, zero = (c.whole(bits, True) if is_int else c.float(bits) for c in columns[1:3])
+        total = columns[3].float(bits)
+        buckets = []
+        for side in sides:
+            found, at = [], 0
+            for c in side:
+                at = at + c.whole(bits) if is_int else c.float(bits)
+                found.append(at)
+            buckets.append(found)
+        now = [n, zero] + buckets[0] + buckets[1]
+        assert last is None or flags == 3 or all(a <= b for a, b in zip(last, now)), "a counter that falls in a chunk"
+        last = now
+        out.append((t, histogram(is_int, flags == 3, schema, width, n, zero, total, spans, buckets, custom)))
+    assert bits.left < 8, "bytes behind the chunk"
+    return out
+
+
+def decode_chunk(kind, data):
+    assert kind in (1, 2, 3), "type of a chunk"
+    return xor_chunk(data) if kind == 1 else histogram_chunk(data, kind == 2)
+
+
+# ---- answers ----
 
 
 def take_samples(body):
@@ -190,10 +346,11 @@ def take_samples(body):
             samples = []
             for sample in (dict(fields(v)) for n, v in found if n == 2):
                 samples.append((signed(sample[2]), int.from_bytes(sample[1], "little")))
-            show(query, pairs, samples)
+            samples += [histogram_message(v) for n, v in found if n == 4]
+            show(query, pairs, sorted(samples, key=lambda s: s[0]))
 
 
-def take_chunks(body):
+def take_chunks(body, most):
     at = 0
     last = None
     while at < len(body):
@@ -209,8 +366,8 @@ def take_chunks(body):
             parts = list(fields(series))
             pairs = read_labels(v for n_, v in parts if n_ == 1)
             for chunk in (dict(fields(v)) for n_, v in parts if n_ == 2):
-                samples = xor_chunk(chunk[4])
-                assert chunk[3] == 1 and 1 <= len(samples) <= 120, "type and size"
+                samples = decode_chunk(chunk[3], chunk[4])
+                assert 1 <= len(samples) <= most, "size"
                 assert samples[0][0] == signed(chunk.get(1, 0)) and samples[-1][0] == signed(chunk.get(2, 0)), "times of the chunk"
                 now = (query, pairs, samples[0][0])
                 assert last is None or last < now, "order of series and chunks"
@@ -231,7 +388,7 @@ def request(kind, start, end, matchers):
         for name, op, value in query:
             body += message(3, number(1, ("=", "!=", "=~", "!~").index(op)) + message(2, name.encode()) + message(3, value.encode()))
         out += message(1, body)
-    return snappy(out + (number(2, 1) if kind == "chunks" else b""))
+    return snappy(out + (number(2, 1) if kind != "samples" else b""))
 
 
 def main():
@@ -249,7 +406,7 @@ def main():
     else:
         assert answer.headers["Content-Type"].startswith("application/x-streamed-protobuf"), "headers"
         assert answer.headers["Content-Encoding"] is None, "headers"
-        take_chunks(body)
+        take_chunks(body, 120 if kind == "chunks" else 65535)
 
 
 if __name__ == "__main__":
