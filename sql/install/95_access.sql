@@ -122,6 +122,7 @@ BEGIN
 			('_upload_complete', false, NULL),
 			('_upload_abort', false, NULL),
 			('_tier_stat', false, NULL),
+			('_object_pack', false, NULL),
 			('series_id', false, NULL),
 			('_series_removed', false, NULL),
 			('_remove_series', false, NULL),
