@@ -10,6 +10,7 @@
 #include "port/pg_crc32c.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 
 #include "store/object.h"
 #include "store/private.h"
@@ -52,7 +53,11 @@ entry_of(const PromChunk *chunk, int16 part, int64 offset)
 Datum
 prom_object_pack(PG_FUNCTION_ARGS)
 {
+	ArrayType  *chunks = PG_GETARG_ARRAYTYPE_P(0);
 	ArrayType  *parts = PG_GETARG_ARRAYTYPE_P(1);
+	int16		typlen;
+	bool		typbyval;
+	char		typalign;
 	Datum	   *chunk;
 	int			n;
 	PromObjectEntry *entry;
@@ -66,7 +71,8 @@ prom_object_pack(PG_FUNCTION_ARGS)
 	Datum		values[2];
 	bool		nulls[2] = {false};
 
-	deconstruct_array(PG_GETARG_ARRAYTYPE_P(0), ARR_ELEMTYPE(PG_GETARG_ARRAYTYPE_P(0)), -1, false, TYPALIGN_INT, &chunk, NULL, &n);
+	get_typlenbyvalalign(ARR_ELEMTYPE(chunks), &typlen, &typbyval, &typalign);
+	deconstruct_array(chunks, ARR_ELEMTYPE(chunks), typlen, typbyval, typalign, &chunk, NULL, &n);
 	if (n == 0 || n != ArrayGetNItems(ARR_NDIM(parts), ARR_DIMS(parts)) || ARR_HASNULL(parts))
 		ereport(ERROR,
 				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
