@@ -39,7 +39,13 @@ BEGIN ATOMIC
 		(25, 'gateway_starts', 'promgres_worker_starts_total', 'counter', 'How often a worker has started since the server did; more than once: it crashed, or was told to.', 'worker="gateway"'),
 		(26, 'maintenance_starts', 'promgres_worker_starts_total', 'counter', '', 'worker="maintenance"'),
 		(27, 'replica_samples', 'promgres_replica_samples_dropped_total', 'counter', 'Samples dropped because their replica is not the elected one of its cluster.', ''),
-		(28, 'started', 'promgres_server_start_timestamp_seconds', 'gauge', 'When the server was started.', '')
+		(28, 'tier_gets', 'promgres_tier_read_requests_total', 'counter', 'Requests for samples in a bucket, each try of them.', ''),
+		(29, 'tier_bytes', 'promgres_tier_read_bytes_total', 'counter', 'Bytes of samples that came from a bucket.', ''),
+		(30, 'tier_errors', 'promgres_tier_read_errors_total', 'counter', 'Requests for samples in a bucket that were given up.', ''),
+		(31, 'tier_hits', 'promgres_tier_cache_chunks_total', 'counter', 'Chunks of a bucket that queries wanted: found in the local cache (hit), or not (miss).', 'kind="hit"'),
+		(32, 'tier_misses', 'promgres_tier_cache_chunks_total', 'counter', '', 'kind="miss"'),
+		(33, 'tier_evicted', 'promgres_tier_cache_evictions_total', 'counter', 'Chunks thrown out of the local cache.', ''),
+		(34, 'started', 'promgres_server_start_timestamp_seconds', 'gauge', 'When the server was started.', '')
 	) AS m(n, counter, name, type, help, labels) ON m.counter = s.counter
 	ORDER BY m.n)
 	UNION ALL
