@@ -33,11 +33,12 @@ BEGIN
 			WHERE r.resolution = width AND r.shard = one AND r.part = 1
 			AND r.block = ANY (ARRAY(SELECT DISTINCT b >> 6 FROM unnest(rest) b)));
 	END LOOP;
+	SELECT array_agg(u ORDER BY u) INTO rest FROM unnest(rest) u WHERE NOT u = ANY (prom._tier_keeps(one, rest));
 	RETURN coalesce(rest, '{}');
 END
 $$;
 COMMENT ON FUNCTION prom._empty_series(int2, int4[]) IS
-'Those of the series (ids of a shard, ascending) that have no samples, and no points of rollups. True as long as the caller keeps senders away, by a lock on prom.series.';
+'Those of the series (ids of a shard, ascending) that have no samples, no points of rollups, and nothing in a bucket. True as long as the caller keeps senders away, by a lock on prom.series.';
 
 CREATE FUNCTION prom._collect_step(first_block int4, blocks int4, grace interval) RETURNS int4
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE

@@ -231,6 +231,7 @@ DECLARE
 	wanted	int4[] := prom._rollup_resolutions();
 	last	int8 := prom._rollup_last(delay);
 	raw		int8 := coalesce((SELECT l.from_ms FROM prom.level l WHERE l.resolution = 0), -86400000);
+	tiered	int8;
 	first	int8;
 	next	int8;
 BEGIN
@@ -239,6 +240,10 @@ BEGIN
 	END IF;
 	-- No merge may make rows of a day that is passed over, or opened, without seeing that.
 	PERFORM prom._lock_merge(h.shard) FROM (SELECT s.shard FROM prom.shard s ORDER BY 1) h;
+	-- Of samples that have moved to a bucket no other rollups are made than there were.
+	SELECT max(o.day) + 86400000 INTO tiered FROM prom.tier_object o WHERE o.resolution = 0 AND o.deleted IS NULL AND NOT o.read_only;
+	raw := greatest(raw, tiered);
+	UPDATE prom.level l SET from_ms = raw, until_ms = raw WHERE l.until_ms < tiered AND l.resolution = ANY (wanted);
 	-- A new resolution is complete where there were no samples ever.
 	INSERT INTO prom.level (resolution, from_ms, until_ms)
 		SELECT u, raw, greatest(raw, least(last, (SELECT min(d.t_min) FROM prom._days() d) - 86400000)) FROM unnest(wanted) u

@@ -412,6 +412,7 @@ BEGIN
 	INTO done, total FROM prom._parts() p;
 	SELECT n.* INTO next FROM prom._retain_next(coalesce((state -> 'resolution')::int4, 0), coalesce((state -> 'after')::int8, -9223372036854775808)) n;
 	IF NOT FOUND THEN
+		PERFORM prom._tier_expire();
 		state := jsonb_build_object('size', true, 'note', state -> 'note');
 		phase := 'looking at the size';
 		RETURN;

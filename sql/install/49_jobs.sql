@@ -16,7 +16,8 @@ BEGIN ATOMIC
 		(3, 'downsample', '*/10 * * * *', 'makes rollups of days that are over, and again where samples have changed'),
 		(4, 'retain', '5 * * * *', 'drops samples whose time is over, and what is beyond promgres.retention_size'),
 		(5, 'collect_series', '20 * * * *', 'removes series that have no samples left'),
-		(6, 'compact_days', NULL, 'compacts days that are over');
+		(6, 'compact_days', NULL, 'compacts days that are over'),
+		(7, 'tier', '35 * * * *', 'moves old samples to the bucket of promgres.tier_server');
 END;
 COMMENT ON FUNCTION prom._jobs() IS
 'The jobs there are. The number is for the lock; without a schedule (as of cron, UTC) a job is run by no clock.';

@@ -102,6 +102,7 @@ BEGIN
 	LOOP
 		-- No merge may move samples while they are looked for.
 		PERFORM prom._lock_merge(one);
+		PERFORM prom._tier_refuse(one, wanted, from_ms, to_ms);
 		SELECT array_agg(DISTINCT h) INTO hit FROM (
 			SELECT unnest(prom._hits(f.data, wanted, from_ms, to_ms)) FROM prom.fresh f
 			WHERE f.shard = one AND f.t_max >= from_ms AND f.t_min <= to_ms
@@ -131,7 +132,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION prom.delete_series(text, timestamptz, timestamptz) IS
-'Deletes the samples and exemplars of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched.';
+'Deletes the samples and exemplars of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched. Samples in a bucket cannot be deleted: it raises, see prom.rehydrate.';
 
 CREATE FUNCTION prom._cut(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS void
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE

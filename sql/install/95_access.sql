@@ -27,6 +27,7 @@ GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom.
 GRANT SELECT ON prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.levels TO pg_monitor;
 GRANT SELECT ON prom.stat_merge, prom.tokens, prom.retention TO prom_admin;
 GRANT SELECT ON prom.jobs, prom.stat_progress_jobs TO prom_admin, pg_monitor;
+GRANT SELECT ON prom.tier_objects TO prom_admin;
 
 -- Tables of samples and labels let in nobody but their owner, also if somebody is granted all tables of the
 -- schema.
@@ -35,7 +36,8 @@ DECLARE
 	one		text;
 BEGIN
 	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction',
-		'level', 'rollup', 'rollup_open', 'rollup_due', 'expired', 'job', 'token', 'ha_replica', 'tier_cluster', 'tier_object', 'tier_upload'] LOOP
+		'level', 'rollup', 'rollup_open', 'rollup_due', 'expired', 'job', 'token', 'ha_replica', 'tier_cluster', 'tier_object', 'tier_upload',
+		'tier_series', 'tier_hold'] LOOP
 		EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', one);
 	END LOOP;
 END
@@ -123,6 +125,31 @@ BEGIN
 			('_upload_abort', false, NULL),
 			('_tier_stat', false, NULL),
 			('_object_pack', false, NULL),
+			('tier', false, 'prom_admin'),
+			('rehydrate', false, 'prom_admin'),
+			('_tier_cluster', false, NULL),
+			('_tier_write', false, NULL),
+			('_tier_chunks', false, NULL),
+			('_tier_directory', false, NULL),
+			('_tier_days', false, NULL),
+			('_tier_ready', false, NULL),
+			('_tier_begin', false, NULL),
+			('_tier_put', false, NULL),
+			('_tier_upload', false, NULL),
+			('_tier_add_series', false, NULL),
+			('_tier_commit', false, NULL),
+			('_tier_drop', false, NULL),
+			('_tier_restore', false, NULL),
+			('_tier_restore_step', true, 'prom_admin'),
+			('_tier_blocks', true, 'prom_admin'),
+			('_tier_hold', true, 'prom_admin'),
+			('_tier_expire', false, NULL),
+			('_tier_remove', false, NULL),
+			('_tier_tidy', false, NULL),
+			('_tier_forget_series', false, NULL),
+			('_tier_refuse', false, NULL),
+			('_tier_fetch_due', false, NULL),
+			('_tier_step', false, NULL),
 			('series_id', false, NULL),
 			('_series_removed', false, NULL),
 			('_remove_series', false, NULL),

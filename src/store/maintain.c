@@ -333,6 +333,7 @@ prom_store_init(void)
 							GUC_UNIT_S,
 							NULL, NULL, NULL);
 	prom_level_init();
+	prom_offload_init();
 	prom_budget_init();
 	prom_dedup_init();
 	prom_store_ingest_init();

@@ -258,6 +258,10 @@ extern int	prom_points_replace(PromPoints *p, PromPoints *old, int64 window_ms, 
 /* Rows with these samples were written: days that are rolled up are to be looked at again.  Needs SPI. */
 extern void prom_rollup_mark(int16 shard, const PromPiece *pieces, int n);
 
+/* ---- offload.c ---- */
+
+extern void prom_offload_init(void);
+
 /* ---- merge.c ---- */
 
 /* The partition of a day.  Needs SPI. */

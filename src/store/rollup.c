@@ -228,7 +228,10 @@ run_day(void *arg)
 	SPI_finish();
 }
 
-/* Some blocks that are marked.  Their rows are locked, so that nobody adds hours to a mark that is going. */
+/*
+ * Some blocks that are marked.  Their rows are locked, so that nobody adds hours to a mark that is going.  What is in a
+ * bucket waits until the job "tier" has brought it back.
+ */
 static void
 run_due(void *arg)
 {
@@ -241,7 +244,8 @@ run_due(void *arg)
 	Datum		resolutions;
 
 	SPI_connect();
-	prom_store_execute("SELECT d.block, d.hours FROM prom.rollup_due d WHERE d.shard = $1 AND d.day = $2 ORDER BY 1 LIMIT $3 FOR UPDATE SKIP LOCKED",
+	prom_store_execute("SELECT d.block, d.hours FROM prom.rollup_due d WHERE d.shard = $1 AND d.day = $2 "
+					   "AND NOT prom._tier_has(d.shard, d.day, d.block) ORDER BY 1 LIMIT $3 FOR UPDATE SKIP LOCKED",
 					   3, types, args, SPI_OK_SELECT);
 	found = SPI_tuptable;
 	n = SPI_processed;

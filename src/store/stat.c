@@ -84,6 +84,10 @@ static const char *const names[] = {
 	[PROM_STAT_TIER_HIT_BYTES] = "tier_hit_bytes",
 	[PROM_STAT_TIER_MISSES] = "tier_misses",
 	[PROM_STAT_TIER_EVICTED] = "tier_evicted",
+	[PROM_STAT_OFFLOAD_OBJECTS] = "offload_objects",
+	[PROM_STAT_OFFLOAD_BYTES] = "offload_bytes",
+	[PROM_STAT_OFFLOAD_SAMPLES] = "offload_samples",
+	[PROM_STAT_OFFLOAD_RETURNED] = "offload_returned",
 	[PROM_STAT_GATEWAY_STARTS] = "gateway_starts",
 	[PROM_STAT_MAINTENANCE_STARTS] = "maintenance_starts",
 };

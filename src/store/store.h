@@ -265,6 +265,10 @@ typedef enum PromStatCounter
 	PROM_STAT_TIER_HIT_BYTES,
 	PROM_STAT_TIER_MISSES,		/* chunks that were not there */
 	PROM_STAT_TIER_EVICTED,		/* chunks thrown out of it */
+	PROM_STAT_OFFLOAD_OBJECTS,	/* written to a bucket */
+	PROM_STAT_OFFLOAD_BYTES,
+	PROM_STAT_OFFLOAD_SAMPLES,
+	PROM_STAT_OFFLOAD_RETURNED,	/* chunks brought back */
 	PROM_STAT_GATEWAY_STARTS,
 	PROM_STAT_MAINTENANCE_STARTS,
 	PROM_STAT_COUNTERS

@@ -234,7 +234,7 @@ prom_tier_all_objects(int32 resolution_s, PromScanRange range, int *n)
 }
 
 PromDirectory *
-prom_tier_directory(int64 id)
+prom_tier_open_directory(int64 id)
 {
 	Table		t = open_table("tier_object_pkey");
 	ScanKeyData key;

@@ -42,7 +42,7 @@ extern PromTierObject *prom_tier_objects(int32 resolution_s, int16 shard, PromSc
 extern PromTierObject *prom_tier_all_objects(int32 resolution_s, PromScanRange range, int *n);
 
 /* Where its chunks are; in the current memory context. */
-extern PromDirectory *prom_tier_directory(int64 id);
+extern PromDirectory *prom_tier_open_directory(int64 id);
 
 extern bool prom_tier_is_gone(const PromTierObject *o, int32 block);
 

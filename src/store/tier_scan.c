@@ -310,7 +310,7 @@ find_in_object(TierScan *s, int *size, const PromTierObject *o)
 			if (t->shard != o->shard || t->block < o->block_min || t->block > o->block_max || prom_tier_is_gone(o, t->block))
 				continue;
 			if (d == NULL)
-				d = prom_tier_directory(o->id);
+				d = prom_tier_open_directory(o->id);
 			for (int k = prom_object_directory_find(d, (int16) part, t->block);
 				 k < d->n && d->entry[k].part == part && d->entry[k].block == t->block; k++)
 			{
@@ -519,7 +519,7 @@ begin_holdings(MemoryContext context, int32 resolution_s, PromScanRange range)
 	for (int i = 0; i < n; i++)
 	{
 		MemoryContext old = MemoryContextSwitchTo(once);
-		PromDirectory *d = prom_tier_directory(objects[i].id);
+		PromDirectory *d = prom_tier_open_directory(objects[i].id);
 
 		CHECK_FOR_INTERRUPTS();
 		for (int k = 0; k < d->n; k++)
