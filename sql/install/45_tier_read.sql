@@ -11,11 +11,6 @@ LANGUAGE C STRICT STABLE PARALLEL RESTRICTED COST 10 AS 'MODULE_PATHNAME', 'prom
 COMMENT ON FUNCTION prom._tier_holds(int2, int4, int4, int8, int8) IS
 'Whether the objects of that time in buckets hold samples of a series that the caller may see.';
 
-CREATE FUNCTION prom._object_pack(chunks prom.chunk[], parts int2[], OUT body bytea, OUT directory bytea)
-LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_object_pack';
-COMMENT ON FUNCTION prom._object_pack(prom.chunk[], int2[]) IS
-'An object of the tier made of chunks and the part that each is of, in the order of its directory (part, block, time); for tests.';
-
 CREATE FUNCTION prom._tier_cache_bytes() RETURNS int8
 LANGUAGE C VOLATILE PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_tier_cache_bytes';
 COMMENT ON FUNCTION prom._tier_cache_bytes() IS

@@ -55,7 +55,8 @@ static Source *find_source(PromFetch *f, const char *server);
 static void start(PromFetch *f, PromSpan *span);
 static bool read_cached(PromFetch *f, PromSpan *span);
 static bool is_whole(const PromTransfer *transfer, const void *data, size_t size, void *arg);
-static void land(PromTransfer *t);
+static void land(PromFetch *f, PromTransfer *t);
+static void release(PromFetch *f, PromSpan *span);
 static void drop(PromFetch *f, PromSpan *span);
 static bool make_room(PromFetch *f, int64 bytes, const PromSpan *but);
 static void fail(PromFetch *f, PromSpan *span);
@@ -122,7 +123,7 @@ prom_fetch_wait(PromFetch *f, PromSpan *span, int now)
 
 		if (t == NULL)
 			elog(ERROR, "a transfer of the tier is lost");
-		land(t);
+		land(f, t);
 	}
 	/* what else has come meanwhile makes place on the wire */
 	for (int i = 0; i < f->nsources; i++)
@@ -130,7 +131,7 @@ prom_fetch_wait(PromFetch *f, PromSpan *span, int now)
 		PromTransfer *t;
 
 		while ((t = prom_transfers_next(f->source[i].transfers, false)) != NULL)
-			land(t);
+			land(f, t);
 	}
 	if (span->failed)
 		fail(f, span);
@@ -175,6 +176,7 @@ start(PromFetch *f, PromSpan *span)
 	if (s->broken)
 	{
 		span->failed = true;
+		release(f, span);
 		return;
 	}
 	prom_store_need_memory(span->length);
@@ -231,7 +233,7 @@ is_whole(const PromTransfer *transfer, const void *data, size_t size, void *arg)
 
 /* A transfer is over. */
 static void
-land(PromTransfer *t)
+land(PromFetch *f, PromTransfer *t)
 {
 	PromSpan   *span = t->arg;
 
@@ -240,6 +242,7 @@ land(PromTransfer *t)
 	{
 		prom_stat_count_now(PROM_STAT_TIER_ERRORS, 1);
 		span->failed = true;
+		release(f, span);
 		return;
 	}
 	prom_stat_count_now(PROM_STAT_TIER_BYTES, t->body_size);
@@ -248,12 +251,18 @@ land(PromTransfer *t)
 		prom_tier_cache_put(span->object, &span->chunk[i], span->body + (span->chunk[i].offset - span->offset));
 }
 
+static void
+release(PromFetch *f, PromSpan *span)
+{
+	dlist_delete(&span->node);
+	f->held_bytes -= span->length;
+}
+
 /* A span that is not on its way takes no memory any more. */
 static void
 drop(PromFetch *f, PromSpan *span)
 {
-	dlist_delete(&span->node);
-	f->held_bytes -= span->length;
+	release(f, span);
 	if (span->transfer != NULL)
 		prom_transfer_free(span->transfer);
 	else
