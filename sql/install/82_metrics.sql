@@ -45,7 +45,11 @@ BEGIN ATOMIC
 		(31, 'tier_hits', 'promgres_tier_cache_chunks_total', 'counter', 'Chunks of a bucket that queries wanted: found in the local cache (hit), or not (miss).', 'kind="hit"'),
 		(32, 'tier_misses', 'promgres_tier_cache_chunks_total', 'counter', '', 'kind="miss"'),
 		(33, 'tier_evicted', 'promgres_tier_cache_evictions_total', 'counter', 'Chunks thrown out of the local cache.', ''),
-		(34, 'started', 'promgres_server_start_timestamp_seconds', 'gauge', 'When the server was started.', '')
+		(34, 'offload_objects', 'promgres_tier_written_objects_total', 'counter', 'Objects written to a bucket, whether their rows went or not.', ''),
+		(35, 'offload_bytes', 'promgres_tier_written_bytes_total', 'counter', 'Bytes of these objects.', ''),
+		(36, 'offload_samples', 'promgres_tier_written_samples_total', 'counter', 'Samples in them.', ''),
+		(37, 'offload_returned', 'promgres_tier_returned_chunks_total', 'counter', 'Chunks that were brought back from a bucket.', ''),
+		(38, 'started', 'promgres_server_start_timestamp_seconds', 'gauge', 'When the server was started.', '')
 	) AS m(n, counter, name, type, help, labels) ON m.counter = s.counter
 	ORDER BY m.n)
 	UNION ALL
@@ -119,6 +123,10 @@ BEGIN ATOMIC
 	SELECT 'promgres_warm_partitions', 'gauge', 'Partitions of merged samples, one for each day that has some.', '', d.n::float8 FROM days d
 	UNION ALL
 	SELECT 'prometheus_tsdb_lowest_timestamp_seconds', 'gauge', 'Where the first of these days begins.', '', d.first / 1000.0 FROM days d WHERE d.n > 0
+	UNION ALL
+	SELECT 'promgres_tier_objects', 'gauge', 'Objects in buckets that queries read.', '', count(*)::float8 FROM prom.tier_object o WHERE o.deleted IS NULL
+	UNION ALL
+	SELECT 'promgres_tier_bytes', 'gauge', 'Their bytes.', '', coalesce(sum(o.bytes), 0)::float8 FROM prom.tier_object o WHERE o.deleted IS NULL
 	UNION ALL
 	SELECT 'promgres_quarantine_rows', 'gauge', 'Damaged rows that were set aside and wait for somebody to look at them.', '', (SELECT count(*) FROM prom.quarantine)::float8;
 END;

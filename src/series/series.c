@@ -173,6 +173,7 @@ static Oid	plans_labels_type;
 
 PG_FUNCTION_INFO_V1(prom_series_id);
 PG_FUNCTION_INFO_V1(prom_metric_key);
+PG_FUNCTION_INFO_V1(prom_label_digest);
 PG_FUNCTION_INFO_V1(prom_series_removed);
 
 static int	begin_statements(void);
@@ -788,4 +789,13 @@ uuid_of(PromSeriesHash hash)
 
 	XXH128_canonicalFromHash((XXH128_canonical_t *) uuid->data, h);
 	return UUIDPGetDatum(uuid);
+}
+
+/* _label_digest(value) -> prom.label_value.digest */
+Datum
+prom_label_digest(PG_FUNCTION_ARGS)
+{
+	text	   *value = PG_GETARG_TEXT_PP(0);
+
+	return uuid_of(prom_series_raw_hash(VARDATA_ANY(value), VARSIZE_ANY_EXHDR(value)));
 }

@@ -73,7 +73,7 @@ prom_directory_decode(const uint8 *raw, size_t len, PromObjectEntry *entry, int 
 {
 	PromBytes	b = prom_bytes(raw, len);
 	int64		offset = PROM_OBJECT_HEAD_BYTES;
-	int64		t = 0;
+	uint64		t = 0;
 	int64		part = 0;
 	int64		block = 0;
 	uint64		series = 0;
@@ -98,9 +98,8 @@ prom_directory_decode(const uint8 *raw, size_t len, PromObjectEntry *entry, int 
 	}
 	for (int i = 0; i < n; i++)
 	{
-		if (add_overflows(t, prom_zigzag_decode(prom_bytes_varint(&b)), &t))
-			return "the directory has an impossible time";
-		entry[i].t_min = t;
+		t += (uint64) prom_zigzag_decode(prom_bytes_varint(&b));	/* as it was written: round and round */
+		entry[i].t_min = (int64) t;
 	}
 	for (int i = 0; i < n; i++)
 	{

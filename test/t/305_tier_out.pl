@@ -14,13 +14,14 @@ use Time::HiRes qw(sleep);
 
 plan skip_all => bucket_missing() if bucket_missing();
 
-my $s3 = start_radosgw(QUOTA => 200_000);
+my $s3 = start_radosgw(QUOTA => 50_000);
 my $proxy = start_proxy($s3->{port});
 my $node = start_node(new_node('primary', 'promgres.merge_age' => '1s', 'promgres.compact_delay' => '-1', 'promgres.rollup_delay' => '-1',
 	'promgres.tier_after' => '-1', 'promgres.tier_rollups_after' => '-1', 'promgres.tier_object_size' => '64kB', 'promgres.series_grace' => '-1'));
 my $day_ms = 1_700_006_400_000;    # a midnight
 my $end = "to_timestamp(($day_ms + 4 * 86400000) / 1000)";
-my $all = "CALL prom.tier(to_timestamp($day_ms / 1000), $end)";
+my $from = "to_timestamp(($day_ms - 86400000) / 1000)";    # a sample at midnight is in rollups of the day before
+my $all = "CALL prom.tier($from, $end)";
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
@@ -112,7 +113,7 @@ is(sql("SELECT count(*) FROM prom._bucket_list('b', 'promgres/v1/')"), 3 * sql('
 sql('CALL prom.collect_series(\'0 s\'); CALL prom.collect_series(\'0 s\')');
 is(sql('SELECT count(*) FROM prom.series'), '100', 'series whose samples are all in the bucket are not collected');
 like(error_of("SELECT prom.delete_series('m_1')"), qr/55000: some of these samples are in a bucket.*\nDETAIL.*data-0.*\nHINT:.*prom\.rehydrate/, 'samples in the bucket are not deleted, and this is said');
-sql("CALL prom.rehydrate(to_timestamp($day_ms / 1000), $end)");
+sql("CALL prom.rehydrate($from, $end)");
 is(digest(), $before, 'and come back as they were');
 is(sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), '0', 'the objects are not in use then');
 sql($all);
@@ -140,5 +141,152 @@ sql($all);
 is(local_rows(), '0', 'a later run folds it into another object');
 is(digest(), $late, 'which holds the same');
 is(doubles(), '0', 'once');
+
+
+# ---- both sides agree, and it is said where they do not
+
+is(sql('SELECT * FROM prom.verify_bucket(read_all => true) WHERE problem <> \'nobody knows it\''), '', 'the bucket has what is known of it');
+my ($one, $two, $three, $four) = split /\n/, sql("SELECT key FROM prom.tier_object WHERE deleted IS NULL AND resolution = 0 ORDER BY key LIMIT 4");
+(my $manifest = $three) =~ s/data-0$/manifest.json/;
+my %saved = map { $_ => sql("SELECT encode(prom._bucket_get('b', '$_'), 'hex')") } $one, $two, $manifest, $four;
+sql("SELECT prom._bucket_delete('b', ARRAY['$one', '$manifest'])");
+sql("SELECT prom._bucket_put('b', '$two', prom._bucket_get('b', '$two') || '\\x00')");
+sql("SELECT prom._bucket_put('b', '$four', set_byte(prom._bucket_get('b', '$four'), 100, get_byte(prom._bucket_get('b', '$four'), 100) # 1))");
+sql("SELECT prom._bucket_put('b', regexp_replace('$one', '[^/]*/data-0', '0-1/data-0'), 'x')");
+is(sql("SELECT replace(object, '$one', '1'), problem FROM prom.verify_bucket() WHERE object <> '$four'") =~ s/^promgres\S+0-1\/data-0/stranger/mr,
+	"1|it is missing\n$two|it has " . (length($saved{$two}) / 2 + 1) . ' bytes instead of ' . length($saved{$two}) / 2 . "\n$three|it has no manifest\nstranger|nobody knows it",
+	'missing, altered and strange objects are found') or diag(sql('SELECT * FROM prom.verify_bucket()'));
+is(sql("SELECT count(*) FROM prom.verify_bucket(read_all => true) WHERE object = '$four'"), '1', 'and a byte that is another one');
+like(error_of("CALL prom.rehydrate($from, $end)"), qr/object "[^"]*\/data-0"/, 'what is damaged does not come back, and the error names it');
+sql("SELECT prom._bucket_put('b', '$_', decode('$saved{$_}', 'hex'))") foreach keys %saved;
+sql("SELECT prom._bucket_delete('b', ARRAY[regexp_replace('$one', '[^/]*/data-0', '0-1/data-0')])");
+is(digest(), $late, 'all is well again');
+
+# ---- nothing local goes while the bucket fails
+
+sql("CALL prom.rehydrate($from, $end)");
+sql('DELETE FROM prom.tier_hold');
+is(sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), '0', 'all is here');
+$rows = local_rows();
+set(tier_server => 'far');
+foreach my $fault ([ { method => 'PUT', do => 'answer', status => 503, code => 'SlowDown' }, qr/SlowDown/ ], [ { method => 'PUT', do => 'reset' }, qr/could not put|reset|no answer/i ],
+	[ { method => 'PUT', do => 'lose' }, qr/could not put/ ], [ { method => 'PUT', do => 'spoil', at => 50 }, qr/could not put/ ],
+	[ { method => 'GET', path => 'data-0', do => 'truncate', at => 100 }, qr/could not get|data-0/ ], [ { method => 'GET', path => 'data-0', do => 'alter', at => 100 }, qr/data-0/ ],
+	[ { method => 'GET', path => 'series', do => 'alter', at => 10 }, qr/series/ ], [ { method => 'PUT', path => 'manifest', do => 'answer', status => 403, code => 'AccessDenied' }, qr/manifest/ ])
+{
+	my ($rule, $like) = @$fault;
+	$proxy->rules($rule);
+	my $error = error_of($all);
+	like($error, $like, "$rule->{method} $rule->{do}: an error") or diag($error);
+	is(local_rows(), $rows, '… and nothing local is gone');
+}
+$proxy->rules();
+set(tier_server => 'tight', tier_object_size => '64MB');
+like(error_of($all), qr/bucket "full"/, 'a full bucket: an error');
+is(local_rows(), $rows, '… and nothing local is gone');
+is(digest(), $late, '… all is as it was');
+set(tier_server => 'b', tier_object_size => '64kB');
+
+# ---- leftovers
+
+cmp_ok(sql('SELECT count(*) FROM prom.tier_upload'), '>', 5, 'what was begun is noted');
+sql("INSERT INTO prom.tier_upload (server, key, cluster, resolution, shard, day, seq) VALUES ('b', 'promgres/v1/x/0/2023/20231115/0-7/data-0', gen_random_uuid(), 0, 0, 0, 7)");
+sql("SELECT prom._upload_begin('b', 'promgres/v1/x/0/2023/20231115/0-7/data-0')");
+sql("SELECT prom._bucket_put('b', 'promgres/v1/x/0/2023/20231115/0-7/series', 'x')");
+sql('CALL prom.tier()');
+is(sql("SELECT count(*) FROM prom._bucket_uploads('b', 'promgres/v1/x/')"), '1', 'leftovers stay while they are young');
+sql("UPDATE prom.tier_upload SET started = started - interval '2 days'");
+sql('CALL prom.tier()');
+is(sql("SELECT (SELECT count(*) FROM prom._bucket_uploads('b', 'promgres/v1/')), (SELECT count(*) FROM prom._bucket_list('b', 'promgres/v1/x/'))"), '0|0', 'and go when they are old');
+
+# ---- objects that are not needed go, after a time
+
+my $known = sql("SELECT count(*) FROM prom.tier_object WHERE server = 'b'");
+cmp_ok($known, '>', 20, 'objects that were brought back are still in the bucket');
+set(tier_delete_after => '0');
+sql('CALL prom.tier()');
+is(sql("SELECT count(*) FROM prom.tier_object WHERE server = 'b'"), '0', 'they go when their time is over');
+is(sql("SELECT count(*) FROM prom._bucket_list('b', 'promgres/v1/')"), '0', 'with all that belongs to them');
+set(tier_delete_after => '2d');
+
+# ---- another server
+
+sql($all);
+my $other = new_node('other', 'promgres.merge_age' => '1s', 'promgres.tier_after' => '-1', 'promgres.tier_rollups_after' => '-1', 'promgres.series_grace' => '-1', 'promgres.rollup_delay' => '-1');
+start_node($other);
+make_server($other, 'b', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
+is($other->safe_psql('postgres', "SELECT prom.attach_bucket('b', read_only => false)"), sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), 'an empty server takes a bucket over');
+my $same = sub { $_[0]->safe_psql('postgres', 'SELECT md5(string_agg(concat_ws(\' \', shard, sid, labels), \',\' ORDER BY shard, sid)) FROM prom.series') };
+is($same->($other), $same->($node), 'with all series');
+{
+	my $keep = $node;
+	$node = $other;
+	is(digest(), $late, 'and all samples');
+	is(sql('SELECT count(*) FROM prom.label_value WHERE name = \'i\''), '20', 'labels are known');
+	set(tier_server => 'b');
+	sql("CALL prom.rehydrate($from, $end)");
+	is(digest(), $late, 'which can be brought to it');
+	$node = $keep;
+}
+$other->stop;
+my $third = start_node(new_node('third', 'promgres.merge_age' => '1s', 'promgres.tier_after' => '-1', 'promgres.tier_rollups_after' => '-1', 'promgres.series_grace' => '-1'));
+make_server($third, 'b', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
+remote_write($third, [ { __name__ => 'mine', i => 1 }, [ $day_ms, 1 ] ]);
+{
+	my $keep = $node;
+	$node = $third;
+	like(error_of("SELECT prom.attach_bucket('b', read_only => false)"), qr/55000: bucket "b" cannot become that of this database/, 'a server with samples of its own does not take it over');
+	sql("SELECT prom.attach_bucket('b')");
+	is(sql('SELECT string_agg(shard || \' \' || series, \', \' ORDER BY shard) FROM prom.shard'), '0 1, 1 100', 'but reads it, in a shard of its own');
+	is(sql("SELECT prom.attach_bucket('b')"), '0', 'nothing is new the second time');
+	like(error_of("CALL prom.rehydrate($from, $end)"), qr/55000: .*attached read-only/, 'nothing of it is brought here');
+	cmp_ok(sql("SELECT prom.detach_bucket('b')"), '>', 10, 'it is detached');
+	is(sql('SELECT string_agg(shard || \' \' || series, \', \' ORDER BY shard) FROM prom.shard'), '0 1', 'and its series are gone');
+	$node = $keep;
+}
+$third->stop;
+
+# ---- kill -9 at any moment
+
+my $rounds = $ENV{LONG} ? 500 : 20;
+my $killed = 0;
+my $wrong = 0;
+foreach my $round (1 .. $rounds)
+{
+	my ($out, $err) = ('', '');
+	my $call = $round % 2 ? "CALL prom.rehydrate($from, $end, NULL, '0 s')" : $all;
+	my $psql = IPC::Run::start([ 'psql', '-XAtq', '-d', $node->connstr('postgres'), '-c', 'SELECT pg_backend_pid()', '-c', $call ], '>', \$out, '2>', \$err);
+	$psql->pump until $out =~ /(\d+)\n/ || !$psql->pumpable;
+	my $pid = $1;
+	sleep rand 0.7;
+	if ($round % 5 == 0)
+	{
+		kill_server($node);
+		$killed++;
+	}
+	else
+	{
+		$killed += kill 9, $pid;
+	}
+	eval { $psql->finish };
+	$round % 5 == 0 ? restart_killed($node) : wait_for(sub { sql('SELECT 1') eq '1' }, 'recovery');
+	my $now = digest();
+	$wrong++, diag("round $round: $now") if $now ne $late;
+}
+cmp_ok($killed, '>', $rounds / 4, "killed $killed of $rounds times");
+is($wrong, 0, 'all samples were there each time');
+sql('DELETE FROM prom.tier_hold');
+sql($all);
+sql($all);
+is(local_rows(), '0', 'at the end all is in the bucket');
+is(digest(), $late, '… equal');
+is(doubles(), '0', '… once');
+
+# ---- retention
+
+sql("SELECT prom.set_retention(NULL, raw => '30 days')");
+sql('CALL prom.retain()');
+is(sql('SELECT resolution, count(*) > 0, count(*) = count(deleted) FROM prom.tier_object GROUP BY 1 ORDER BY 1'), "0|t|t\n300|t|f\n3600|t|f", 'objects of raw samples whose time is over are not read any more')
+  or diag(sql('SELECT resolution, count(*), count(deleted) FROM prom.tier_object GROUP BY 1'));
 
 done_testing();
