@@ -36,8 +36,11 @@ extern int	prom_store_max_age_s;
 
 /* ---- scan.c ---- */
 
-/* What a chunk has of some series (ascending) and time; NULL: nothing. */
-extern PromChunk *prom_store_only(const PromChunk *chunk, const int32 *sids, int nsids, PromScanRange range);
+/* What a chunk has of some series (ascending) and time, as a chunk of that shard; NULL: nothing. */
+extern PromChunk *prom_store_only(const PromChunk *chunk, int16 shard, const int32 *sids, int nsids, PromScanRange range);
+
+/* The shard that a chunk says it is of. */
+extern int16 prom_store_shard(const PromChunk *chunk);
 
 /* ---- visible.c ---- */
 

@@ -327,11 +327,17 @@ prom_without(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(prom_chunk_finish(b));
 }
 
+int16
+prom_store_shard(const PromChunk *chunk)
+{
+	return open_columns(chunk).reader.shard;
+}
+
 PromChunk *
-prom_store_only(const PromChunk *chunk, const int32 *sids, int nsids, PromScanRange range)
+prom_store_only(const PromChunk *chunk, int16 shard, const int32 *sids, int nsids, PromScanRange range)
 {
 	Column		c = open_columns(chunk);
-	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_PLAIN, c.reader.shard);
+	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_PLAIN, shard);
 
 	for (int s = 0, column = 0; s < nsids && column < c.reader.nseries;)
 	{
@@ -372,7 +378,9 @@ prom_only(PG_FUNCTION_ARGS)
 {
 	int			nsids;
 	int32	   *sids = prom_store_sids(PG_GETARG_ARRAYTYPE_P(1), &nsids);
-	PromChunk  *only = prom_store_only(PG_GETARG_PROM_CHUNK_P(0), sids, nsids, (PromScanRange) {PG_GETARG_INT64(2), PG_GETARG_INT64(3)});
+	PromChunk  *chunk = PG_GETARG_PROM_CHUNK_P(0);
+	PromChunk  *only = prom_store_only(chunk, prom_store_shard(chunk), sids, nsids,
+									   (PromScanRange) {PG_GETARG_INT64(2), PG_GETARG_INT64(3)});
 
 	if (only == NULL)
 		PG_RETURN_NULL();

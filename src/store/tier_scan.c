@@ -12,8 +12,8 @@
  * Memory: a plan has about MAX_PLANNED chunks, then the next blocks are planned; the bytes are tier_fetch.c's.
  * What is between the chunks of a span is at most a quarter of them.
  *
- * All of it lives as long as the executor's node, in fn_mcxt.  Who is subject to row security, or may not read all of prom.series, gets
- * samples of the series that prom.series shows him, as in visible.c.
+ * All of it lives as long as the executor's node, in fn_mcxt.  Who is subject to row security, or may not read all
+ * of prom.series, gets samples of the series that prom.series shows him, as in visible.c.
  */
 #include "postgres.h"
 
@@ -471,12 +471,16 @@ static void
 put_row(TierScan *s, const Want *w, const int32 *sids, int nsids, ReturnSetInfo *rsinfo)
 {
 	PromChunk  *chunk = prom_object_chunk(&w->entry, w->span->body + (w->entry.offset - w->span->offset));
-	PromChunk  *given = s->restricted ? prom_store_only(chunk, sids, nsids, s->range) : chunk;
+	PromChunk  *given = chunk;
 	int64		seq = Min(Max(w->object->seq, 0), MAX_SEQ);
-	Datum		values[2] = {PointerGetDatum(given),
+	Datum		values[2] = {0,
 	Int64GetDatum(s->resolution_s > 0 ? PROM_TIER_ROLLUP_ORDER + seq * 8 + w->entry.part : PROM_TIER_ORDER + seq)};
 	bool		nulls[2] = {false};
 
+	/* what somebody else has written may be of another shard there */
+	if (s->restricted || prom_store_shard(chunk) != w->object->shard)
+		given = prom_store_only(chunk, w->object->shard, sids, nsids, s->range);
+	values[0] = PointerGetDatum(given);
 	if (given != NULL)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	if (given != NULL && given != chunk)
