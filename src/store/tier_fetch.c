@@ -24,6 +24,9 @@
 #include "store/tier_read.h"
 #include "tier/tier.h"
 
+/* A longer span would have nothing else in flight while it comes, and nothing be read of it */
+#define MAX_SPAN_BYTES (512 * 1024)
+
 /* Warnings about objects that cannot be read, of one place for spans */
 #define MAX_TOLD 5
 
@@ -93,7 +96,7 @@ prom_fetch_reset(PromFetch *f)
 int64
 prom_fetch_span_bytes(int at_a_time)
 {
-	return Min(limit_bytes() / 2 / Max(at_a_time, 1), limit_bytes() / 8);
+	return Min(limit_bytes() / 2 / Max(at_a_time, 1), MAX_SPAN_BYTES);
 }
 
 bool
