@@ -7,10 +7,11 @@
  * the object's directory has for the chunk.  So nothing has to be written in any order, nothing is synced, files may
  * be cut short, altered or removed at any time, and a crash leaves at worst some that are of no use.
  *
- * Each directory may hold its part of promgres.tier_cache_size.  How much it holds is counted in shared memory,
- * found out when it is first written to after the start of the server.  Bytes are added to the count before a file is written, and if
- * there are too many those not used for longest go (by their modification time, which reading renews), until a tenth
- * is free; that also corrects the count.  One backend does that at a time; others go without storing meanwhile.
+ * Each directory may hold its part of promgres.tier_cache_size.  How much it holds is counted in shared memory, and
+ * found out when it is first written to after the start of the server.  Bytes are added to the count before a file
+ * is written, and if there are too many those not used for longest go (by their modification time, which reading
+ * renews), until a tenth is free; that also corrects the count.  One backend does that at a time; others go without
+ * storing meanwhile.
  *
  * The directory's name begins as those of temporary files do, by which base backups and pg_rewind leave it out.
  * Without shared memory, that is, if promgres is not preloaded, nothing is kept.

@@ -80,8 +80,8 @@ extern int64 prom_fetch_span_bytes(int at_a_time);
 extern bool prom_fetch_ahead(PromFetch *f, PromSpan *span);
 
 /*
- * Wait for a span: true, and span->body has its bytes until the next call of these functions.  now: what is wanted no later is
- * thrown away first.  False: it cannot be read, and promgres.partial_response lets the query go on; that was told.
+ * Wait for a span: true, and span->body has its bytes until the next call of these functions.  now: what is not
+ * wanted from then on is thrown away first.  False: it cannot be read, and promgres.partial_response lets the query go on; that was told.
  * Otherwise an error names the object.
  */
 extern bool prom_fetch_wait(PromFetch *f, PromSpan *span, int now);
