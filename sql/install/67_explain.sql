@@ -9,10 +9,11 @@ LANGUAGE C STRICT STABLE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'prom_explain
 COMMENT ON FUNCTION prom._explain_sql(text, int8, int8, int8, bool) IS
 'The SQL of a query with a subquery for each node of the expression, whose alias is the node''s name; the nodes; and the segments of time of which they read rollups.';
 
-CREATE FUNCTION prom._scan_counts(OUT series int8, OUT chunks int8, OUT chunks_used int8, OUT fresh int8, OUT samples int8)
+CREATE FUNCTION prom._scan_counts(OUT series int8, OUT chunks int8, OUT chunks_used int8, OUT fresh int8, OUT samples int8,
+	OUT tier_objects int8, OUT tier_requests int8, OUT tier_bytes int8, OUT tier_needed_bytes int8, OUT tier_hits int8, OUT tier_hit_bytes int8)
 LANGUAGE C VOLATILE PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'prom_scan_counts';
 COMMENT ON FUNCTION prom._scan_counts() IS
-'What PromQL has read in this statement and process: series; chunks, once for each series read from them, and those that had samples of the time; fresh rows; samples.';
+'What PromQL has read in this statement and process: series; chunks, once for each series read from them, and those that had samples of the time; fresh rows; samples; what of it is in buckets.';
 
 -- Parallel workers would count for themselves; the other settings are those that queries run with.
 CREATE FUNCTION prom._explain(expr text, start_ms int8, end_ms int8, step_ms int8, instant bool) RETURNS jsonb
@@ -77,6 +78,9 @@ BEGIN
 			'rollup_partitions', read.rollups),
 		'fresh', jsonb_build_object('read', after.fresh - before.fresh, 'pruned', read.fresh_pruned),
 		'samples', after.samples - before.samples,
+		'tier', jsonb_build_object('objects', after.tier_objects - before.tier_objects, 'requests', after.tier_requests - before.tier_requests,
+			'bytes', after.tier_bytes - before.tier_bytes, 'needed_bytes', after.tier_needed_bytes - before.tier_needed_bytes,
+			'cache_hits', after.tier_hits - before.tier_hits, 'cache_hit_bytes', after.tier_hit_bytes - before.tier_hit_bytes),
 		'planning_ms', plan->0->'Planning Time', 'execution_ms', plan->0->'Execution Time');
 END
 $$;
@@ -124,6 +128,9 @@ BEGIN ATOMIC
 	SELECT format('Partitions of rollups: %s read', told#>>'{chunks,rollup_partitions}') WHERE (told#>>'{chunks,rollup_partitions}')::int8 > 0
 	UNION ALL
 	SELECT format('Fresh rows: %s opened, %s pruned', told#>>'{fresh,read}', told#>>'{fresh,pruned}')
+	UNION ALL
+	SELECT format('Buckets: %s objects read, %s requests for %s bytes, %s chunks from the local cache', told#>>'{tier,objects}', told#>>'{tier,requests}',
+		told#>>'{tier,bytes}', told#>>'{tier,cache_hits}') WHERE (told#>>'{tier,objects}')::int8 > 0
 	UNION ALL
 	SELECT format('Samples decoded: %s', told->>'samples')
 	UNION ALL

@@ -595,7 +595,7 @@ COMMENT ON FUNCTION prom._tier_fetch_due(interval) IS
 
 -- The state: "after" is the resolution, day and shard that come next or are at hand; "block" the next block of them and
 -- "seq" how far they are taken; "key" what is begun; "from", "to" if it was called for a time.
-CREATE FUNCTION prom._tier_step(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
+CREATE FUNCTION prom._job_tier(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -710,7 +710,7 @@ BEGIN
 	state := state || jsonb_build_object('tidy', (state -> 'tidy')::int4 + 1);
 END
 $$;
-COMMENT ON FUNCTION prom._tier_step(jsonb) IS 'A step of the job "tier": an object is begun, written, or committed; or something is tidied up.';
+COMMENT ON FUNCTION prom._job_tier(jsonb) IS 'A step of the job "tier": an object is begun, written, or committed; or something is tidied up.';
 
 CREATE PROCEDURE prom.tier(from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL) LANGUAGE plpgsql
 AS $$

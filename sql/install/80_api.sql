@@ -1,10 +1,10 @@
 -- 80_api: what the gateway's backends run.  Each function returns pieces of JSON that, put together in
 -- order, are the value of "data" in an answer of Prometheus' HTTP API.
 
-CREATE FUNCTION prom._api_dedup(dedup bool, replica_labels text) RETURNS bool
-	AS 'MODULE_PATHNAME', 'prom_api_dedup' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-COMMENT ON FUNCTION prom._api_dedup(bool, text) IS
-'Sets promgres.dedup and promgres.replica_labels, each unless it is null, to the end of the transaction: in FROM, for the statement that it stands in.';
+CREATE FUNCTION prom._api_thanos(dedup bool, replica_labels text, partial_response bool) RETURNS bool
+	AS 'MODULE_PATHNAME', 'prom_api_thanos' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+COMMENT ON FUNCTION prom._api_thanos(bool, text, bool) IS
+'Sets promgres.dedup, promgres.replica_labels and promgres.partial_response until the transaction ends, each unless it is NULL; true.';
 
 CREATE FUNCTION prom._api_query(query text, time_ms int8, lookback_ms int8, lim int4, stats text DEFAULT '', submitted int8 DEFAULT 0,
 	resolution_ms int8 DEFAULT 0) RETURNS SETOF text

@@ -39,11 +39,17 @@ BEGIN ATOMIC
 		(25, 'gateway_starts', 'promgres_worker_starts_total', 'counter', 'How often a worker has started since the server did; more than once: it crashed, or was told to.', 'worker="gateway"'),
 		(26, 'maintenance_starts', 'promgres_worker_starts_total', 'counter', '', 'worker="maintenance"'),
 		(27, 'replica_samples', 'promgres_replica_samples_dropped_total', 'counter', 'Samples dropped because their replica is not the elected one of its cluster.', ''),
-		(28, 'offload_objects', 'promgres_tier_written_objects_total', 'counter', 'Objects written to a bucket, whether their rows went or not.', ''),
-		(29, 'offload_bytes', 'promgres_tier_written_bytes_total', 'counter', 'Bytes of these objects.', ''),
-		(30, 'offload_samples', 'promgres_tier_written_samples_total', 'counter', 'Samples in them.', ''),
-		(31, 'offload_returned', 'promgres_tier_returned_chunks_total', 'counter', 'Chunks that were brought back from a bucket.', ''),
-		(32, 'started', 'promgres_server_start_timestamp_seconds', 'gauge', 'When the server was started.', '')
+		(28, 'tier_gets', 'promgres_tier_read_requests_total', 'counter', 'Requests for samples in a bucket, each try of them.', ''),
+		(29, 'tier_bytes', 'promgres_tier_read_bytes_total', 'counter', 'Bytes of samples that came from a bucket.', ''),
+		(30, 'tier_errors', 'promgres_tier_read_errors_total', 'counter', 'Requests for samples in a bucket that were given up.', ''),
+		(31, 'tier_hits', 'promgres_tier_cache_chunks_total', 'counter', 'Chunks of a bucket that queries wanted: found in the local cache (hit), or not (miss).', 'kind="hit"'),
+		(32, 'tier_misses', 'promgres_tier_cache_chunks_total', 'counter', '', 'kind="miss"'),
+		(33, 'tier_evicted', 'promgres_tier_cache_evictions_total', 'counter', 'Chunks thrown out of the local cache.', ''),
+		(34, 'offload_objects', 'promgres_tier_written_objects_total', 'counter', 'Objects written to a bucket, whether their rows went or not.', ''),
+		(35, 'offload_bytes', 'promgres_tier_written_bytes_total', 'counter', 'Bytes of these objects.', ''),
+		(36, 'offload_samples', 'promgres_tier_written_samples_total', 'counter', 'Samples in them.', ''),
+		(37, 'offload_returned', 'promgres_tier_returned_chunks_total', 'counter', 'Chunks that were brought back from a bucket.', ''),
+		(38, 'started', 'promgres_server_start_timestamp_seconds', 'gauge', 'When the server was started.', '')
 	) AS m(n, counter, name, type, help, labels) ON m.counter = s.counter
 	ORDER BY m.n)
 	UNION ALL

@@ -23,8 +23,8 @@ $$;
 
 -- Reading: series themselves, what row security lets through of them; the rest by views and functions.
 GRANT SELECT ON prom.series, prom._shard, prom._metric, prom._label_value, prom._label_name, prom._fresh_rows, prom._warm_rows, prom._rollup_rows, prom._metadata,
-	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.levels, prom.ha_clusters TO prom_reader;
-GRANT SELECT ON prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.levels TO pg_monitor;
+	prom.metrics, prom.label_names, prom.label_values, prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.stat_tier, prom.levels, prom.ha_clusters TO prom_reader;
+GRANT SELECT ON prom.stat_ingest, prom.stat_merge, prom.stat_rollup, prom.stat_tier, prom.levels TO pg_monitor;
 GRANT SELECT ON prom.stat_merge, prom.tokens, prom.retention_rules, prom.block_import TO prom_admin;
 GRANT SELECT ON prom.jobs, prom.stat_progress_jobs TO prom_admin, pg_monitor;
 GRANT SELECT ON prom.tier_objects TO prom_admin;
@@ -162,7 +162,7 @@ BEGIN
 			('_tier_forget_series', false, NULL),
 			('_tier_refuse', false, NULL),
 			('_tier_fetch_due', false, NULL),
-			('_tier_step', false, NULL),
+			('_job_tier', false, NULL),
 			('series_id', false, NULL),
 			('_series_removed', false, NULL),
 			('_remove_series', false, NULL),

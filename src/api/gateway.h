@@ -481,13 +481,13 @@ extern bool prom_param_bool(PromRequest *r, const char *name, bool *value);	/* a
 extern bool prom_param_thanos(PromRequest *r);
 extern bool prom_param_resolution(PromRequest *r, int64 *resolution_ms);
 
-/* ---- dedup.c ---- */
+/* ---- thanos.c ---- */
 
-/* The parameters about replicas; false: a bad one is answered. */
-extern bool prom_dedup_check(PromRequest *r);
+/* The parameters that stand for settings; false: a bad one is answered. */
+extern bool prom_thanos_check(PromRequest *r);
 
 /* Adds to the job's statement, "SELECT f(...)", that these parameters are in force while it runs. */
-extern void prom_dedup_add(PromRequest *r);
+extern void prom_thanos_add(PromRequest *r);
 
 /* ---- params.c ---- */
 

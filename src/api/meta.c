@@ -63,7 +63,7 @@ ask_series(PromRequest *r, const char *sql, bool match_required)
 	prom_job_param(&r->job, INT4OID, psprintf("%d", limit));
 	r->job.timeout_ms = prom_gateway_query_timeout_ms;
 	r->job.parameter = "match[]";
-	prom_dedup_add(r);
+	prom_thanos_add(r);
 	prom_request_ask(r, prom_pool_query);
 }
 

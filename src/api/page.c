@@ -143,7 +143,7 @@ prom_explain_run(PromRequest *r)
 	int64		end_ms;
 	int64		step_ns = NS_PER_S;
 
-	if (!prom_dedup_check(r) || !prom_param_timeout(r, &r->job.timeout_ms))
+	if (!prom_thanos_check(r) || !prom_param_timeout(r, &r->job.timeout_ms))
 		return;
 	if (instant)
 	{
@@ -162,7 +162,7 @@ prom_explain_run(PromRequest *r)
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, step_ns / NS_PER_MS));
 	prom_job_param(&r->job, BOOLOID, instant ? "true" : "false");
 	prom_job_param(&r->job, BOOLOID, strcmp(prom_request_param(r, "plan"), "true") == 0 ? "true" : "false");
-	prom_dedup_add(r);
+	prom_thanos_add(r);
 	prom_request_ask(r, prom_pool_query);
 }
 

@@ -192,18 +192,15 @@ prom_param_resolution(PromRequest *r, int64 *resolution_ms)
 }
 
 /*
- * What Thanos knows and Prometheus does not.  Replicas: see dedup.c.  partial_response: there are no stores to miss.
- * max_source_resolution is taken by queries (prom_param_resolution), and checked everywhere.  The rest
+ * What Thanos knows and Prometheus does not.  Replicas, partial_response: see thanos.c.  max_source_resolution is taken by queries (prom_param_resolution), and checked everywhere.  The rest
  * (storeMatch[], engine, ...) has no value that would be wrong.
  */
 bool
 prom_param_thanos(PromRequest *r)
 {
-	bool		ignored;
 	int64		resolution_ms;
 
-	return prom_dedup_check(r) && prom_param_bool(r, "partial_response", &ignored) &&
-		prom_param_resolution(r, &resolution_ms);
+	return prom_thanos_check(r) && prom_param_resolution(r, &resolution_ms);
 }
 
 char *

@@ -40,7 +40,7 @@ ask(PromRequest *r, int timeout_ms, int64 resolution_ms)
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, resolution_ms));
 	r->job.timeout_ms = timeout_ms;
 	r->job.parameter = "query";
-	prom_dedup_add(r);
+	prom_thanos_add(r);
 	prom_request_ask(r, prom_pool_query);
 }
 

@@ -70,7 +70,7 @@ prom_read_run(PromRequest *r)
 	bool		dedup = false;
 
 	/* at the address of queries they have been read */
-	if ((r->nparams == 0 && !prom_request_read_params(r)) || !prom_dedup_check(r) || !prom_param_bool(r, "dedup", &dedup))
+	if ((r->nparams == 0 && !prom_request_read_params(r)) || !prom_thanos_check(r) || !prom_param_bool(r, "dedup", &dedup))
 		return;
 	r->job.sql = "SELECT prom._api_read($1, $2)";
 	r->job.nparams = 1;
@@ -79,7 +79,7 @@ prom_read_run(PromRequest *r)
 	r->job.lengths[0] = (int) r->body_len;
 	r->job.formats[0] = 1;
 	prom_job_param(&r->job, BOOLOID, dedup ? "t" : "f");
-	prom_dedup_add(r);
+	prom_thanos_add(r);
 	r->job.timeout_ms = prom_gateway_query_timeout_ms;
 	prom_stream_ask(r, prom_pool_query);
 }

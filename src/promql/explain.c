@@ -123,8 +123,8 @@ prom_scan_counts(PG_FUNCTION_ARGS)
 {
 	PromScanCounts *counts = prom_store_counts();
 	TupleDesc	desc;
-	Datum		values[5];
-	bool		nulls[5] = {false};
+	Datum		values[11];
+	bool		nulls[11] = {false};
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
@@ -133,6 +133,12 @@ prom_scan_counts(PG_FUNCTION_ARGS)
 	values[2] = Int64GetDatum(counts->chunks_used);
 	values[3] = Int64GetDatum(counts->fresh);
 	values[4] = Int64GetDatum(counts->samples);
+	values[5] = Int64GetDatum(counts->tier_objects);
+	values[6] = Int64GetDatum(counts->tier_gets);
+	values[7] = Int64GetDatum(counts->tier_bytes);
+	values[8] = Int64GetDatum(counts->tier_needed_bytes);
+	values[9] = Int64GetDatum(counts->tier_hits);
+	values[10] = Int64GetDatum(counts->tier_hit_bytes);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 

@@ -241,9 +241,9 @@ begin(FunctionCallInfo fcinfo, MemoryContext cxt)
 static PromGather *
 gather_of(Member *m, int64 order)
 {
-	int			part = (int) (order - PROM_ROLLUP_ORDER);
+	int			part = prom_order_part(order);
 
-	if (m->parts == NULL || order <= PROM_ROLLUP_ORDER || order >= PROM_ROLLUP_ORDER + PROM_PARTS)
+	if (m->parts == NULL || part == PROM_PART_RAW)
 		return &m->gather;
 	return &m->parts[part == PROM_PART_RESET ? PROM_PART_LAST : part];
 }

@@ -11,6 +11,9 @@
  * Where segments (segment.c) say so, rows of prom.rollup take the place of warm rows: a branch of the union for
  * each.  A leaf without segments is as if there were no rollups.
  *
+ * Where objects in a bucket have samples of the time, prom._tier (tier_scan.c) gives their rows: one more branch
+ * for each segment.  Otherwise nothing of that is in the text.
+ *
  * Who is subject to row security on prom.series reads no table of samples; for him both come from the
  * functions of visible.c.  Time bounds are constants, so partitions of other days are not even locked.
  * Operators are qualified as all names are: the text means the same under any search_path.
@@ -128,9 +131,10 @@ static char *
 parts_sql(int parts)
 {
 	StringInfoData out;
-	const char *separator = "'{";
+	const char *separator = "";
 
 	initStringInfo(&out);
+	appendStringInfoString(&out, "'{");
 	for (int part = PROM_PART_LAST; part < PROM_PARTS; part++)
 	{
 		if ((parts & (1 << part)) == 0)
@@ -167,26 +171,53 @@ rollup_sql(StringInfo out, const Access *access, const PromSegment *s, int parts
 						 prom_day_start(s->from_ms), s->to_ms, s->from_ms, s->to_ms);
 }
 
-/* What is stored of the group b, but for fresh rows: the branches of a union. */
-static void
-stored_sql(StringInfo out, const Access *access, PromScanRange range, const PromSegments *segments)
+/* A further branch: what objects in buckets have of the group b.  False: they have nothing of the time. */
+static bool
+tier_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, int32 resolution_s, int parts)
+{
+	if (!prom_tier_any(resolution_s, range))
+		return false;
+	appendStringInfo(out, "\nUNION ALL SELECT t.data, t.ord\n"
+					 "FROM prom._tier(b.shard, b.sids, %d, %s, " INT64_FORMAT ", " INT64_FORMAT ", ARRAY(\n"
+					 "SELECT i.shard::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32 OPERATOR(pg_catalog.|) i.sid\n"
+					 "FROM prom.series AS i\n"
+					 "WHERE ",
+					 resolution_s, parts_sql(parts), range.from_ms, range.to_ms);
+	prom_matchers_sql(out, "i", m, n);
+	appendStringInfoString(out, ")) AS t");
+	return true;
+}
+
+/* What is stored of the group b, but for fresh rows: the branches of a union.  True: some of it in buckets. */
+static bool
+stored_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, PromScanRange range,
+		   const PromSegments *segments)
 {
 	PromSegment raw = {range.from_ms, range.to_ms, 0};
-	int			n = segments ? segments->n : 1;
+	int			nsegments = segments ? segments->n : 1;
+	bool		tier = false;
 
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < nsegments; i++)
 	{
 		const PromSegment *s = segments ? &segments->segment[i] : &raw;
+		PromScanRange part = {s->from_ms, s->to_ms};
 
 		if (s->resolution_s > 0)
+		{
 			rollup_sql(out, access, s, segments->parts);
+			tier |= tier_sql(out, m, n, part, s->resolution_s, segments->parts);
+		}
 		if (s->mixed)
 			appendStringInfoString(out, "\nUNION ALL ");
 		if (s->resolution_s == 0 || s->mixed)
-			warm_sql(out, access, (PromScanRange) {s->from_ms, s->to_ms});
-		if (i < n - 1)
+		{
+			warm_sql(out, access, part);
+			tier |= tier_sql(out, m, n, part, 0, 0);
+		}
+		if (i < nsegments - 1)
 			appendStringInfoString(out, "\nUNION ALL ");
 	}
+	return tier;
 }
 
 static bool
@@ -225,25 +256,32 @@ prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange r
 }
 
 void
-prom_leaf_stored_sql(StringInfo out, PromScanRange range, const PromSegments *segments)
+prom_leaf_stored_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments)
 {
 	Access		access = find_access();
 
-	stored_sql(out, &access, range, segments);
+	(void) stored_sql(out, &access, m, n, range, segments);
 }
 
-/* The rows of a leaf over groups of series: shard, block, sids and labels of each. */
+/*
+ * The rows of a leaf over groups of series: shard, block, sids and labels of each.  Buckets are read block after
+ * block, unless the groups have an order of their own.
+ */
 static void
-groups_sql(StringInfo out, const char *groups, const PromMatcher *m, int n, PromScanRange range,
+groups_sql(StringInfo out, const char *groups, bool sorted, const PromMatcher *m, int n, PromScanRange range,
 		   const PromSegments *segments, const char *leaf)
 {
 	Access		access = find_access();
+	StringInfoData stored;
+	bool		tier;
 	PromScanRange raw = range;
 	bool		has_raw = segments == NULL || narrow_to_raw(&raw, segments);
 
+	initStringInfo(&stored);
+	tier = stored_sql(&stored, &access, m, n, range, segments);
 	appendStringInfo(out, "pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
-					 "FROM (\n%s) AS b\n",
-					 groups);
+					 "FROM (\n%s%s) AS b\n",
+					 groups, tier && !sorted ? "\nORDER BY 1, 2" : "");
 	if (has_raw)
 	{
 		appendStringInfoString(out, "LEFT JOIN (\n");
@@ -254,7 +292,7 @@ groups_sql(StringInfo out, const char *groups, const PromMatcher *m, int n, Prom
 					 "SELECT %s AS results\n"
 					 "FROM (\n",
 					 leaf);
-	stored_sql(out, &access, range, segments);
+	appendBinaryStringInfo(out, stored.data, stored.len);
 	if (has_raw)
 		appendStringInfo(out, "\nUNION ALL SELECT f.data, " INT64_FORMAT, PROM_FRESH_ORDER);
 	appendStringInfoString(out, ") AS c) AS l) AS r\n"
@@ -276,7 +314,7 @@ prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, 
 	prom_matchers_sql(&groups, "s", m, n);
 	appendStringInfoString(&groups, "\nGROUP BY 1, 2");
 	appendStringInfoString(out, "(\nSELECT ");
-	groups_sql(out, groups.data, m, n, range, segments, leaf);
+	groups_sql(out, groups.data, false, m, n, range, segments, leaf);
 }
 
 /*
@@ -298,7 +336,7 @@ prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange 
 	prom_matchers_sql(&groups, "s", m, n);
 	appendStringInfoString(&groups, "\nORDER BY s.labels OFFSET 0");
 	appendStringInfoString(out, "(\nSELECT b.place, ");
-	groups_sql(out, groups.data, m, n, range, segments, leaf);
+	groups_sql(out, groups.data, true, m, n, range, segments, leaf);
 	appendStringInfoString(out, "\nORDER BY r.place");
 }
 
@@ -354,6 +392,24 @@ active_rollup_sql(StringInfo out, const char *alias, PromScanRange range, bool r
 	}
 }
 
+/* Of what is in buckets: true if an object of the time holds the series. */
+static void
+active_tier_sql(StringInfo out, const char *alias, PromScanRange range)
+{
+	PromSegments *segments = prom_raw_segments(range);
+	PromSegment raw = {range.from_ms, range.to_ms, 0};
+
+	for (int i = -1; i < (segments ? segments->n : 0); i++)
+	{
+		const PromSegment *s = i < 0 ? &raw : &segments->segment[i];
+
+		if ((i >= 0 && s->resolution_s == 0) || !prom_tier_any(s->resolution_s, (PromScanRange) {s->from_ms, s->to_ms}))
+			continue;
+		appendStringInfo(out, " OR prom._tier_holds(%s.shard, %s.sid, %d, " INT64_FORMAT ", " INT64_FORMAT ")",
+						 alias, alias, s->resolution_s, s->from_ms, s->to_ms);
+	}
+}
+
 /* The half about fresh rows, and the closing parenthesis. */
 static void
 active_fresh_sql(StringInfo out, const Access *access, const char *alias, int64 first_ms, int64 to_ms)
@@ -374,6 +430,7 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 		appendStringInfo(out, "(prom._visible_has(%s.shard, %s.sid, 0, '{}', " INT64_FORMAT ", " INT64_FORMAT ")",
 						 alias, alias, range.from_ms, range.to_ms);
 		active_rollup_sql(out, alias, range, true, true);
+		active_tier_sql(out, alias, range);
 		appendStringInfoChar(out, ')');
 		return;
 	}
@@ -383,6 +440,7 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 					 access.warm, alias, alias, prom_day_start(first_ms), range.to_ms, first_ms, alias, first_ms,
 					 range.to_ms);
 	active_rollup_sql(out, alias, range, false, true);
+	active_tier_sql(out, alias, range);
 	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
 }
 
@@ -402,5 +460,6 @@ prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range)
 					 " WHERE w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT ")",
 					 alias, alias, access.warm, prom_day_start(first_ms), range.to_ms, first_ms);
 	active_rollup_sql(out, alias, range, false, false);
+	active_tier_sql(out, alias, range);
 	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
 }

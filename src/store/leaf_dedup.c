@@ -144,7 +144,7 @@ segments_sql(StringInfo out, const PromSegments *segments)
 
 /* The rows of a batch, raw and of rollups. */
 static void
-rows_sql(StringInfo out, PromScanRange range, const PromSegments *segments, bool has_raw)
+rows_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments, bool has_raw)
 {
 	PromSegments counted;
 
@@ -157,7 +157,7 @@ rows_sql(StringInfo out, PromScanRange range, const PromSegments *segments, bool
 	appendStringInfoString(out, "SELECT w.*\n"
 						   "FROM prom._replica_blocks(b.ids) AS b\n"
 						   "CROSS JOIN LATERAL (\n");
-	prom_leaf_stored_sql(out, range, segments);
+	prom_leaf_stored_sql(out, m, n, range, segments);
 	appendStringInfoString(out, "\nOFFSET 0) AS w");
 	if (has_raw)
 		appendStringInfo(out, "\nUNION ALL SELECT pg_catalog.unnest(f.data), " INT64_FORMAT, PROM_FRESH_ORDER);
@@ -165,7 +165,8 @@ rows_sql(StringInfo out, PromScanRange range, const PromSegments *segments, bool
 
 /* These rows, and what becomes of them; blocks are called b as the groups of any leaf. */
 static void
-batch_sql(StringInfo out, PromScanRange range, const PromSegments *segments, bool has_raw, bool counter, const char *leaf)
+batch_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments, bool has_raw,
+		  bool counter, const char *leaf)
 {
 	appendStringInfo(out, "SELECT %s AS results\n"
 					 "FROM (\n"
@@ -178,7 +179,7 @@ batch_sql(StringInfo out, PromScanRange range, const PromSegments *segments, boo
 	segments_sql(out, segments);
 	appendStringInfoString(out, ") AS parts\n"
 						   "FROM (\n");
-	rows_sql(out, range, segments, has_raw);
+	rows_sql(out, m, n, range, segments, has_raw);
 	appendStringInfoString(out, ") AS u) AS d\n"
 						   "CROSS JOIN LATERAL pg_catalog.unnest(d.parts) WITH ORDINALITY AS p(data, part)");
 	if (segments && (segments->parts & 1 << PROM_PART_COUNT) == 0)
@@ -207,7 +208,7 @@ batches_sql(StringInfo out, const char *batches, const PromMatcher *m, int n, Pr
 						 "FROM (\n%s) AS f) AS f\n",
 						 fresh.data);
 	appendStringInfoString(out, "CROSS JOIN LATERAL (\n");
-	batch_sql(out, range, segments, has_raw, counter, leaf);
+	batch_sql(out, m, n, range, segments, has_raw, counter, leaf);
 	appendStringInfoString(out, ") AS l) AS r\n"
 						   "WHERE r.out IS NOT NULL");
 }

@@ -18,6 +18,7 @@
 #include "common/remote.h"
 #include "common/worker.h"
 #include "store/private.h"
+#include "store/tier_read.h"
 
 #define TURN_MS			1000
 #define RETRY_MS		5000	/* after a failure */
@@ -338,5 +339,7 @@ prom_store_init(void)
 	prom_store_ingest_init();
 	prom_import_init();
 	prom_stat_init();
+	prom_tier_fetch_init();
+	prom_tier_cache_init();
 	prom_worker_register("promgres maintenance", "prom_maintain_main", BgWorkerStart_RecoveryFinished);
 }

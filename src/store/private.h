@@ -34,6 +34,19 @@ extern int	prom_store_exemplar_max_age_s;
 /* promgres.ingest_max_age: samples older than this are refused; 0: none is too old. */
 extern int	prom_store_max_age_s;
 
+/* ---- scan.c ---- */
+
+/* What a chunk has of some series (ascending) and time, as a chunk of that shard; NULL: nothing. */
+extern PromChunk *prom_store_only(const PromChunk *chunk, int16 shard, const int32 *sids, int nsids, PromScanRange range);
+
+/* The shard that a chunk says it is of. */
+extern int16 prom_store_shard(const PromChunk *chunk);
+
+/* ---- visible.c ---- */
+
+/* Those of the series that prom.series shows the current user, ascending: as an array and its elements.  Needs SPI. */
+extern int32 *prom_visible_sids(int16 shard, Datum sids, Datum *visible, int *n);
+
 /* ---- budget.c ---- */
 
 extern void prom_budget_init(void);
@@ -47,8 +60,12 @@ extern void prom_budget_init(void);
 extern bool prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
 								const PromSegments *segments);
 
-/* All other rows of b.sids, ids of the block b.block of b.shard: data, ord. */
-extern void prom_leaf_stored_sql(StringInfo out, PromScanRange range, const PromSegments *segments);
+/*
+ * What is stored of b.sids, ids of the block b.block of b.shard, but for fresh rows: data, ord.  The matchers find all
+ * series that such blocks are made of.
+ */
+extern void prom_leaf_stored_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
+								 const PromSegments *segments);
 
 /* ---- leaf_dedup.c ---- */
 

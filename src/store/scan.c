@@ -327,16 +327,17 @@ prom_without(PG_FUNCTION_ARGS)
 	PG_RETURN_POINTER(prom_chunk_finish(b));
 }
 
-/* _only(data, sids, from_ms, to_ms) */
-Datum
-prom_only(PG_FUNCTION_ARGS)
+int16
+prom_store_shard(const PromChunk *chunk)
 {
-	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
-	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_PLAIN, c.reader.shard);
-	int			nsids;
-	int32	   *sids = prom_store_sids(PG_GETARG_ARRAYTYPE_P(1), &nsids);
-	int64		from_ms = PG_GETARG_INT64(2);
-	int64		to_ms = PG_GETARG_INT64(3);
+	return open_columns(chunk).reader.shard;
+}
+
+PromChunk *
+prom_store_only(const PromChunk *chunk, int16 shard, const int32 *sids, int nsids, PromScanRange range)
+{
+	Column		c = open_columns(chunk);
+	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_PLAIN, shard);
 
 	for (int s = 0, column = 0; s < nsids && column < c.reader.nseries;)
 	{
@@ -357,7 +358,7 @@ prom_only(PG_FUNCTION_ARGS)
 		n = read_column(&c, column++);
 		for (int i = 0; i < n; i++)
 		{
-			if (c.t_ms[i] <= from_ms || c.t_ms[i] > to_ms)
+			if (c.t_ms[i] <= range.from_ms || c.t_ms[i] > range.to_ms)
 				continue;
 			c.t_ms[kept] = c.t_ms[i];
 			if (c.histograms)
@@ -368,9 +369,22 @@ prom_only(PG_FUNCTION_ARGS)
 			prom_chunk_add_mixed(b, sids[s], kept, c.t_ms, c.values, c.histograms);
 		s++;
 	}
-	if (prom_chunk_series(b) == 0)
+	return prom_chunk_series(b) > 0 ? prom_chunk_finish(b) : NULL;
+}
+
+/* _only(data, sids, from_ms, to_ms) */
+Datum
+prom_only(PG_FUNCTION_ARGS)
+{
+	int			nsids;
+	int32	   *sids = prom_store_sids(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	PromChunk  *chunk = PG_GETARG_PROM_CHUNK_P(0);
+	PromChunk  *only = prom_store_only(chunk, prom_store_shard(chunk), sids, nsids,
+									   (PromScanRange) {PG_GETARG_INT64(2), PG_GETARG_INT64(3)});
+
+	if (only == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_POINTER(prom_chunk_finish(b));
+	PG_RETURN_POINTER(only);
 }
 
 /* _block(sid) */

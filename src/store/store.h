@@ -24,8 +24,15 @@
 /* Fresh rows always win over warm ones: their order is seq + this. */
 #define PROM_FRESH_ORDER (INT64CONST(1) << 62)
 
-/* Points of rollups are older than anything raw: the order of a part is the part + this. */
+/* Points of rollups are older than anything raw: the order of a part is the part + this, a multiple of 8. */
 #define PROM_ROLLUP_ORDER (-PROM_FRESH_ORDER)
+
+/*
+ * Samples in a bucket are older than local ones of their kind: raw samples of an object are PROM_TIER_ORDER + its seq,
+ * points of rollups PROM_TIER_ROLLUP_ORDER + seq * 8 + part.
+ */
+#define PROM_TIER_ORDER (-(INT64CONST(1) << 61))
+#define PROM_TIER_ROLLUP_ORDER (-(INT64CONST(1) << 62) - (INT64CONST(1) << 61))
 
 /* Series of one warm row: sid >> PROM_BLOCK_BITS. */
 #define PROM_BLOCK_BITS 6
@@ -172,6 +179,11 @@ typedef struct PromLevel
 /* The levels as the active snapshot has them, the finest first: that is raw, which is always there. */
 extern const PromLevel *prom_levels(int *n);
 
+/* ---- tier_list.c ---- */
+
+/* Is there an object in a bucket with samples of the time and resolution (0: raw)?  As the active snapshot has it. */
+extern bool prom_tier_any(int32 resolution_s, PromScanRange range);
+
 /* ---- rollup.c ---- */
 
 /* prom.rollup.part; the samples of prom.warm and prom.fresh are part 0 */
@@ -187,6 +199,13 @@ typedef enum PromRollupPart
 	PROM_PARTS
 } PromRollupPart;
 
+/* The part that a row of this order is of. */
+static inline PromRollupPart
+prom_order_part(int64 order)
+{
+	return order > PROM_ROLLUP_ORDER + PROM_PARTS ? PROM_PART_RAW : (PromRollupPart) (order & 7);
+}
+
 /* ---- budget.c ---- */
 
 /* What the current statement has read, in this process. */
@@ -197,6 +216,12 @@ typedef struct PromScanCounts
 	int64		chunks_used;	/* those of them that had samples of the series and time */
 	int64		fresh;			/* fresh rows opened */
 	int64		samples;
+	int64		tier_objects;	/* of buckets, in which chunks were found that are wanted */
+	int64		tier_gets;		/* requests for these */
+	int64		tier_bytes;		/* asked for with them */
+	int64		tier_needed_bytes;	/* of it, chunks that are wanted */
+	int64		tier_hits;		/* chunks that were in the local cache */
+	int64		tier_hit_bytes;
 } PromScanCounts;
 
 extern PromScanCounts *prom_store_counts(void);
@@ -262,6 +287,13 @@ typedef enum PromStatCounter
 	PROM_STAT_ROLLUP_LAST,		/* time */
 	PROM_STAT_QUARANTINED_ROWS,
 	PROM_STAT_COLLECTED_SERIES,
+	PROM_STAT_TIER_GETS,		/* requests for samples in a bucket, each try of them */
+	PROM_STAT_TIER_BYTES,		/* that came */
+	PROM_STAT_TIER_ERRORS,		/* requests that were given up */
+	PROM_STAT_TIER_HITS,		/* chunks read from the local cache */
+	PROM_STAT_TIER_HIT_BYTES,
+	PROM_STAT_TIER_MISSES,		/* chunks that were not there */
+	PROM_STAT_TIER_EVICTED,		/* chunks thrown out of it */
 	PROM_STAT_OFFLOAD_OBJECTS,	/* written to a bucket */
 	PROM_STAT_OFFLOAD_BYTES,
 	PROM_STAT_OFFLOAD_SAMPLES,

@@ -118,7 +118,6 @@ typedef struct Owner
 	int			saved_context;
 } Owner;
 
-static int32 *visible_sids(int16 shard, Datum sids, Datum *visible, int *n);
 static Owner become_owner(void);
 static void leave_owner(Owner o);
 static void run(const char *sql, int nargs, Oid *types, Datum *args);
@@ -147,7 +146,7 @@ put_visible(ReturnSetInfo *rsinfo, Datum shard, Datum candidates)
 	Datum		values[2] = {shard};
 	bool		nulls[2] = {false, false};
 	int			n;
-	int32	   *sids = visible_sids(DatumGetInt16(shard), candidates, &visible, &n);
+	int32	   *sids = prom_visible_sids(DatumGetInt16(shard), candidates, &visible, &n);
 
 	for (int i = 0; i < n; i++)
 	{
@@ -198,7 +197,7 @@ prom_visible_warm(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	sids = visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
+	sids = prom_visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
 	if (n > 0)
 	{
 		Owner		o = become_owner();
@@ -228,7 +227,7 @@ prom_visible_rollup(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	sids = visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
+	sids = prom_visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
 	if (n > 0)
 	{
 		Owner		o = become_owner();
@@ -254,7 +253,7 @@ prom_visible_exemplars(PG_FUNCTION_ARGS)
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	(void) visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
+	(void) prom_visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
 	if (n > 0)
 	{
 		Owner		o = become_owner();
@@ -280,7 +279,7 @@ prom_visible_fresh(PG_FUNCTION_ARGS)
 	int32	   *sids;
 
 	SPI_connect();
-	sids = visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
+	sids = prom_visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
 	if (n > 0)
 	{
 		Owner		o = become_owner();
@@ -406,7 +405,7 @@ visible_hits(FunctionCallInfo fcinfo, int32 block, uint64 fresh)
 	/* a point at midnight is one of the day that ends there */
 	args[5] = Int64GetDatum(prom_day_start(resolution == 0 ? from_ms : PG_GETARG_INT64(4)));
 	SPI_connect();
-	sids = visible_sids(PG_GETARG_INT16(0), args[1], &args[1], &n);
+	sids = prom_visible_sids(PG_GETARG_INT16(0), args[1], &args[1], &n);
 	for (int i = 0; i < n; i++)
 		visible |= series_bit(sids[i]);
 	if ((visible & ~hits) != 0)
@@ -455,9 +454,8 @@ sids_of_block(int32 block)
 	return PointerGetDatum(construct_array(sids, BLOCK_SERIES, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
-/* Those of the series that prom.series shows the current user, ascending: as an array and its elements. */
-static int32 *
-visible_sids(int16 shard, Datum sids, Datum *visible, int *n)
+int32 *
+prom_visible_sids(int16 shard, Datum sids, Datum *visible, int *n)
 {
 	Oid			types[] = {INT2OID, INT4ARRAYOID};
 	Datum		args[] = {Int16GetDatum(shard), sids};

@@ -246,6 +246,9 @@ extern void prom_transfer_raise(const PromTransfer *transfer) pg_attribute_noret
 /* The same as one line of text, for warnings: 'object "k" of bucket "b" at host: 503 SlowDown'. */
 extern const char *prom_transfer_error(const PromTransfer *transfer);
 
+/* The SQLSTATE that prom_transfer_raise has. */
+extern int	prom_transfer_sqlstate(const PromTransfer *transfer);
+
 /* What this backend has asked of buckets since it began. */
 typedef struct PromTierStat
 {

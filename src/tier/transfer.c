@@ -199,6 +199,12 @@ prom_transfer_raise(const PromTransfer *transfer)
 			 flight->hint != NULL ? errhint("%s", flight->hint) : 0));
 }
 
+int
+prom_transfer_sqlstate(const PromTransfer *transfer)
+{
+	return errcode_of(transfer->status);
+}
+
 const char *
 prom_transfer_error(const PromTransfer *transfer)
 {

@@ -267,7 +267,7 @@ prom_packed_end(PromPacked *p)
 static bool
 is_raw(int64 order)
 {
-	return order > PROM_ROLLUP_ORDER + PROM_PARTS;
+	return prom_order_part(order) == PROM_PART_RAW;
 }
 
 /* Where samples or points of this order go */
@@ -276,7 +276,7 @@ gather_of(const PromPacked *p, PromPackedSamples *s, int64 order)
 {
 	if (likely(!p->has_points) || is_raw(order))
 		return &s->samples;
-	return p->has_counts && order == PROM_ROLLUP_ORDER + PROM_PART_COUNT ? &s->counts : &s->points;
+	return p->has_counts && prom_order_part(order) == PROM_PART_COUNT ? &s->counts : &s->points;
 }
 
 /* Notes the first raw sample, if it is among those from g->t_ms[from] on, which are ascending. */
