@@ -215,6 +215,12 @@ AS 'MODULE_PATHNAME', 'prom_export_block';
 COMMENT ON FUNCTION prom._export_block(text, text[], text[], text[], int8, int8, prom.labels) IS
 'Writes a block with the samples of the matched series, from_ms < t <= to_ms, into a directory; NULL: there are none.';
 
+CREATE FUNCTION prom._export_directory(parent text, name text) RETURNS text
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
+AS 'MODULE_PATHNAME', 'prom_export_directory';
+COMMENT ON FUNCTION prom._export_directory(text, text) IS
+'Makes a directory for blocks below another one, whose path it returns; of a bucket the place alone.';
+
 CREATE FUNCTION prom._export_ranges(from_ms int8, to_ms int8, width int8) RETURNS TABLE (after_ms int8, upto_ms int8)
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE ROWS 100
 SET search_path = pg_catalog, pg_temp

@@ -215,6 +215,21 @@ END
 $$;
 COMMENT ON FUNCTION prom._api_delete_series(text[], int8, int8) IS 'prom.delete_series for each selector; no rows.';
 
+CREATE FUNCTION prom._api_snapshot(parent text) RETURNS SETOF text
+	LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	name	text := to_char(clock_timestamp() AT TIME ZONE 'UTC', 'YYYYMMDD"T"HH24MISS"Z"') || '-' || substr(md5(random()::text), 1, 16);
+	place	text := prom._export_directory(parent, name);
+BEGIN
+	PERFORM prom._export_block(place, want.ops, want.names, want.vals, r.after_ms, r.upto_ms, '{}')
+	FROM prom._matchers('{__name__=~".+"}') want, prom._export_ranges(-9223372036854775807, 9223372036854775807, 86400000) r;
+	RETURN NEXT json_build_object('name', name);
+END
+$$;
+COMMENT ON FUNCTION prom._api_snapshot(text) IS 'Writes all samples that the caller sees as blocks of Prometheus into a new directory below this one, or a bucket; its name as JSON.';
+
 -- The functions below return the pieces of an answer, bytes: first its content type and, after a line feed,
 -- its content encoding; then the body.
 

@@ -109,6 +109,8 @@ BEGIN
 			('_import_failed', true, 'prom_admin'),
 			('export_blocks', false, 'prom_reader'),
 			('_export_block', false, 'prom_reader'),
+			('_export_directory', false, 'prom_admin'),
+			('_api_snapshot', false, 'prom_admin'),
 			('create_token', false, 'prom_admin'),
 			('revoke_token', false, 'prom_admin'),
 			('_add_token', false, NULL),

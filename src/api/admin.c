@@ -12,6 +12,8 @@
 
 bool		prom_admin_enabled = false;
 
+static char *snapshot_directory = NULL;
+
 static bool
 check_enabled(PromRequest *r)
 {
@@ -55,15 +57,24 @@ prom_clean_tombstones_run(PromRequest *r)
 		prom_answer_empty(r, 204);
 }
 
-/* A gateway cannot put a directory where its client would look for one. */
+/* What is fresh is not apart from what is merged, so skip_head changes nothing. */
 void
 prom_snapshot_run(PromRequest *r)
 {
 	bool		skip_head = false;
 
-	if (check_enabled(r) && prom_param_bool(r, "skip_head", &skip_head))
+	if (!check_enabled(r) || !prom_param_bool(r, "skip_head", &skip_head))
+		return;
+	if (snapshot_directory[0] == '\0')
+	{
 		prom_answer_error(r, 422, "execution",
-						  "snapshots are not supported: the samples are in PostgreSQL, take a backup with pg_basebackup or pg_dump");
+						  "no directory for snapshots: set promgres.snapshot_directory, or take a backup with pg_basebackup or pg_dump");
+		return;
+	}
+	r->job.sql = "SELECT prom._api_snapshot($1)";
+	prom_job_param(&r->job, TEXTOID, snapshot_directory);
+	r->job.timeout_ms = prom_gateway_query_timeout_ms;
+	prom_request_ask(r, prom_pool_query);
 }
 
 void
@@ -75,4 +86,10 @@ prom_admin_init(void)
 							 &prom_admin_enabled,
 							 false,
 							 PGC_SIGHUP, 0, NULL, NULL, NULL);
+	DefineCustomStringVariable("promgres.snapshot_directory",
+							   "Where /api/v1/admin/tsdb/snapshot writes blocks of Prometheus.",
+							   "A directory of the server, or s3://server/prefix; empty: there are no snapshots.",
+							   &snapshot_directory,
+							   "",
+							   PGC_SIGHUP, 0, NULL, NULL, NULL);
 }

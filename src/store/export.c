@@ -58,6 +58,7 @@ static void export_series(Export *ex, const PromLabels *labels, const PromChunk 
 static void finish_block(Export *ex, const PromLabels *external, const PromBlockTarget *target, char **ulid);
 
 PG_FUNCTION_INFO_V1(prom_export_block);
+PG_FUNCTION_INFO_V1(prom_export_directory);
 
 /* ---- files ---- */
 
@@ -381,4 +382,17 @@ prom_export_block(PG_FUNCTION_ARGS)
 	values[3] = Int64GetDatum(ex->all_chunks);
 	values[4] = Int64GetDatum(ex->bytes);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, isnull)));
+}
+
+/* _export_directory(parent, name): a directory to be made, or a place in a bucket, where there are none */
+Datum
+prom_export_directory(PG_FUNCTION_ARGS)
+{
+	char	   *name = text_to_cstring(PG_GETARG_TEXT_PP(0));
+	PromBlockTarget *parent = prom_place_to_write(name);
+	char	   *path = psprintf("%s/%s", prom_is_bucket(name) ? name : parent->directory, text_to_cstring(PG_GETARG_TEXT_PP(1)));
+
+	if (!prom_is_bucket(name))
+		make_directory(path);
+	PG_RETURN_TEXT_P(cstring_to_text(path));
 }

@@ -196,7 +196,15 @@ foreach my $path (qw(delete_series?match[]=old clean_tombstones snapshot))
 }
 set('promgres.admin_api', 'on');
 ok(wait_for(sub { admin('clean_tombstones') eq '204 ' }, 'admin'), 'clean_tombstones when it is on');
-like(admin('snapshot'), qr/^422 .*pg_basebackup/, 'snapshot says what there is instead');
+like(admin('snapshot'), qr/^422 .*promgres\.snapshot_directory.*pg_basebackup/, 'snapshot says what it wants');
+my $snapshots = PostgreSQL::Test::Utils::tempdir();
+set('promgres.snapshot_directory', $snapshots);
+my $taken;
+ok(wait_for(sub { ($taken = admin('snapshot')) =~ /^200/ }, 'a snapshot'), 'snapshot');
+like($taken, qr/^200 \{"status":"success","data":\{"name" ?: ?"\d{8}T\d{6}Z-[0-9a-f]{16}"\}\}/, 'and its name');
+my ($taken_name) = $taken =~ /(\d{8}T\d{6}Z-[0-9a-f]{16})/;
+like(`promtool tsdb list $snapshots/$taken_name 2>&1`, qr/^01[0-9A-Z]{24}/m, 'which Prometheus can read');
+is(() = glob("$snapshots/$taken_name/*/meta.json"), 2, 'a block for each day');
 like(admin('snapshot?skip_head=x'), qr/^400 invalid|^400 .*skip_head/, 'and checks its parameter');
 like(admin('delete_series'), qr/^400 .*no match\[\] parameter provided/, 'delete_series wants a selector');
 like(admin('delete_series?match[]=requests&match[]=%7B'), qr/^400 .*parse error/, 'well-formed ones');
