@@ -146,7 +146,8 @@ promgres.port = {port}
             self.pid = int(f.readline())
 
     def ask(self, sql):
-        return self.as_server(f"{self.bin}/psql -XAtq -h {self.work} -p {self.pg_port} -d postgres -c {shlex.quote(sql)}").strip()
+        """What statements print, each in a transaction of its own."""
+        return self.as_server(f"{self.bin}/psql -XAtq -v ON_ERROR_STOP=1 -h {self.work} -p {self.pg_port} -d postgres", input=sql).strip()
 
     def settle(self):
         self.ask("CALL prom.merge()")

@@ -81,31 +81,56 @@ prom_range_move_stitched(PromRange *w, const PromRangeStitch *s, const PromRange
 
 /* ---- a series ---- */
 
-/* Raw samples (weight 1) or points with from < t <= to, from *at on. */
+/* Raw samples, or points that have no counts: of weight 1. */
+static void
+append_all(PromStitched *out, const PromGather *g, int first, int end)
+{
+	memcpy(out->t_ms + out->n, g->t_ms + first, sizeof(int64) * (end - first));
+	memcpy(out->v + out->n, g->values + first, sizeof(double) * (end - first));
+	if (out->h && g->histograms)
+		memcpy(out->h + out->n, g->histograms + first, sizeof(out->h[0]) * (end - first));
+	else if (out->h)
+		memset(out->h + out->n, 0, sizeof(out->h[0]) * (end - first));
+	for (; first < end; first++)
+		out->weight[out->n++] = 1;
+}
+
+/* Points that have one, and their counts. */
+static void
+append_counted(PromStitched *out, const PromGather *g, int first, int end, const PromGather *counts, int *at_count)
+{
+	for (; first < end; first++)
+	{
+		while (*at_count < counts->n && counts->t_ms[*at_count] < g->t_ms[first])
+			(*at_count)++;
+		if (*at_count == counts->n || counts->t_ms[*at_count] != g->t_ms[first])
+			continue;
+		out->t_ms[out->n] = g->t_ms[first];
+		out->v[out->n] = g->values[first];
+		if (out->h)
+			out->h[out->n] = g->histograms ? g->histograms[first] : NULL;
+		out->weight[out->n++] = counts->values[*at_count];
+	}
+}
+
+/* Raw samples or points with from < t <= to, from *at on. */
 static void
 append(PromStitched *out, const PromGather *g, int *at, const PromGather *counts, int *at_count, int64 from_ms,
 	   int64 to_ms)
 {
+	int			first;
+
 	while (*at < g->n && g->t_ms[*at] <= from_ms)
 		(*at)++;
-	for (; *at < g->n && g->t_ms[*at] <= to_ms; (*at)++)
-	{
-		double		weight = 1;
-
-		if (counts)
-		{
-			while (*at_count < counts->n && counts->t_ms[*at_count] < g->t_ms[*at])
-				(*at_count)++;
-			if (*at_count == counts->n || counts->t_ms[*at_count] != g->t_ms[*at])
-				continue;
-			weight = counts->values[*at_count];
-		}
-		out->t_ms[out->n] = g->t_ms[*at];
-		out->v[out->n] = g->values[*at];
-		if (out->h)
-			out->h[out->n] = g->histograms ? g->histograms[*at] : NULL;
-		out->weight[out->n++] = weight;
-	}
+	first = *at;
+	while (*at < g->n && g->t_ms[*at] <= to_ms)
+		(*at)++;
+	if (first == *at)
+		return;
+	if (counts)
+		append_counted(out, g, first, *at, counts, at_count);
+	else
+		append_all(out, g, first, *at);
 }
 
 PromStitched

@@ -34,6 +34,20 @@ spread_first(PromVals *out)
 			prom_vals_set(out, i, out->v[0]);
 }
 
+/*
+ * The steps [*first, *end) outside of which no window has a sample: most of a year, where pods live for days.
+ * Stitched windows are moved to stamps of rollups, by less than slack_ms, and reach out by no more.
+ */
+static void
+find_steps(const PromSteps *steps, int64 t_first_ms, int64 t_last_ms, int64 slack_ms, int *first, int *end)
+{
+	int64		ahead_ms = t_first_ms - slack_ms - steps->start_ms;
+	int64		left_ms = t_last_ms + 2 * slack_ms - steps->start_ms;
+
+	*first = ahead_ms > 0 ? (int) Min((ahead_ms - 1) / steps->step_ms + 1, steps->n) : 0;
+	*end = left_ms > 0 ? (int) Min((left_ms - 1) / steps->step_ms + 1, steps->n) : 0;
+}
+
 PromVals *
 prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps, int64 range_ms,
 				   PromRangeFn fn, const PromRangeScalar *scalar, const PromRangeReach *reach,
@@ -43,14 +57,19 @@ prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *step
 	bool		once = steps->step_ms == 0 && scalar == NULL;
 	int64		before_ms = reach ? reach->before_ms : 0;
 	int64		after_ms = reach ? reach->after_ms : 0;
+	int			first = 0;
+	int			end = once ? 1 : steps->n;
 	PromVals   *out;
 
 	if (n == 0)
 		return NULL;
+	if (steps->step_ms > 0)
+		find_steps(steps, t_ms[0] - after_ms, t_ms[n - 1] + range_ms + before_ms,
+				   stitch ? prom_range_coarsest(stitch->segment, stitch->n) : 0, &first, &end);
 	out = prom_vals_new(steps->n);
 	w.noted = palloc(sizeof(int) * n);
 	w.weight = stitch ? stitch->weight : NULL;
-	for (int i = 0; i < (once ? 1 : steps->n); i++)
+	for (int i = first; i < end; i++)
 	{
 		double		result;
 

@@ -32,6 +32,15 @@ SELECT (prom._window('count_over_time', d, 1, '{1}', 0, 10000, 8, 30000))[1], (p
   FROM pg_temp.c('{0,10,20,30,70}', '{1,2,4,8,16}') d;
 SELECT (prom._window('instant', d, 1, '{1}', 300000, 1, 1, 300000))[1] IS NULL AS at_bound, (prom._window('instant', d, 1, '{1}', 299999, 1, 1, 300000))[1] AS inside
   FROM pg_temp.c('{0}', '{7}') d;
+-- a range has at each step what the step has alone: long before and after the samples, and at the first and last
+SELECT f, count(*), count(x.steps) AS not_empty, count(*) FILTER (WHERE trim(both '[]' FROM x.steps) IS DISTINCT FROM x.alone) AS wrong
+  FROM unnest('{increase,count_over_time,last_over_time,max_over_time}'::text[]) f, unnest('{-700,-200,-7,0,30,31,60,89,90,91,200}'::int8[]) start,
+       unnest('{1,7,15,30,61}'::int8[]) step, unnest('{1,15,30,100}'::int8[]) range,
+       LATERAL (SELECT (SELECT (prom._window(f, d, 1, '{1}', start * 1000, step * 1000, 40, range * 1000))[1]::text FROM pg_temp.c('{30,45,60}', '{1,2,3}') d) AS steps,
+			CASE WHEN count(s.o) > 0 THEN string_agg(coalesce(trim(both '[]' FROM s.o), '_'), ' ' ORDER BY i) END AS alone
+		FROM (SELECT i, (SELECT (prom._window(f, d, 1, '{1}', (start + step * i) * 1000, 0, 1, range * 1000))[1]::text
+			FROM pg_temp.c('{30,45,60}', '{1,2,3}') d) AS o FROM generate_series(0, 39) i) s) x
+ GROUP BY f ORDER BY f;
 -- steps with gaps between their windows
 SELECT (prom._window('count_over_time', d, 1, '{1}', 10000, 30000, 3, 10000))[1], (prom._window('max_over_time', d, 1, '{1}', 10000, 30000, 3, 10000))[1],
        (prom._window('increase', d, 1, '{1}', 10000, 30000, 3, 20000))[1]
