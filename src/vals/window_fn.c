@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "common/int.h"
 #include <math.h>
 
 #include "miscadmin.h"
@@ -34,6 +35,15 @@ spread_first(PromVals *out)
 			prom_vals_set(out, i, out->v[0]);
 }
 
+/* a + b, or the end of int64 that it lies beyond: windows may reach out for ever. */
+static int64
+add_ms(int64 a, int64 b)
+{
+	int64		sum;
+
+	return !pg_add_s64_overflow(a, b, &sum) ? sum : b < 0 ? PG_INT64_MIN : PG_INT64_MAX;
+}
+
 /*
  * The steps [*first, *end) outside of which no window has a sample: most of a year, where pods live for days.
  * Stitched windows are moved to stamps of rollups, by less than slack_ms, and reach out by no more.
@@ -41,8 +51,8 @@ spread_first(PromVals *out)
 static void
 find_steps(const PromSteps *steps, int64 t_first_ms, int64 t_last_ms, int64 slack_ms, int *first, int *end)
 {
-	int64		ahead_ms = t_first_ms - slack_ms - steps->start_ms;
-	int64		left_ms = t_last_ms + 2 * slack_ms - steps->start_ms;
+	int64		ahead_ms = add_ms(add_ms(t_first_ms, -slack_ms), -steps->start_ms);
+	int64		left_ms = add_ms(add_ms(t_last_ms, 2 * slack_ms), -steps->start_ms);
 
 	*first = ahead_ms > 0 ? (int) Min((ahead_ms - 1) / steps->step_ms + 1, steps->n) : 0;
 	*end = left_ms > 0 ? (int) Min((left_ms - 1) / steps->step_ms + 1, steps->n) : 0;
@@ -64,7 +74,7 @@ prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *step
 	if (n == 0)
 		return NULL;
 	if (steps->step_ms > 0)
-		find_steps(steps, t_ms[0] - after_ms, t_ms[n - 1] + range_ms + before_ms,
+		find_steps(steps, add_ms(t_ms[0], -after_ms), add_ms(add_ms(t_ms[n - 1], range_ms), before_ms),
 				   stitch ? prom_range_coarsest(stitch->segment, stitch->n) : 0, &first, &end);
 	out = prom_vals_new(steps->n);
 	w.noted = palloc(sizeof(int) * n);
