@@ -9,9 +9,9 @@
  */
 #include "postgres.h"
 
-#include "common/int.h"
 #include <math.h>
 
+#include "common/int.h"
 #include "miscadmin.h"
 
 #include "chunk/chunk.h"
