@@ -18,7 +18,8 @@ my $days = 30;
 my $start_ms = 1_700_006_400_000;    # midnight
 my %defaults = (max_connections => 100, max_locks_per_transaction => 64, shared_buffers => '128MB');
 
-my $old = start_node(new_node('old', %defaults, 'promgres.merge_age' => '1h'));
+# Rollups have partitions of their own, made when the worker comes to it.
+my $old = start_node(new_node('old', %defaults, 'promgres.merge_age' => '1h', 'promgres.rollup_delay' => -1));
 
 # One sample of each metric a day.
 sub fill
