@@ -149,7 +149,7 @@ LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	-- The days from "first" to before "next" have rollups, and raw samples.
+	-- The days from "first" to before "next" have rollups, and raw samples; so have days before, of series that a rule keeps.
 	first	int8 := coalesce((SELECT l.from_ms FROM prom.level l WHERE l.resolution = 0), -86400000);
 	next	int8 := greatest((SELECT max(l.until_ms) FROM prom.level l WHERE l.resolution > 0),
 		(SELECT max(o.day) + 86400000 FROM prom.rollup_open o WHERE o.shard = one));
@@ -163,7 +163,7 @@ BEGIN
 		<< (greatest(u.t_min - 1 - d.day, 0) / 3600000)::int4)
 	FROM ROWS FROM (unnest(blocks), unnest(t_min), unnest(t_max)) AS u(block, t_min, t_max)
 	CROSS JOIN LATERAL generate_series((floor((u.t_min - 1) / 86400000.0) * 86400000)::int8, u.t_max - 1, 86400000) d(day)
-	WHERE d.day >= first AND d.day < next
+	WHERE (d.day >= first OR EXISTS (SELECT FROM prom.expired e WHERE e.resolution = 0 AND e.from_ms = d.day)) AND d.day < next
 	GROUP BY d.day, u.block ORDER BY d.day, u.block
 	ON CONFLICT ON CONSTRAINT rollup_due_pkey DO UPDATE SET hours = x.hours | excluded.hours;
 END

@@ -175,6 +175,20 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION prom._parts() IS 'Partitions of samples: raw (resolution 0) and rollups, and the days that they are for (ms since 1970).';
 
+CREATE FUNCTION prom._expired_condition(rules jsonb) RETURNS text
+LANGUAGE plpgsql STABLE STRICT PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	gone	text := (SELECT string_agg(prom._selector_sql(g, 's'), ') OR (') FROM jsonb_array_elements_text(nullif(rules -> 'gone', 'null')) g);
+	stay	text := (SELECT string_agg(prom._selector_sql(g, 's'), ') OR (') FROM jsonb_array_elements_text(nullif(rules -> 'stay', 'null')) g);
+BEGIN
+	RETURN concat_ws(' AND ', CASE WHEN (rules -> 'all')::bool THEN 'true' ELSE '((' || gone || '))' END, 'NOT ((' || stay || '))');
+END
+$$;
+COMMENT ON FUNCTION prom._expired_condition(jsonb) IS
+'Which series rules as in prom.expired are about: a condition on the row s of prom.series (true: all).';
+
 CREATE FUNCTION prom._expired_series(resolution int4, to_ms int8, OUT rules text, OUT condition text)
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
@@ -193,17 +207,29 @@ BEGIN
 		RETURN;
 	END IF;
 	rules := jsonb_build_object('all', coalesce(whole, false), 'gone', gone, 'stay', stay);
-	IF whole AND stay IS NULL THEN
-		condition := 'true';
-		RETURN;
-	END IF;
-	condition := concat_ws(' AND ',
-		CASE WHEN NOT whole THEN '((' || (SELECT string_agg(prom._selector_sql(g, 's'), ') OR (') FROM unnest(gone) g) || '))' END,
-		'NOT ((' || (SELECT string_agg(prom._selector_sql(g, 's'), ') OR (') FROM unnest(stay) g) || '))');
+	condition := prom._expired_condition(rules::jsonb);
 END
 $$;
 COMMENT ON FUNCTION prom._expired_series(int4, int8) IS
 'Which series have no right to samples of a resolution any more that are older than this: the rules that say it, and a condition on the row s of prom.series (true: all). NULL: none.';
+
+CREATE FUNCTION prom._expired_sids(shard int2, day int8, block int4) RETURNS int4[]
+LANGUAGE plpgsql STABLE STRICT PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	condition	text := prom._expired_condition((SELECT e.rules::jsonb FROM prom.expired e WHERE e.resolution = 0 AND e.from_ms = day));
+	sids		int4[];
+BEGIN
+	IF condition IS NOT NULL THEN
+		EXECUTE 'SELECT array_agg(s.sid ORDER BY s.sid) FROM prom.series s WHERE s.shard = $1 AND s.sid BETWEEN $2 * 64 AND $2 * 64 + 63 AND ' || condition
+		INTO sids USING shard, block;
+	END IF;
+	RETURN coalesce(sids, '{}');
+END
+$$;
+COMMENT ON FUNCTION prom._expired_sids(int2, int8, int4) IS
+'Series of a block whose raw samples of a day were taken out of its rows: what is there of them has come since.';
 
 CREATE FUNCTION prom._may_drop(resolution int4, to_ms int8) RETURNS bool
 LANGUAGE sql VOLATILE STRICT PARALLEL SAFE

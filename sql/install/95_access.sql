@@ -179,6 +179,7 @@ BEGIN
 			('_rollup_begin', false, NULL),
 			('_rollup_close', false, NULL),
 			('_rollup_mark', false, NULL),
+			('_expired_sids', false, NULL),
 			('_rollup_is_loaded', false, NULL),
 			('_rollup_last', false, NULL),
 			('_downsample_due', false, NULL),

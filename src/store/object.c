@@ -12,8 +12,18 @@
 
 #define ZSTD_LEVEL		9
 
-static uint32 crc32c(const void *bytes, size_t len);
 static void damaged(const char *reason) pg_attribute_noreturn();
+
+uint32
+prom_object_crc(const void *bytes, size_t len)
+{
+	pg_crc32c	crc;
+
+	INIT_CRC32C(crc);
+	COMP_CRC32C(crc, bytes, len);
+	FIN_CRC32C(crc);
+	return (uint32) crc;
+}
 
 PromDirectory *
 prom_object_directory_open(const void *bytes, size_t len)
@@ -80,7 +90,7 @@ prom_object_directory_pack(const PromObjectEntry *entry, int n, size_t *length, 
 bool
 prom_object_chunk_is_whole(const PromObjectEntry *entry, const void *bytes)
 {
-	return crc32c(bytes, entry->length) == entry->crc;
+	return prom_object_crc(bytes, entry->length) == entry->crc;
 }
 
 struct varlena *
@@ -101,23 +111,12 @@ prom_object_footer_open(PromFooter *footer, const void *bytes, int64 object_size
 {
 	const char *reason = prom_footer_decode(bytes, footer);
 
-	if (reason == NULL && footer->own_crc != crc32c(bytes, PROM_FOOTER_CRC_AT))
+	if (reason == NULL && footer->own_crc != prom_object_crc(bytes, PROM_FOOTER_CRC_AT))
 		reason = "its footer's bytes are not those that were written";
 	if (reason == NULL && (int64) (footer->offset + footer->length) != object_size - PROM_OBJECT_FOOTER_BYTES)
 		reason = "its footer does not agree with its size";
 	if (reason != NULL)
 		damaged(reason);
-}
-
-static uint32
-crc32c(const void *bytes, size_t len)
-{
-	pg_crc32c	crc;
-
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, bytes, len);
-	FIN_CRC32C(crc);
-	return (uint32) crc;
 }
 
 static void

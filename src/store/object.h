@@ -75,6 +75,9 @@ extern void prom_footer_encode(uint8 *bytes, const PromFooter *footer);
 
 /* ---- object.c ---- */
 
+/* crc32c, by the server's instructions; that of wire.h is for plain C. */
+extern uint32 prom_object_crc(const void *bytes, size_t len);
+
 typedef struct PromDirectory
 {
 	int			n;

@@ -21,7 +21,6 @@
 #include "executor/spi.h"
 #include "funcapi.h"
 #include "miscadmin.h"
-#include "port/pg_crc32c.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
@@ -97,7 +96,6 @@ static void take_ended(Offload *o, bool wait);
 static void finish_upload(Offload *o);
 static void read_back(Offload *o);
 static bool is_as_sent(const PromTransfer *transfer, const void *data, size_t size, void *arg);
-static uint32 crc32c(const void *data, size_t n);
 static Datum column(uint64 row, int number);
 static Datum result(FunctionCallInfo fcinfo, Offload *o, const void *directory, size_t directory_bytes);
 static int	count_series(const Offload *o);
@@ -156,10 +154,10 @@ prom_tier_write(PG_FUNCTION_ARGS)
 	footer.offset = o.bytes;
 	footer.length = length;
 	footer.raw_length = raw_length;
-	footer.crc = crc32c(directory, length);
+	footer.crc = prom_object_crc(directory, length);
 	footer.chunks = o.nentries;
 	prom_footer_encode(end, &footer);
-	footer.own_crc = crc32c(end, PROM_FOOTER_CRC_AT);
+	footer.own_crc = prom_object_crc(end, PROM_FOOTER_CRC_AT);
 	prom_footer_encode(end, &footer);
 	add_bytes(&o, directory, length);
 	add_bytes(&o, end, sizeof(end));
@@ -329,7 +327,7 @@ add_chunk(Offload *o, const PromPiece *piece, int16 part)
 	e->samples = piece->samples;
 	e->offset = o->bytes;
 	e->length = VARSIZE_ANY_EXHDR(piece->data);
-	e->crc = crc32c(VARDATA_ANY(piece->data), e->length);
+	e->crc = prom_object_crc(VARDATA_ANY(piece->data), e->length);
 	e->series = 0;
 	prom_chunk_open(&reader, piece->data);
 	for (int i = 0; i < reader.nseries; i++)
@@ -377,7 +375,7 @@ send_part(Offload *o)
 		take_ended(o, true);
 	part->offset = o->nsent > 0 ? part[-1].offset + part[-1].size : 0;
 	part->size = o->part_bytes;
-	part->crc = crc32c(o->part, o->part_bytes);
+	part->crc = prom_object_crc(o->part, o->part_bytes);
 	request.upload_id = o->upload->id;
 	request.part = ++o->nsent;
 	(void) prom_transfers_add(o->transfers, &request);
@@ -411,7 +409,7 @@ finish_upload(Offload *o)
 	if (o->upload == NULL)
 	{
 		o->sent[0].size = o->part_bytes;
-		o->sent[0].crc = crc32c(o->part, o->part_bytes);
+		o->sent[0].crc = prom_object_crc(o->part, o->part_bytes);
 		o->nsent = 1;
 		o->etag = prom_bucket_put(o->bucket, o->key, o->part, o->part_bytes);
 		return;
@@ -462,18 +460,7 @@ is_as_sent(const PromTransfer *transfer, const void *data, size_t size, void *ar
 {
 	const SentPart *part = arg;
 
-	return size == part->size && crc32c(data, size) == part->crc;
-}
-
-static uint32
-crc32c(const void *data, size_t n)
-{
-	pg_crc32c	crc;
-
-	INIT_CRC32C(crc);
-	COMP_CRC32C(crc, data, n);
-	FIN_CRC32C(crc);
-	return (uint32) crc;
+	return size == part->size && prom_object_crc(data, size) == part->crc;
 }
 
 static Datum

@@ -10,7 +10,9 @@
  * windows of these hours are made again.  The points of others stay as they are, with one exception: whether the first
  * sample after such an hour is less than the one before it may have changed, so the windows go on to the first
  * one that has samples.  A series without raw samples in all this time keeps its points: its raw
- * samples are gone, as retention may have it; who deletes samples takes their points out himself.
+ * samples are gone, as retention may have it; who deletes samples takes their points out himself.  So does one whose
+ * raw samples were taken out of the day by a rule (prom.expired), even if some came late, which are not what its points
+ * stand for.
  *
  * Invariants.  All rows of a resolution, block and day are written together, in the transaction that moves the
  * mark on or removes it.  Whoever writes raw rows of a day that is open or done leaves a mark with them
@@ -81,6 +83,8 @@ typedef struct Rollup
 	Making	   *making;
 	int			nmaking;
 	PromGather	samples;
+	int32	   *expired;		/* series of the block at hand whose raw samples are gone, in order */
+	int			nexpired;
 	int64		from_ms;		/* windows of the block at hand, of any resolution */
 	int64		to_ms;
 	int64		read;			/* samples */
@@ -97,6 +101,8 @@ static Source *take_old(Rollup *r, bool forget, int *n);
 static void choose_windows(Rollup *r, int32 hours, Source *old, int nold);
 static int64 first_live_after(const Source *s, int64 t_ms);
 static Source *read_raw(Rollup *r, int *n);
+static void find_expired(Rollup *r);
+static bool is_expired(const Rollup *r, int32 sid);
 static void make_series(Rollup *r, int32 sid, Source *raw, int nraw, Source *old, int nold);
 static void write_rows(const Rollup *r, Making *m);
 static Datum column(uint64 row, int number);
@@ -431,6 +437,9 @@ make_block(Rollup *r, int32 block, int32 hours)
 	choose_windows(r, hours, old, nold);
 	raw = read_raw(r, &nraw);
 	raw_rows = SPI_tuptable;
+	r->nexpired = 0;
+	if (nold > 0 && nraw > 0)
+		find_expired(r);
 	MemoryContextSwitchTo(series_cxt);
 	for (int i = 0; i < BLOCK_SERIES; i++)
 	{
@@ -557,17 +566,44 @@ read_raw(Rollup *r, int *n)
 	return raw;
 }
 
+/* Which series of the block keep the points that they have. */
+static void
+find_expired(Rollup *r)
+{
+	Oid			types[] = {INT2OID, INT8OID, INT4OID};
+	Datum		args[] = {Int16GetDatum(r->shard), Int64GetDatum(r->day_ms), Int32GetDatum(r->block)};
+	SPITupleTable *found;
+
+	prom_store_execute("SELECT prom._expired_sids($1, $2, $3)", 3, types, args, SPI_OK_SELECT);
+	found = SPI_tuptable;
+	r->expired = prom_store_sids(DatumGetArrayTypePCopy(column(0, 1)), &r->nexpired);
+	SPI_freetuptable(found);
+}
+
+static bool
+is_expired(const Rollup *r, int32 sid)
+{
+	for (int i = 0; i < r->nexpired; i++)
+	{
+		if (r->expired[i] == sid)
+			return true;
+	}
+	return false;
+}
+
 /* Add the points of one series to the rows. */
 static void
 make_series(Rollup *r, int32 sid, Source *raw, int nraw, Source *old, int nold)
 {
+	bool		expired = is_expired(r, sid);
+
 	prom_gather_reset(&r->samples);
 	for (int i = 0; i < r->nmaking; i++)
 	{
 		prom_points_reset(&r->making[i].points);
 		prom_points_reset(&r->making[i].kept);
 	}
-	for (int i = 0; i < nraw; i++)
+	for (int i = 0; i < nraw && !expired; i++)
 	{
 		int			k = prom_chunk_find(&raw[i].reader, sid);
 

@@ -105,3 +105,37 @@ SELECT prom.reset_retention(s) FROM (SELECT DISTINCT selector AS s FROM prom.ret
 SELECT prom.delete_series('m');
 TRUNCATE prom.level, prom.expired, prom.rollup_due;
 DELETE FROM prom.compaction;
+
+-- ---- late samples of series whose raw samples retention has removed: the rollups of the others are made again, theirs stay
+
+SELECT sum(pg_temp.write(ago)) FROM unnest('{6,1}'::int[]) ago;
+CALL prom.merge();
+CALL prom.downsample('0');
+SELECT prom.set_retention('{job="dev"}', raw => '60 hours');
+CALL prom.retain();
+SELECT rules FROM prom.expired ORDER BY 1;
+CREATE VIEW pg_temp.rolled AS SELECT labels['job'] AS job, value FROM prom.query('count_over_time(m[1d])', to_timestamp(pg_temp.day(5) / 1000)) ORDER BY 1;
+SET promgres.max_source_resolution = '1h';
+SELECT * FROM pg_temp.rolled;
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(VARIADIC ARRAY(SELECT pg_temp.series(ARRAY['__name__', 'm', 'job', j],
+	ARRAY[pg_temp.day(6) + 43201000], ARRAY[7]::float8[]) FROM unnest(ARRAY['app', 'dev', 'slo']) j))]);
+CALL prom.merge();
+SELECT count(*) AS marks FROM prom.rollup_due;
+CALL prom.downsample('0');
+CALL prom.retain();
+SELECT * FROM pg_temp.rolled;
+-- The same where the default removes, and a rule keeps.
+SELECT prom.set_retention(NULL, raw => '60 hours'), prom.set_retention('{job="slo"}', raw => '25 days');
+CALL prom.retain();
+SELECT rules FROM prom.expired ORDER BY 1;
+SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(VARIADIC ARRAY(SELECT pg_temp.series(ARRAY['__name__', 'm', 'job', j],
+	ARRAY[pg_temp.day(6) + 43202000], ARRAY[8]::float8[]) FROM unnest(ARRAY['app', 'dev', 'slo']) j))]);
+CALL prom.merge();
+CALL prom.downsample('0');
+CALL prom.retain();
+SELECT * FROM pg_temp.rolled;
+RESET promgres.max_source_resolution;
+SELECT prom.reset_retention(s) FROM (SELECT DISTINCT selector AS s FROM prom.retention ORDER BY 1) x;
+SELECT prom.delete_series('m');
+TRUNCATE prom.level, prom.expired, prom.rollup_due;
+DELETE FROM prom.compaction;

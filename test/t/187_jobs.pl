@@ -25,7 +25,7 @@ is(remote_write($node, [ { __name__ => 'm' }, [ $start_ms, 1 ] ])->{status}, 204
 $node->reload;
 ok(wait_for(sub { sql("SELECT count(*) FROM prom.jobs WHERE schedule IS NOT NULL AND last_success IS NULL") == 0 }, 'all jobs'), 'the worker runs all jobs');
 is(sql("SELECT $all FROM prom.jobs WHERE run_by = 'worker' AND \"by\" = 'worker' AND failures = 0 AND error IS NULL AND next_due > last_start AND duration >= '0'"),
-	'collect_series downsample drop_exemplars make_days retain', 'and notes it');
+	'collect_series downsample drop_exemplars make_days retain tier', 'and notes it');
 ok(wait_for(sub { sql("SELECT count(*) FROM prom._days() WHERE t_min > prom._to_ms(now() - interval '1 day')") == 2 }, 'the days'), 'the days ahead are there');
 my ($ret, $out, $err) = $node->psql('postgres', 'SELECT prom.schedule_jobs()');
 like($err, qr/pg_cron is not loaded\n.*HINT:.*shared_preload_libraries/s, 'pg_cron is asked for where it is missing');
@@ -87,21 +87,21 @@ like($err, qr/schedule "every day" is not understood/, 'a schedule that makes no
 ($ret, $out, $err) = $cron->psql('metrics', q(SELECT prom.schedule_jobs('{"retian": "* * * * *"}')));
 like($err, qr/there is no job "retian"\n.*HINT:  Jobs are make_days, /s, 'so is a job that is not there');
 
-my $minutely = q({"make_days": "* * * * *", "drop_exemplars": "* * * * *", "downsample": "* * * * *", "retain": "* * * * *", "collect_series": "* * * * *"});
+my $minutely = q({"make_days": "* * * * *", "drop_exemplars": "* * * * *", "downsample": "* * * * *", "retain": "* * * * *", "collect_series": "* * * * *", "tier": "* * * * *"});
 my $jobs = q(SELECT string_agg(concat_ws('|', jobname, schedule, command, database, username, active), E'\n' ORDER BY jobname) FROM cron.job);
 is($cron->safe_psql('metrics', q(SELECT string_agg(job || ' ' || schedule, ', ' ORDER BY job COLLATE "C") FROM prom.schedule_jobs())),
-	'collect_series 20 * * * *, downsample */10 * * * *, drop_exemplars */10 * * * *, make_days 1 * * * *, retain 5 * * * *', 'jobs are registered');
+	'collect_series 20 * * * *, downsample */10 * * * *, drop_exemplars */10 * * * *, make_days 1 * * * *, retain 5 * * * *, tier 35 * * * *', 'jobs are registered');
 my $user = $cron->safe_psql('metrics', 'SELECT current_user');
 is($cron->safe_psql('postgres', $jobs), join("\n", map { "promgres metrics $$_[0]|$$_[1]|CALL prom.$$_[0]()|metrics|$user|t" } [ 'collect_series', '20 * * * *' ],
-		[ 'downsample', '*/10 * * * *' ], [ 'drop_exemplars', '*/10 * * * *' ], [ 'make_days', '1 * * * *' ], [ 'retain', '5 * * * *' ]), 'in cron.job');
+		[ 'downsample', '*/10 * * * *' ], [ 'drop_exemplars', '*/10 * * * *' ], [ 'make_days', '1 * * * *' ], [ 'retain', '5 * * * *' ], [ 'tier', '35 * * * *' ]), 'in cron.job');
 my $ids = $cron->safe_psql('postgres', 'SELECT array_agg(jobid ORDER BY jobid) FROM cron.job');
 $cron->safe_psql('metrics', qq(SELECT prom.schedule_jobs('$minutely'))) foreach 1, 2;
 is($cron->safe_psql('postgres', 'SELECT array_agg(jobid ORDER BY jobid) FROM cron.job'), $ids, 'again: the same jobs');
-is($cron->safe_psql('postgres', "SELECT count(*) FROM cron.job WHERE schedule = '* * * * *'"), 5, 'with the schedules that are given');
-is($cron->safe_psql('metrics', "SELECT count(*) FROM prom.jobs WHERE \"by\" = 'pg_cron' AND schedule = '* * * * *' AND next_due > now()"), 5, 'prom.jobs knows them');
+is($cron->safe_psql('postgres', "SELECT count(*) FROM cron.job WHERE schedule = '* * * * *'"), 6, 'with the schedules that are given');
+is($cron->safe_psql('metrics', "SELECT count(*) FROM prom.jobs WHERE \"by\" = 'pg_cron' AND schedule = '* * * * *' AND next_due > now()"), 6, 'prom.jobs knows them');
 
 ok(wait_for(sub { remote_write($cron, [ { __name__ => 'm' }, [ $start_ms, 1 ] ])->{status} == 204 }, 'a write'), 'samples come');
-ok(wait_for(sub { $cron->safe_psql('metrics', "SELECT count(*) FROM prom.jobs WHERE run_by = 'pg_cron' AND last_success IS NOT NULL AND failures = 0") == 5 }, 'pg_cron', 150),
+ok(wait_for(sub { $cron->safe_psql('metrics', "SELECT count(*) FROM prom.jobs WHERE run_by = 'pg_cron' AND last_success IS NOT NULL AND failures = 0") == 6 }, 'pg_cron', 150),
 	'pg_cron runs them in the other database');
 is($cron->safe_psql('postgres', "SELECT string_agg(DISTINCT command || ' ' || database, ', ') FROM cron.job_run_details WHERE status = 'succeeded' AND command LIKE '%retain%'"),
 	'CALL prom.retain() metrics', 'as cron.job_run_details says');
@@ -114,10 +114,10 @@ ok(wait_for(sub { $cron->safe_psql('metrics', "SELECT run_by FROM prom.jobs WHER
 ok(wait_for(sub { slurp_file($cron->logfile) =~ /LOG:  promgres maintenance: pg_cron does not run job "retain"\n.*HINT:/ }, 'the log'), 'and says so');
 is($cron->safe_psql('metrics', "SELECT run_by FROM prom.jobs WHERE name = 'collect_series'"), 'pg_cron', 'others it leaves alone');
 $cron->safe_psql('metrics', 'SELECT prom.schedule_jobs()');
-is($cron->safe_psql('metrics', 'SELECT prom.unschedule_jobs()'), 5, 'jobs are unscheduled');
+is($cron->safe_psql('metrics', 'SELECT prom.unschedule_jobs()'), 6, 'jobs are unscheduled');
 is($cron->safe_psql('postgres', 'SELECT count(*) FROM cron.job'), 0, 'cron.job has none');
-is($cron->safe_psql('metrics', "SELECT count(*) FROM prom.jobs WHERE \"by\" = 'worker'"), 6, 'they are the worker\'s');
-ok(wait_for(sub { $cron->safe_psql('metrics', "SELECT count(*) FROM prom.jobs WHERE run_by = 'worker' AND last_success IS NOT NULL") == 5 }, 'the worker'), 'which runs them again');
+is($cron->safe_psql('metrics', "SELECT count(*) FROM prom.jobs WHERE \"by\" = 'worker'"), 7, 'they are the worker\'s');
+ok(wait_for(sub { $cron->safe_psql('metrics', "SELECT count(*) FROM prom.jobs WHERE run_by = 'worker' AND last_success IS NOT NULL") == 6 }, 'the worker'), 'which runs them again');
 is(scalar(() = slurp_file($cron->logfile) =~ /pg_cron does not run job "retain"/g), 1, 'the log has said it once');
 $cron->stop;
 done_testing();
