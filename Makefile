@@ -1,6 +1,7 @@
 # promgres: long-term storage for Prometheus metrics inside PostgreSQL.
 #
 #   make demo     see it work (installs what is needed; DEMO_SECONDS=n ends it)
+#   make demo-s3  the same, with old samples in an S3 on this machine
 #   make test     run every test
 #   make web      build the page of web/ anew; only who changes it needs this (and node)
 #   make          build; make install puts it into the server that pg_config names
@@ -35,11 +36,14 @@ override with_llvm := no
 PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
 
 # These two install what they need, a server included, and then call make again.
-ifneq ($(filter demo test,$(MAKECMDGOALS)),)
-.PHONY: demo test
+ifneq ($(filter demo demo-s3 test,$(MAKECMDGOALS)),)
+.PHONY: demo demo-s3 test
 demo:
 	@contrib/setup/install.sh build demo
 	@contrib/demo/run
+demo-s3:
+	@contrib/setup/install.sh build demo-s3
+	@contrib/demo/run s3
 test:
 	@contrib/setup/install.sh build test
 	@test/run

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what a fresh Debian 12 lacks: install.sh [build] [test] [demo] [bench]
+# Installs what a fresh Debian 12 lacks: install.sh [build] [test] [demo] [demo-s3] [bench]
 #
 # Quick when everything is there, and careful otherwise: no PostgreSQL cluster is made, no service is
 # started or left enabled, servers that exist are not touched.  Needs root or sudo only if something is
@@ -10,9 +10,10 @@ PG_MAJOR=${PG_MAJOR:-15}
 BUILD="gcc g++ make bison flex pkg-config libmicrohttpd-dev libgnutls28-dev libsnappy-dev libzstd-dev zlib1g-dev libre2-dev libxxhash-dev libpq-dev libcurl4-openssl-dev libssl-dev libexpat1-dev"
 SERVER="postgresql-$PG_MAJOR postgresql-server-dev-$PG_MAJOR"
 DEMO="prometheus prometheus-node-exporter curl ca-certificates perl python3"
+CEPH="radosgw ceph-base ceph-mon ceph-osd ceph-common"
 SWIFT="swift-proxy swift-account swift-container swift-object memcached"
 BENCH="$DEMO gcc libsnappy-dev victoria-metrics"
-TEST="$DEMO openssl binutils libipc-run-perl python3-yaml chromium chromium-driver victoria-metrics postgresql-$PG_MAJOR-cron radosgw ceph-mon ceph-osd ceph-common $SWIFT"
+TEST="$DEMO openssl binutils libipc-run-perl python3-yaml chromium chromium-driver victoria-metrics postgresql-$PG_MAJOR-cron $CEPH $SWIFT"
 
 packages=
 for part in "${@:-build}"
@@ -21,6 +22,7 @@ do
 		build) packages="$packages $BUILD" ;;
 		test) packages="$packages $TEST" ;;
 		demo) packages="$packages $DEMO" ;;
+		demo-s3) packages="$packages $DEMO $CEPH" ;;
 		bench) packages="$packages $BENCH" ;;
 		*) echo "install.sh: no such part: $part" >&2; exit 2 ;;
 	esac
@@ -123,8 +125,12 @@ then
 	for package in $missing
 	do
 		case $package in
-			prometheus | prometheus-node-exporter | memcached | swift-*)
-				$as_root systemctl disable -q "$package" >/dev/null 2>&1 || true ;;
+			prometheus | prometheus-node-exporter | memcached | swift-*) units=$package ;;
+			ceph-base) units="ceph.target ceph-crash.service" ;;
+			ceph-mon | ceph-osd) units=$package.target ;;
+			radosgw) units=ceph-radosgw.target ;;
+			*) continue ;;
 		esac
+		$as_root systemctl disable -q $units >/dev/null 2>&1 || true
 	done
 fi

@@ -37,7 +37,7 @@ sub start_radosgw
 
 	local @ENV{ keys %environment } = values %environment;
 	make_certificate($dir);
-	spawn('radosgw', "$top/test/lib/radosgw", $dir);
+	spawn('radosgw', "$top/contrib/setup/radosgw", $dir);
 	wait_for(sub { -f "$dir/ready" }, 'radosgw is ready', 120) or die "radosgw does not start: see $dir\n";
 	my ($port, $tls_port) = split ' ', slurp_file("$dir/ready");
 	return { port => $port, tls_port => $tls_port, dir => $dir };

@@ -98,7 +98,7 @@ def main():
     uids = {source["uid"]: source["type"] for source in sources["datasources"]}
     report("dashboards use the provisioned data sources", list(dashboard_problems(dashboards, uids)))
     report("promtool accepts the Prometheus configuration", promtool("contrib/prometheus/prometheus.yml"))
-    scripts = ["contrib/docker/init.sh", "contrib/setup/install.sh", "contrib/demo/run", "test/run"]
+    scripts = ["contrib/docker/init.sh", "contrib/setup/install.sh", "contrib/setup/radosgw", "contrib/demo/run", "contrib/demo/bucket.sh", "test/run"]
     report("shell scripts parse", [s for s in scripts if subprocess.run(["bash", "-n", s]).returncode])
     sys.exit(0 if ok else 1)
 
