@@ -1,0 +1,256 @@
+-- 69_tier_bucket: a bucket on its own: found again by another database, compared with what is known of it.
+
+CREATE FUNCTION prom._tier_manifest(server text, key text) RETURNS jsonb
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	m		jsonb;
+BEGIN
+	BEGIN
+		m := convert_from(prom._bucket_get(server, key), 'UTF8')::jsonb;
+	EXCEPTION WHEN invalid_text_representation OR character_not_in_repertoire OR untranslatable_character THEN
+		RAISE data_corrupted USING MESSAGE = format('manifest "%s" is not understood', key);
+	END;
+	IF m ->> 'format' IS DISTINCT FROM 'promgres tier' OR m ->> 'version' IS DISTINCT FROM '1' THEN
+		RAISE data_corrupted USING MESSAGE = format('manifest "%s" is of an unknown kind', key),
+			DETAIL = format('It says format %s, version %s.', coalesce(m ->> 'format', 'none'), coalesce(m ->> 'version', 'none')),
+			HINT = 'A later version of promgres may be able to read it.';
+	END IF;
+	IF NOT coalesce(m ?& ARRAY['cluster', 'resolution', 'shard', 'day', 'seq', 'series', 'objects'] AND jsonb_typeof(m -> 'objects') = 'array'
+		AND m -> 'objects' -> 0 ?& ARRAY['name', 'bytes', 'sha256', 'chunks', 'samples', 'series', 't_min', 't_max', 'block_min', 'block_max']
+		AND m -> 'series' ?& ARRAY['name', 'bytes', 'sha256'], false)
+	THEN
+		RAISE data_corrupted USING MESSAGE = format('manifest "%s" is not complete', key);
+	END IF;
+	RETURN m;
+END
+$$;
+COMMENT ON FUNCTION prom._tier_manifest(text, text) IS 'A manifest of a bucket, checked.';
+
+CREATE FUNCTION prom._label_digest(value text) RETURNS uuid
+LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_label_digest';
+COMMENT ON FUNCTION prom._label_digest(text) IS 'The hash of a label''s value in prom.label_value.';
+
+CREATE FUNCTION prom._tier_load_series(server text, key text, sha256 text, one int2) RETURNS int8
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	packed	bytea := prom._bucket_get(server, key);
+	other	record;
+	n		int8;
+BEGIN
+	IF packed IS NULL OR encode(sha256(packed), 'hex') <> sha256 THEN
+		RAISE data_corrupted USING MESSAGE = format('object "%s" of bucket "%s" is not what its manifest says', key, server);
+	END IF;
+	CREATE TEMP TABLE IF NOT EXISTS tier_series_loaded (sid int4, labels prom.labels) ON COMMIT DROP;
+	TRUNCATE pg_temp.tier_series_loaded;
+	INSERT INTO pg_temp.tier_series_loaded SELECT (l::jsonb -> 0)::int4, (l::jsonb -> 1)::prom.labels
+	FROM regexp_split_to_table(convert_from(prom._tier_unpack(packed), 'UTF8'), E'\n') l WHERE l <> '';
+	SELECT s.sid INTO other FROM pg_temp.tier_series_loaded t JOIN prom.series s ON s.shard = one AND s.sid = t.sid WHERE s.labels::text <> t.labels::text LIMIT 1;
+	IF FOUND THEN
+		RAISE unique_violation USING MESSAGE = format('series %s of shard %s is another one here than in object "%s"', other.sid, one, key),
+			HINT = 'The bucket and this database have gone separate ways.';
+	END IF;
+	INSERT INTO prom.series (shard, sid, labels) SELECT one, t.sid, t.labels FROM pg_temp.tier_series_loaded t
+		WHERE NOT EXISTS (SELECT FROM prom.series s WHERE s.shard = one AND s.sid = t.sid);
+	GET DIAGNOSTICS n = ROW_COUNT;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION prom._tier_load_series(text, text, text, int2) IS 'Makes the series that an object of labels tells of, with their ids; returns how many were not there.';
+
+CREATE FUNCTION prom._tier_register_series(one int2) RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	INSERT INTO prom.shard AS h (shard, next_block, series) SELECT one, max(s.sid >> 6) + 1, count(*) FROM prom.series s WHERE s.shard = one HAVING count(*) > 0
+	ON CONFLICT (shard) DO UPDATE SET next_block = greatest(h.next_block, excluded.next_block), series = excluded.series;
+	-- What is left of their blocks is given up.
+	INSERT INTO prom.metric AS m (shard, name, block, used, series)
+	SELECT one, prom._metric_key(s.labels), max(s.sid >> 6), 64, count(*) FROM prom.series s WHERE s.shard = one GROUP BY 2
+	ON CONFLICT (shard, name) DO UPDATE SET block = greatest(m.block, excluded.block), used = 64, series = excluded.series;
+	INSERT INTO prom.label_value (shard, name, value, digest)
+	SELECT DISTINCT one, p.key, p.value, prom._label_digest(p.value) FROM prom.series s, jsonb_each_text(s.labels::jsonb) p WHERE s.shard = one
+	ON CONFLICT DO NOTHING;
+END;
+COMMENT ON FUNCTION prom._tier_register_series(int2) IS 'Counts series, metrics, and labels of a shard whose series came from a bucket.';
+
+CREATE FUNCTION prom._tier_attach_object(server name, key text, of uuid, readonly bool, shards int2[]) RETURNS bool
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	prefix	text := left(key, -length('manifest.json'));
+	m		jsonb := prom._tier_manifest(server, key);
+	d		jsonb := m -> 'objects' -> 0;
+	one		int2 := shards[array_position(shards, (m -> 'shard')::int2) + 1];
+	head	record;
+	o		prom.tier_object;
+BEGIN
+	IF (m ->> 'cluster')::uuid <> of OR one IS NULL THEN
+		RAISE data_corrupted USING MESSAGE = format('manifest "%s" is not where it belongs', key);
+	END IF;
+	SELECT h.* INTO head FROM prom._bucket_head(server, prefix || (d ->> 'name')) h;
+	IF NOT FOUND OR head.size <> (d -> 'bytes')::int8 THEN
+		RAISE data_corrupted USING MESSAGE = format('object "%s" of bucket "%s" is not what its manifest says', prefix || (d ->> 'name'), server),
+			DETAIL = coalesce(format('It has %s bytes, and should have %s.', head.size, d ->> 'bytes'), 'It is missing.');
+	END IF;
+	PERFORM prom._tier_load_series(server, prefix || (m -> 'series' ->> 'name'), m -> 'series' ->> 'sha256', one);
+	o.id := nextval('prom.tier_object_id');
+	o.server := server; o.key := prefix || (d ->> 'name'); o.cluster := of; o.resolution := m -> 'resolution'; o.shard := one; o.day := m -> 'day'; o.seq := m -> 'seq';
+	o.t_min := d -> 't_min'; o.t_max := d -> 't_max'; o.block_min := d -> 'block_min'; o.block_max := d -> 'block_max'; o.chunks := d -> 'chunks';
+	o.samples := d -> 'samples'; o.series := d -> 'series'; o.bytes := head.size; o.etag := head.etag; o.sha256 := decode(d ->> 'sha256', 'hex');
+	o.directory := prom._tier_directory(server, o.key, head.etag, head.size); o.gone := '{}'; o.read_only := readonly; o.uploaded := head.modified;
+	INSERT INTO prom.tier_object SELECT (o).*;
+	PERFORM prom._tier_add_series(o);
+	RETURN true;
+END
+$$;
+COMMENT ON FUNCTION prom._tier_attach_object(name, text, uuid, bool, int2[]) IS 'Makes the object of a manifest one that queries read.';
+
+CREATE FUNCTION prom.attach_bucket(server text, read_only bool DEFAULT true) RETURNS int8
+LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	of		text;
+	key		text;
+	known	prom.tier_cluster;
+	map		int2[];
+	one		int2;
+	day		int8;
+	level	int4;
+	n		int8 := 0;
+BEGIN
+	PERFORM prom._check_sees_all();
+	LOCK TABLE prom.tier_cluster IN SHARE ROW EXCLUSIVE MODE;
+	FOR of IN SELECT split_part(l.key, '/', 3) FROM prom._bucket_list(server, 'promgres/v1/', NULL, '/') l WHERE l.size = -1 LOOP
+		SELECT c.* INTO known FROM prom.tier_cluster c WHERE c.cluster = of::uuid;
+		map := known.shards;
+		IF known.cluster IS NULL THEN
+			IF NOT read_only AND (EXISTS (SELECT FROM prom.series) OR EXISTS (SELECT FROM prom.tier_cluster c WHERE c.own)) THEN
+				RAISE object_not_in_prerequisite_state USING MESSAGE = format('bucket "%s" cannot become that of this database, which has samples of its own', server),
+					HINT = 'Attach it read-only, or to an empty database.';
+			END IF;
+			map := '{}';
+			INSERT INTO prom.tier_cluster (cluster, server, own, read_only) VALUES (of::uuid, server, NOT read_only, read_only) RETURNING * INTO known;
+		END IF;
+		FOR key IN SELECT l.key FROM prom._bucket_list(server, format('promgres/v1/%s/', of)) l WHERE l.key LIKE '%/manifest.json'
+			AND NOT EXISTS (SELECT FROM prom.tier_object o WHERE o.server = attach_bucket.server AND o.key = left(l.key, -length('manifest.json')) || 'data-0')
+		LOOP
+			one := split_part(split_part(key, '/', 7), '-', CASE WHEN split_part(key, '/', 7) LIKE '-%' THEN 2 ELSE 1 END)::int2;
+			IF array_position(map, one) IS NULL THEN
+				-- Series keep their ids within a shard: their own one, or one that nobody has.
+				map := map || one || CASE WHEN known.own THEN one
+					ELSE (SELECT max(x) + 1 FROM (SELECT h.shard FROM prom.shard h UNION SELECT 0 UNION SELECT unnest(c.shards) FROM prom.tier_cluster c
+						UNION SELECT unnest(map)) y (x))::int2 END;
+				UPDATE prom.tier_cluster c SET shards = map WHERE c.cluster = known.cluster;
+			END IF;
+			PERFORM prom._tier_attach_object(server, key, known.cluster, known.read_only, map);
+			n := n + 1;
+		END LOOP;
+		PERFORM prom._tier_register_series(s.shard) FROM (SELECT DISTINCT o.shard FROM prom.tier_object o WHERE o.cluster = known.cluster) s;
+	END LOOP;
+	-- Queries have to know that there are rollups: of a database that had none, those of the bucket.
+	INSERT INTO prom.level (resolution, from_ms, until_ms)
+	SELECT o.resolution, min(o.day), max(o.day) + 86400000 FROM prom.tier_object o WHERE o.resolution > 0 AND o.deleted IS NULL AND NOT o.read_only
+		AND NOT EXISTS (SELECT FROM prom.level l WHERE l.resolution = o.resolution) GROUP BY 1;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION prom.attach_bucket(text, bool) IS
+'Makes what promgres has stored in a bucket readable here, and returns how many objects are new; to be called again when there are more. Read-only: its series stand beside those of this database, and nothing is changed in the bucket. Otherwise this database, which must be empty, continues the one that wrote it.';
+
+CREATE FUNCTION prom.detach_bucket(server text) RETURNS int8
+LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	c		prom.tier_cluster;
+	n		int8;
+	total	int8 := 0;
+BEGIN
+	FOR c IN SELECT x.* FROM prom.tier_cluster x WHERE x.server = detach_bucket.server LOOP
+		IF c.own AND EXISTS (SELECT FROM prom.tier_object o WHERE o.cluster = c.cluster) THEN
+			RAISE object_not_in_prerequisite_state USING MESSAGE = format('bucket "%s" holds samples of this database', server),
+				HINT = 'Bring them back with prom.rehydrate, and wait until promgres.tier_delete_after is over.';
+		END IF;
+		DELETE FROM prom.tier_object o WHERE o.cluster = c.cluster;
+		GET DIAGNOSTICS n = ROW_COUNT;
+		total := total + n;
+		IF NOT c.own THEN
+			PERFORM prom._remove_series(array_agg(s.shard), array_agg(s.sid)) FROM prom.series s
+			WHERE s.shard IN (SELECT c.shards[i] FROM generate_series(2, cardinality(c.shards), 2) i) HAVING count(*) > 0;
+			DELETE FROM prom.tier_series t WHERE t.shard IN (SELECT c.shards[i] FROM generate_series(2, cardinality(c.shards), 2) i);
+			DELETE FROM prom.shard h WHERE h.shard IN (SELECT c.shards[i] FROM generate_series(2, cardinality(c.shards), 2) i);
+		END IF;
+		DELETE FROM prom.tier_cluster x WHERE x.cluster = c.cluster;
+	END LOOP;
+	RETURN total;
+END
+$$;
+COMMENT ON FUNCTION prom.detach_bucket(text) IS
+'Forgets a bucket that was attached read-only, with its series; returns how many objects it had. Nothing is changed in the bucket.';
+
+CREATE FUNCTION prom.verify_bucket(server text DEFAULT NULL, read_all bool DEFAULT false) RETURNS TABLE (object text, problem text)
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	name	text := coalesce(server, nullif(current_setting('promgres.tier_server'), ''));
+	o		prom.tier_object;
+	there	record;
+	m		jsonb;
+	damage	text;
+	prefix	text;
+	seen	jsonb;
+BEGIN
+	IF name IS NULL THEN
+		RAISE object_not_in_prerequisite_state USING MESSAGE = 'there is no bucket to verify', HINT = 'Give the name of a server, or set promgres.tier_server.';
+	END IF;
+	SELECT coalesce(jsonb_object_agg(l.key, jsonb_build_array(l.size, l.etag)), '{}') INTO seen FROM prom._bucket_list(name, 'promgres/v1/') l;
+	FOR o IN SELECT x.* FROM prom.tier_object x WHERE x.server = name ORDER BY x.key LOOP
+		prefix := left(o.key, -length('data-0'));
+		object := o.key;
+		damage := NULL;
+		IF NOT seen ? o.key THEN
+			damage := 'it is missing';
+		ELSIF (seen -> o.key -> 0)::int8 <> o.bytes THEN
+			damage := format('it has %s bytes instead of %s', seen -> o.key -> 0, o.bytes);
+		ELSIF NOT seen ? (prefix || 'manifest.json') THEN
+			damage := 'it has no manifest';
+		ELSIF NOT seen ? (prefix || 'series') THEN
+			damage := 'it has no series';
+		ELSE
+			BEGIN
+				m := prom._tier_manifest(name, prefix || 'manifest.json');
+				IF m -> 'objects' -> 0 ->> 'sha256' <> encode(o.sha256, 'hex') THEN
+					damage := 'its manifest is that of another object';
+				ELSIF prom._tier_directory(name, o.key, o.etag, o.bytes) <> o.directory THEN
+					damage := 'its directory is another one';
+				ELSIF read_all AND sha256(prom._bucket_get(name, o.key)) <> o.sha256 THEN
+					damage := 'its bytes are not those that were written';
+				ELSIF read_all AND encode(sha256(prom._bucket_get(name, prefix || 'series')), 'hex') <> m -> 'series' ->> 'sha256' THEN
+					damage := 'its series are not those that were written';
+				END IF;
+			EXCEPTION WHEN data_corrupted OR io_error THEN
+				damage := SQLERRM;
+			END;
+		END IF;
+		problem := damage;
+		IF problem IS NOT NULL THEN
+			RETURN NEXT;
+		END IF;
+	END LOOP;
+	-- What is there and not known, of this database's and of attached ones.
+	RETURN QUERY SELECT k, 'nobody knows it' FROM jsonb_object_keys(seen) k
+		JOIN prom.tier_cluster c ON c.server = name AND c.cluster::text = split_part(k, '/', 3)
+	WHERE NOT EXISTS (SELECT FROM prom.tier_object x WHERE x.server = name AND starts_with(x.key, regexp_replace(k, '[^/]*$', '')))
+		AND NOT EXISTS (SELECT FROM prom.tier_upload x WHERE x.server = name AND starts_with(x.key, regexp_replace(k, '[^/]*$', '')))
+	ORDER BY 1;
+END
+$$;
+COMMENT ON FUNCTION prom.verify_bucket(text, bool) IS
+'Compares the objects of a bucket (NULL: that of promgres.tier_server) with what is known of them, both ways; a row for each that is wrong. With read_all every byte is read.';
