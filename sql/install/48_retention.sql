@@ -496,7 +496,8 @@ DECLARE
 	tries	int4 := coalesce((state -> 'tries')::int4, 0);
 BEGIN
 	rows := 0;
-	used := pg_total_relation_size('prom.fresh') + coalesce((SELECT sum(pg_total_relation_size(p.part)) FROM prom._parts() p), 0);
+	-- Of prom.fresh what it holds: after a burst its file is large and empty, which no old sample shall make up for.
+	used := coalesce((SELECT sum(pg_column_size(f.data)) FROM prom.fresh f), 0) + coalesce((SELECT sum(pg_total_relation_size(p.part)) FROM prom._parts() p), 0);
 	IF allowed <= 0 OR used <= allowed THEN
 		phase := state ->> 'note';
 		state := NULL;

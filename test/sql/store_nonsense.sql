@@ -71,4 +71,6 @@ DO $$ BEGIN PERFORM prom._remove_series(array_agg(shard), array_agg(sid)) FROM p
 
 -- nothing stays for other tests
 DELETE FROM prom.retention;
+DELETE FROM prom.expired;
 DELETE FROM prom.job;
+DELETE FROM prom.level WHERE resolution NOT IN (0, 300, 3600);
