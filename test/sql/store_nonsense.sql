@@ -72,5 +72,7 @@ DO $$ BEGIN PERFORM prom._remove_series(array_agg(shard), array_agg(sid)) FROM p
 -- nothing stays for other tests
 DELETE FROM prom.retention;
 DELETE FROM prom.expired;
+DELETE FROM prom.rollup_gap;
+DELETE FROM prom.rollup_foreign;
 DELETE FROM prom.job;
 DELETE FROM prom.level WHERE resolution NOT IN (0, 300, 3600);
