@@ -12,36 +12,14 @@
 #include "c.h"
 
 #include <math.h>
-#include <time.h>
 
 #include "common/bytes.h"
 #include "wire/wire.h"
 
-#undef printf					/* the server's own is not linked */
+#include "harness.h"
 
 #define MAX_SAMPLES 300
 #define MAX_WIDTH	40			/* bucket indexes of a side: -10 .. */
-
-static uint64 random_state;
-static long rounds;
-
-static uint64
-next_random(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state;
-}
-
-static void
-expect(bool condition, const char *what)
-{
-	if (condition)
-		return;
-	printf("round %ld: %s\n%ld passed, 1 failed\n", rounds, what, rounds);
-	exit(1);
-}
 
 /* ---- memory: of one round ---- */
 
@@ -207,26 +185,6 @@ change(const Kind *k, Plain *p)
 }
 
 /* ---- the decoder ---- */
-
-typedef struct BitReader
-{
-	const uint8 *bytes;
-	size_t		len;
-	size_t		at;				/* bits */
-} BitReader;
-
-static uint64
-get_bits(BitReader *r, int n)
-{
-	uint64		v = 0;
-
-	for (; n > 0; n--, r->at++)
-	{
-		expect(r->at / 8 < r->len, "bits past the end");
-		v = v << 1 | (r->bytes[r->at / 8] >> (7 - r->at % 8) & 1);
-	}
-	return v;
-}
 
 static double
 get_double(BitReader *r)
@@ -462,18 +420,5 @@ one_series(void)
 int
 main(int argc, char **argv)
 {
-	double		seconds = argc > 1 ? atof(argv[1]) : 1;
-	uint64		seed = argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64) time(NULL);
-	clock_t		start = clock();
-
-	printf("seed %llu\n", (unsigned long long) seed);
-	random_state = seed * UINT64CONST(0x9E3779B97F4A7C15) + 1;
-	do
-	{
-		one_series();
-		rounds++;
-	}
-	while ((double) (clock() - start) / CLOCKS_PER_SEC < seconds);
-	printf("%ld passed, 0 failed\n", rounds);
-	return 0;
+	return fuzz_rounds(fuzz_begin(argc, argv), one_series);
 }

@@ -9,32 +9,11 @@
  */
 #include "c.h"
 
-#include <time.h>
-
 #include "store/object.h"
 
-#undef printf					/* the server's own is not linked */
+#include "harness.h"
 
 #define MAX_ENTRIES 300
-
-static uint64 random_state;
-static long rounds;
-
-static uint64
-next_random(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state;
-}
-
-static void
-fail(const char *what)
-{
-	printf("round %ld: %s\n%ld passed, 1 failed\n", rounds, what, rounds);
-	exit(1);
-}
 
 static int
 make_entries(PromObjectEntry *e)
@@ -146,17 +125,5 @@ one_round(void)
 int
 main(int argc, char **argv)
 {
-	long		seconds = argc > 1 ? atol(argv[1]) : 10;
-	uint64		seed = argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64) time(NULL);
-	time_t		end = time(NULL) + seconds;
-
-	random_state = seed * UINT64CONST(0x9E3779B97F4A7C15) | 1;
-	printf("seed %llu\n", (unsigned long long) seed);
-	do
-	{
-		one_round();
-		rounds++;
-	} while (time(NULL) < end);
-	printf("%ld passed, 0 failed\n", rounds);
-	return 0;
+	return fuzz_rounds(fuzz_begin(argc, argv), one_round);
 }

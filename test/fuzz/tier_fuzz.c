@@ -11,32 +11,11 @@
  */
 #include "c.h"
 
-#include <time.h>
-
 #include "tier/sigv4.h"
 #include "tier/xml.h"
 
-#undef printf					/* the server's own is not linked */
+#include "harness.h"
 #undef snprintf
-
-static uint64 random_state;
-static long rounds;
-
-static uint64
-next_random(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state;
-}
-
-static void
-fail(const char *what)
-{
-	printf("round %ld: %s\n%ld passed, 1 failed\n", rounds, what, rounds);
-	exit(1);
-}
 
 /* --- signatures --- */
 
@@ -310,19 +289,9 @@ check_refused(void)
 int
 main(int argc, char **argv)
 {
-	int			seconds = argc > 1 ? atoi(argv[1]) : 10;
-	uint64		seed = argc > 2 ? strtoull(argv[2], NULL, 10) : (uint64) time(NULL);
-	time_t		end = time(NULL) + seconds;
+	time_t		end = fuzz_begin(argc, argv);
 
-	printf("seed %llu\n", (unsigned long long) seed);
-	random_state = seed * UINT64CONST(0x9E3779B97F4A7C15) + 1;
 	check_vectors();
 	check_refused();
-	do
-	{
-		check_xml();
-		rounds++;
-	} while (time(NULL) < end);
-	printf("%ld passed, 0 failed\n", rounds);
-	return 0;
+	return fuzz_rounds(end, check_xml);
 }

@@ -67,7 +67,9 @@ foreach my $point ('early', 'late')
 isnt($expected{late}, $expected{early}, 'the two points differ');
 isnt(samples_of($primary), $expected{late}, 'and something came after both');
 my $segment = $primary->safe_psql('postgres', 'SELECT pg_walfile_name(pg_switch_wal())');
-ok(wait_for(sub { -f $primary->archive_dir . "/$segment" }, 'the log is archived'), 'the log is archived');
+# The file alone tells nothing: it is there as soon as copying begins.
+ok($primary->poll_query_until('postgres', "SELECT last_archived_wal >= '$segment' FROM pg_stat_archiver"),
+	'the log is archived');
 $primary->stop('immediate');
 
 foreach my $point ('early', 'late')
