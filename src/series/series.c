@@ -14,9 +14,6 @@
  * Whoever makes many series one by one in a transaction leaves as many versions of the rows that count them, and none of
  * them can go before its end.  So the last version is remembered by its place, where it is looked for first: what is
  * seen there with the right key is the row, whoever has written it.
- *
- * The statements see what is committed now, also in a transaction with an older snapshot: an id that
- * was removed meanwhile would be worse than an early look.
  */
 #include "postgres.h"
 
@@ -43,6 +40,7 @@
 #include "series/hashmap.h"
 #include "series/labels.h"
 #include "series/limits.h"
+#include "series/statement.h"
 
 #define BLOCK_SLOTS			64
 #define MAX_BLOCK			(PG_INT32_MAX / BLOCK_SLOTS - 1)
@@ -85,133 +83,14 @@ typedef struct Place
 	ItemPointerData tid;		/* invalid: none */
 } Place;
 
-typedef enum Statement
-{
-	FIND_SERIES,
-	SEE_SHARD,
-	LOCK_SHARD,
-	LOCK_SHARD_AT,
-	ADD_SHARD,
-	FIND_METRICS,
-	FIND_METRIC_AT,
-	SAVE_METRICS,
-	SAVE_METRIC_AT,
-	SAVE_SHARD,
-	ADD_SERIES,
-	ADD_VALUES,
-	SUM_REMOVALS,
-	NSTATEMENTS
-} Statement;
-
-#define ANY_LABELS_ARRAY 0		/* stands for prom.labels[], whose oid is not constant */
-
-static const struct
-{
-	const char *sql;
-	int			nargs;
-	Oid			args[6];
-}			statements[NSTATEMENTS] =
-{
-	[FIND_SERIES] = {
-		"SELECT w.i, s.sid, s.labels FROM unnest($1, $2) WITH ORDINALITY AS w(shard, hash, i),"
-		" LATERAL (SELECT x.sid, x.labels FROM prom.series x WHERE x.shard OPERATOR(pg_catalog.=) w.shard"
-		" AND prom.labels_hash4(x.labels) OPERATOR(pg_catalog.=) w.hash OFFSET 0) s",
-		2, {INT2ARRAYOID, INT4ARRAYOID}
-	},
-#define SHARD_COLUMNS \
-		"h.next_block, CASE WHEN $2 THEN h.series OPERATOR(pg_catalog.+) coalesce((" \
-		"SELECT pg_catalog.sum(o.series)::pg_catalog.int8 FROM prom.shard o" \
-		" WHERE o.shard OPERATOR(pg_catalog.<>) $1), 0) ELSE 0 END, h.ctid"
-	[SEE_SHARD] = {
-		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.shard OPERATOR(pg_catalog.=) $1",
-		2, {INT2OID, BOOLOID}
-	},
-	[LOCK_SHARD] = {
-		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.shard OPERATOR(pg_catalog.=) $1 FOR UPDATE OF h",
-		2, {INT2OID, BOOLOID}
-	},
-	[LOCK_SHARD_AT] = {
-		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.ctid OPERATOR(pg_catalog.=) $3"
-		" AND h.shard OPERATOR(pg_catalog.=) $1 FOR UPDATE OF h",
-		3, {INT2OID, BOOLOID, TIDOID}
-	},
-	[ADD_SHARD] = {
-		"INSERT INTO prom.shard (shard) VALUES ($1) ON CONFLICT DO NOTHING",
-		1, {INT2OID}
-	},
-	[FIND_METRICS] = {
-		"SELECT w.i, m.block, m.used, m.series FROM unnest($2) WITH ORDINALITY AS w(name, i),"
-		" LATERAL (SELECT x.block, x.used, x.series FROM prom.metric x WHERE x.shard OPERATOR(pg_catalog.=) $1"
-		" AND x.name OPERATOR(pg_catalog.=) w.name OFFSET 0) m",
-		2, {INT2OID, TEXTARRAYOID}
-	},
-	[FIND_METRIC_AT] = {
-		"SELECT 1::pg_catalog.int8, x.block, x.used, x.series FROM prom.metric x WHERE x.ctid OPERATOR(pg_catalog.=) $3"
-		" AND x.shard OPERATOR(pg_catalog.=) $1 AND x.name OPERATOR(pg_catalog.=) $2[1]",
-		3, {INT2OID, TEXTARRAYOID, TIDOID}
-	},
-	[SAVE_METRICS] = {
-		"INSERT INTO prom.metric (shard, name, block, used, series)"
-		" SELECT $1, w.name, w.block, w.used, w.series"
-		" FROM unnest($2, $3, $4, $5) AS w(name, block, used, series)"
-		" ON CONFLICT (shard, name) DO UPDATE SET block = EXCLUDED.block, used = EXCLUDED.used,"
-		" series = EXCLUDED.series RETURNING ctid",
-		5, {INT2OID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID}
-	},
-	[SAVE_METRIC_AT] = {
-		"UPDATE prom.metric SET block = $3[1], used = $4[1], series = $5[1] WHERE ctid OPERATOR(pg_catalog.=) $6"
-		" AND shard OPERATOR(pg_catalog.=) $1 AND name OPERATOR(pg_catalog.=) $2[1] RETURNING ctid",
-		6, {INT2OID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TIDOID}
-	},
-	[SAVE_SHARD] = {
-		"UPDATE prom.shard SET next_block = $2, series = series OPERATOR(pg_catalog.+) $3"
-		" WHERE ctid OPERATOR(pg_catalog.=) $4 AND shard OPERATOR(pg_catalog.=) $1 RETURNING ctid",
-		4, {INT2OID, INT4OID, INT4OID, TIDOID}
-	},
-	[ADD_SERIES] = {
-		"INSERT INTO prom.series (shard, sid, labels)"
-		" SELECT $1, w.sid, w.labels FROM unnest($2, $3) AS w(sid, labels)",
-		3, {INT2OID, INT4ARRAYOID, ANY_LABELS_ARRAY}
-	},
-	[ADD_VALUES] = {
-		"INSERT INTO prom.label_value (shard, name, value, digest)"
-		" SELECT $1, w.name, w.value, w.digest FROM unnest($2, $3, $4) AS w(name, value, digest)"
-		" ON CONFLICT DO NOTHING",
-		4, {INT2OID, TEXTARRAYOID, TEXTARRAYOID, UUIDARRAYOID}
-	},
-	[SUM_REMOVALS] = {
-		"SELECT pg_catalog.sum(removals)::pg_catalog.int8 FROM prom.shard",
-		0, {0}
-	},
-};
-
-/*
- * Settings under which the statements are planned: once, and to look up by index.  The plans are kept
- * while the tables grow from nothing; OFFSET 0 is there so that the planner cannot take what is good
- * for small tables only, which is to go through all metrics of the shard for each name.
- */
-static const char *const plan_settings[][2] = {
-	{"plan_cache_mode", "force_generic_plan"},
-	{"enable_seqscan", "off"},
-	{"enable_hashjoin", "off"},
-	{"enable_mergejoin", "off"},
-	{"jit", "off"},
-};
-
-static SPIPlanPtr plans[NSTATEMENTS];
 static Place last_shard;
 static Place last_metric;
-static Oid	plans_labels_type;
 
 PG_FUNCTION_INFO_V1(prom_series_id);
 PG_FUNCTION_INFO_V1(prom_metric_key);
 PG_FUNCTION_INFO_V1(prom_label_digest);
 PG_FUNCTION_INFO_V1(prom_series_removed);
 
-static int	begin_statements(void);
-static void end_statements(int nest_level);
-static void run(Statement statement, Datum *args);
-static int64 result_int(uint64 row, int column);
 static int	resolve_slice(PromSeriesWant *want, int n, MemoryContext caller);
 static int16 shard_of(const PromLabels *l);
 static int	find_series(Wanted **list, int n);
@@ -253,11 +132,11 @@ prom_series_resolve(PromSeriesWant *want, int n)
 		int			nest_level;
 
 		CHECK_FOR_INTERRUPTS();
-		nest_level = begin_statements();
+		nest_level = prom_begin_statements();
 		old = MemoryContextSwitchTo(slice_context);
 		made += resolve_slice(want + done, Min(n - done, SLICE_SERIES), caller);
 		MemoryContextSwitchTo(old);
-		end_statements(nest_level);
+		prom_end_statements(nest_level);
 		MemoryContextReset(slice_context);
 	}
 	MemoryContextDelete(slice_context);
@@ -267,12 +146,12 @@ prom_series_resolve(PromSeriesWant *want, int n)
 int64
 prom_series_removals(void)
 {
-	int			nest_level = begin_statements();
+	int			nest_level = prom_begin_statements();
 	int64		removals;
 
-	run(SUM_REMOVALS, NULL);
-	removals = result_int(0, 1);
-	end_statements(nest_level);
+	prom_run_statement(PROM_SUM_REMOVALS, NULL);
+	removals = prom_result_int(0, 1);
+	prom_end_statements(nest_level);
 	return removals;
 }
 
@@ -312,77 +191,6 @@ prom_series_removed(PG_FUNCTION_ARGS)
 {
 	CacheInvalidateRelcacheByRelid(prom_series_lock());
 	PG_RETURN_VOID();
-}
-
-/* Connect, plan what has no plan, and set what planning needs; returns the level to go back to. */
-static int
-begin_statements(void)
-{
-	Oid			labels_type = GetSysCacheOid2(TYPENAMENSP, Anum_pg_type_oid, CStringGetDatum("labels"),
-											  ObjectIdGetDatum(get_namespace_oid("prom", false)));
-	int			nest_level = NewGUCNestLevel();
-
-	for (int i = 0; i < lengthof(plan_settings); i++)
-		(void) set_config_option(plan_settings[i][0], plan_settings[i][1], PGC_USERSET,
-								 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
-	SPI_connect();
-
-	/* The extension was dropped and made again. */
-	for (int i = 0; i < NSTATEMENTS && labels_type != plans_labels_type; i++)
-	{
-		if (plans[i])
-			SPI_freeplan(plans[i]);
-		plans[i] = NULL;
-	}
-	plans_labels_type = labels_type;
-	return nest_level;
-}
-
-static void
-end_statements(int nest_level)
-{
-	SPI_finish();
-	AtEOXact_GUC(true, nest_level);
-}
-
-static void
-run(Statement statement, Datum *args)
-{
-	int			status;
-
-	if (plans[statement] == NULL)
-	{
-		Oid			types[lengthof(statements[0].args)];
-		SPIPlanPtr	plan;
-
-		for (int i = 0; i < statements[statement].nargs; i++)
-		{
-			types[i] = statements[statement].args[i];
-			if (types[i] == ANY_LABELS_ARRAY)
-				types[i] = get_array_type(plans_labels_type);
-		}
-		plan = SPI_prepare(statements[statement].sql, statements[statement].nargs, types);
-		if (plan == NULL || SPI_keepplan(plan) != 0)
-			elog(ERROR, "could not prepare statement: %s", SPI_result_code_string(SPI_result));
-		plans[statement] = plan;
-	}
-	status = SPI_execute_snapshot(plans[statement], args, NULL, GetLatestSnapshot(),
-								  InvalidSnapshot, false, true, 0);
-	if (status < 0)
-		elog(ERROR, "could not run statement: %s", SPI_result_code_string(status));
-}
-
-/* An integer of the last result; NULL is 0. */
-static int64
-result_int(uint64 row, int column)
-{
-	TupleDesc	desc = SPI_tuptable->tupdesc;
-	bool		isnull;
-	Datum		d = SPI_getbinval(SPI_tuptable->vals[row], desc, column, &isnull);
-
-	if (isnull)
-		return 0;
-	return TupleDescAttr(desc, column - 1)->atttypid == INT8OID ? DatumGetInt64(d) : DatumGetInt32(d);
 }
 
 /* Returns how many series were made. */
@@ -471,15 +279,15 @@ find_series(Wanted **list, int n)
 	}
 	args[0] = array_of(shards, n, INT2OID);
 	args[1] = array_of(hashes, n, INT4OID);
-	run(FIND_SERIES, args);
+	prom_run_statement(PROM_FIND_SERIES, args);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
-		Wanted	   *w = by_key[result_int(row, 1) - 1];
+		Wanted	   *w = by_key[prom_result_int(row, 1) - 1];
 		bool		isnull;
 		Datum		labels = SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc, 3, &isnull);
 
 		if (prom_labels_cmp(DatumGetPromLabelsP(labels), w->want->labels) == 0)
-			w->id.sid = (int32) result_int(row, 2);
+			w->id.sid = (int32) prom_result_int(row, 2);
 	}
 	SPI_freetuptable(SPI_tuptable);
 
@@ -560,7 +368,7 @@ refuse_hopeless(Wanted **list, int n)
 
 		for (end = i + 1; end < kept && list[end]->id.shard == shard;)
 			end++;
-		run(SEE_SHARD, args);
+		prom_run_statement(PROM_SEE_SHARD, args);
 		seen = shard_result(shard);
 		here = admit(list + i, end - i, find_metrics(shard, list + i, end - i, &nmetrics), seen.series);
 		memmove(list + admitted, list + i, here * sizeof(Wanted *));
@@ -577,15 +385,15 @@ lock_shard(int16 shard)
 
 	if (is_place_of(&last_shard, shard))
 	{
-		run(LOCK_SHARD_AT, args);
+		prom_run_statement(PROM_LOCK_SHARD_AT, args);
 		if (SPI_processed == 1)
 			return shard_result(shard);
 	}
-	run(LOCK_SHARD, args);
+	prom_run_statement(PROM_LOCK_SHARD, args);
 	if (SPI_processed == 0)
 	{
-		run(ADD_SHARD, args);
-		run(LOCK_SHARD, args);
+		prom_run_statement(PROM_ADD_SHARD, args);
+		prom_run_statement(PROM_LOCK_SHARD, args);
 	}
 	if (SPI_processed != 1)
 		elog(ERROR, "shard %d is missing", shard);
@@ -601,8 +409,8 @@ shard_result(int16 shard)
 
 	if (SPI_processed > 0)
 	{
-		s.next_block = (int32) result_int(0, 1);
-		s.series = result_int(0, 2);
+		s.next_block = (int32) prom_result_int(0, 1);
+		s.series = prom_result_int(0, 2);
 		set_place(&p, shard, 3);
 		s.place = p.tid;
 	}
@@ -647,7 +455,7 @@ make_in_shard(int16 shard, Wanted **list, int n)
 	args[1] = Int32GetDatum(next_block);
 	args[2] = Int32GetDatum(n);
 	args[3] = PointerGetDatum(&locked.place);
-	run(SAVE_SHARD, args);
+	prom_run_statement(PROM_SAVE_SHARD, args);
 	if (SPI_processed != 1)
 		elog(ERROR, "shard %d has gone while it was locked", shard);
 	set_place(&last_shard, shard, 1);
@@ -706,16 +514,16 @@ find_metrics(int16 shard, Wanted **list, int n, int *nmetrics)
 	args[2] = PointerGetDatum(&last_metric.tid);
 	SPI_processed = 0;
 	if (*nmetrics == 1 && is_place_of(&last_metric, shard))
-		run(FIND_METRIC_AT, args);
+		prom_run_statement(PROM_FIND_METRIC_AT, args);
 	if (SPI_processed == 0)
-		run(FIND_METRICS, args);
+		prom_run_statement(PROM_FIND_METRICS, args);
 	for (uint64 row = 0; row < SPI_processed; row++)
 	{
-		Metric	   *m = &metrics[result_int(row, 1) - 1];
+		Metric	   *m = &metrics[prom_result_int(row, 1) - 1];
 
-		m->block = (int32) result_int(row, 2);
-		m->used = (int32) result_int(row, 3);
-		m->series = (int32) result_int(row, 4);
+		m->block = (int32) prom_result_int(row, 2);
+		m->used = (int32) prom_result_int(row, 3);
+		m->series = (int32) prom_result_int(row, 4);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return metrics;
@@ -759,9 +567,9 @@ save_metrics(int16 shard, const Metric *metrics, int n)
 	args[5] = PointerGetDatum(&last_metric.tid);
 	SPI_processed = 0;
 	if (changed == 1 && is_place_of(&last_metric, shard))
-		run(SAVE_METRIC_AT, args);
+		prom_run_statement(PROM_SAVE_METRIC_AT, args);
 	if (SPI_processed == 0)
-		run(SAVE_METRICS, args);
+		prom_run_statement(PROM_SAVE_METRICS, args);
 	set_place(&last_metric, shard, 1);
 }
 
@@ -796,8 +604,8 @@ add_series(int16 shard, Wanted **list, int n)
 	}
 	args[0] = Int16GetDatum(shard);
 	args[1] = array_of(sids, n, INT4OID);
-	args[2] = array_of(labels, n, plans_labels_type);
-	run(ADD_SERIES, args);
+	args[2] = array_of(labels, n, prom_statement_labels_type());
+	prom_run_statement(PROM_ADD_SERIES, args);
 }
 
 /* The distinct labels of the list into prom.label_value. */
@@ -843,7 +651,7 @@ add_values(int16 shard, Wanted **list, int n)
 	args[1] = array_of(names, nvalues, TEXTOID);
 	args[2] = array_of(values, nvalues, TEXTOID);
 	args[3] = array_of(digests, nvalues, UUIDOID);
-	run(ADD_VALUES, args);
+	prom_run_statement(PROM_ADD_VALUES, args);
 }
 
 static Datum

@@ -112,15 +112,9 @@ typedef struct Known
 	HTAB	   *blocks;			/* BlockHits */
 } Known;
 
-typedef struct Owner
-{
-	Oid			saved_user;
-	int			saved_context;
-} Owner;
-
-static Owner become_owner(void);
-static void leave_owner(Owner o);
 static void run(const char *sql, int nargs, Oid *types, Datum *args);
+static void run_as_owner(const char *sql, int nargs, Oid *types, Datum *args);
+static void put_rows(ReturnSetInfo *rsinfo);
 static Datum blocks_of(const int32 *sids, int n);
 static HTAB *known_blocks(FunctionCallInfo fcinfo);
 static BlockHits *block_hits(HTAB *blocks, int16 shard, int32 block);
@@ -164,13 +158,10 @@ prom_visible_series(PG_FUNCTION_ARGS)
 	Datum		args[] = {PG_GETARG_DATUM(0)};
 	SPITupleTable *shards;
 	uint64		n;
-	Owner		o;
 
 	InitMaterializedSRF(fcinfo, 0);
 	SPI_connect();
-	o = become_owner();
-	run(PG_GETARG_BOOL(1) ? CANDIDATES_SQL("@>") : CANDIDATES_SQL("&&"), lengthof(args), types, args);
-	leave_owner(o);
+	run_as_owner(PG_GETARG_BOOL(1) ? CANDIDATES_SQL("@>") : CANDIDATES_SQL("&&"), lengthof(args), types, args);
 	shards = SPI_tuptable;
 	n = SPI_processed;
 	for (uint64 i = 0; i < n; i++)
@@ -200,14 +191,10 @@ prom_visible_warm(PG_FUNCTION_ARGS)
 	sids = prom_visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
 	if (n > 0)
 	{
-		Owner		o = become_owner();
-
 		args[4] = blocks_of(sids, n);
 		args[5] = Int64GetDatum(prom_day_start(Min(from_ms, PG_INT64_MAX - 1) + 1));
-		run(WARM_SQL, lengthof(args), types, args);
-		leave_owner(o);
-		for (uint64 i = 0; i < SPI_processed; i++)
-			tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
+		run_as_owner(WARM_SQL, lengthof(args), types, args);
+		put_rows(rsinfo);
 	}
 	SPI_finish();
 	return (Datum) 0;
@@ -230,13 +217,9 @@ prom_visible_rollup(PG_FUNCTION_ARGS)
 	sids = prom_visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
 	if (n > 0)
 	{
-		Owner		o = become_owner();
-
 		args[4] = blocks_of(sids, n);
-		run(ROLLUP_SQL, lengthof(args), types, args);
-		leave_owner(o);
-		for (uint64 i = 0; i < SPI_processed; i++)
-			tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
+		run_as_owner(ROLLUP_SQL, lengthof(args), types, args);
+		put_rows(rsinfo);
 	}
 	SPI_finish();
 	return (Datum) 0;
@@ -256,12 +239,8 @@ prom_visible_exemplars(PG_FUNCTION_ARGS)
 	(void) prom_visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
 	if (n > 0)
 	{
-		Owner		o = become_owner();
-
-		run(EXEMPLARS_SQL, lengthof(args), types, args);
-		leave_owner(o);
-		for (uint64 i = 0; i < SPI_processed; i++)
-			tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
+		run_as_owner(EXEMPLARS_SQL, lengthof(args), types, args);
+		put_rows(rsinfo);
 	}
 	SPI_finish();
 	return (Datum) 0;
@@ -282,12 +261,9 @@ prom_visible_fresh(PG_FUNCTION_ARGS)
 	sids = prom_visible_sids(PG_GETARG_INT16(0), PG_GETARG_DATUM(1), &args[1], &n);
 	if (n > 0)
 	{
-		Owner		o = become_owner();
-
 		args[4] = Int32GetDatum(sids[0]);
 		args[5] = Int32GetDatum(sids[n - 1]);
-		run(FRESH_SQL, lengthof(args), types, args);
-		leave_owner(o);
+		run_as_owner(FRESH_SQL, lengthof(args), types, args);
 		chunk = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull);
 		if (!isnull)
 			chunk = SPI_datumTransfer(chunk, false, -1);
@@ -373,12 +349,9 @@ look_at_fresh(HTAB *blocks, int16 shard, int64 from_ms, int64 to_ms)
 {
 	Oid			types[] = {INT2OID, INT8OID, INT8OID};
 	Datum		args[] = {Int16GetDatum(shard), Int64GetDatum(from_ms), Int64GetDatum(to_ms)};
-	Owner		o;
 
 	SPI_connect();
-	o = become_owner();
-	run(FRESH_HITS_SQL, lengthof(args), types, args);
-	leave_owner(o);
+	run_as_owner(FRESH_HITS_SQL, lengthof(args), types, args);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		int32		sid = result_sid(i);
@@ -410,10 +383,7 @@ visible_hits(FunctionCallInfo fcinfo, int32 block, uint64 fresh)
 		visible |= series_bit(sids[i]);
 	if ((visible & ~hits) != 0)
 	{
-		Owner		o = become_owner();
-
-		run(resolution == 0 ? WARM_HITS_SQL : ROLLUP_HITS_SQL, resolution == 0 ? 6 : 8, types, args);
-		leave_owner(o);
+		run_as_owner(resolution == 0 ? WARM_HITS_SQL : ROLLUP_HITS_SQL, resolution == 0 ? 6 : 8, types, args);
 		for (uint64 i = 0; i < SPI_processed; i++)
 			hits |= series_bit(result_sid(i));
 	}
@@ -482,32 +452,36 @@ blocks_of(const int32 *sids, int n)
 	return PointerGetDatum(construct_array(blocks, nblocks, INT4OID, sizeof(int32), true, TYPALIGN_INT));
 }
 
-/* Go on as the owner of the samples, whom their own policies do not bind. */
-static Owner
-become_owner(void)
-{
-	Owner		o;
-	HeapTuple	table = SearchSysCache1(RELOID, ObjectIdGetDatum(prom_store_relid("warm")));
-
-	if (!HeapTupleIsValid(table))
-		elog(ERROR, "cache lookup failed for prom.warm");
-	GetUserIdAndSecContext(&o.saved_user, &o.saved_context);
-	SetUserIdAndSecContext(((Form_pg_class) GETSTRUCT(table))->relowner,
-						   o.saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
-	ReleaseSysCache(table);
-	return o;
-}
-
-static void
-leave_owner(Owner o)
-{
-	SetUserIdAndSecContext(o.saved_user, o.saved_context);
-}
-
 /* Planned each time: the times decide which partitions are looked at, and locked. */
 static void
 run(const char *sql, int nargs, Oid *types, Datum *args)
 {
 	if (SPI_execute_with_args(sql, nargs, types, args, NULL, true, 0) != SPI_OK_SELECT)
 		elog(ERROR, "SPI_execute_with_args failed: %s", SPI_result_code_string(SPI_result));
+}
+
+/* The same as the owner of the samples, whom their own policies do not bind. */
+static void
+run_as_owner(const char *sql, int nargs, Oid *types, Datum *args)
+{
+	Oid			saved_user;
+	int			saved_context;
+	HeapTuple	table = SearchSysCache1(RELOID, ObjectIdGetDatum(prom_store_relid("warm")));
+
+	if (!HeapTupleIsValid(table))
+		elog(ERROR, "cache lookup failed for prom.warm");
+	GetUserIdAndSecContext(&saved_user, &saved_context);
+	SetUserIdAndSecContext(((Form_pg_class) GETSTRUCT(table))->relowner,
+						   saved_context | SECURITY_LOCAL_USERID_CHANGE | SECURITY_NOFORCE_RLS);
+	ReleaseSysCache(table);
+	run(sql, nargs, types, args);
+	SetUserIdAndSecContext(saved_user, saved_context);
+}
+
+/* The rows of the last result are those of the function. */
+static void
+put_rows(ReturnSetInfo *rsinfo)
+{
+	for (uint64 i = 0; i < SPI_processed; i++)
+		tuplestore_puttuple(rsinfo->setResult, SPI_tuptable->vals[i]);
 }
