@@ -111,22 +111,30 @@ BEGIN ATOMIC
 			ELSE s.n::float8 * s.pages_now / greatest(s.pages, 1) END
 	FROM series s
 	UNION ALL
-	SELECT 'promgres_storage_bytes', 'gauge', 'Bytes on disk, indexes included: samples as they came (fresh), merged samples (warm), series, labels.', 'stage="fresh"',
-		pg_total_relation_size('prom.fresh'::regclass)::float8
-	UNION ALL
-	SELECT 'promgres_storage_bytes', 'gauge', '', 'stage="warm"', d.bytes FROM days d
-	UNION ALL
-	SELECT 'promgres_storage_bytes', 'gauge', '', 'stage="series"', pg_total_relation_size('prom.series'::regclass)::float8
-	UNION ALL
-	SELECT 'promgres_storage_bytes', 'gauge', '', 'stage="labels"', pg_total_relation_size('prom.label_value'::regclass)::float8
+	SELECT 'promgres_storage_bytes', 'gauge', 'Bytes on disk, indexes included: samples as they came (fresh), merged samples (warm), rollups, exemplars, series, labels.',
+		format('stage="%s"', b.stage), b.bytes
+	FROM (
+		SELECT 'fresh' AS stage, pg_total_relation_size('prom.fresh'::regclass)::float8 AS bytes
+		UNION ALL
+		SELECT 'warm', d.bytes FROM days d
+		UNION ALL
+		SELECT 'rollup', coalesce(sum(pg_total_relation_size(day.inhrelid)), 0)::float8
+		FROM pg_inherits level JOIN pg_inherits day ON day.inhparent = level.inhrelid WHERE level.inhparent = 'prom.rollup'::regclass
+		UNION ALL
+		SELECT 'exemplar', pg_total_relation_size('prom.exemplar'::regclass)::float8
+		UNION ALL
+		SELECT 'series', pg_total_relation_size('prom.series'::regclass)::float8
+		UNION ALL
+		SELECT 'labels', pg_total_relation_size('prom.label_value'::regclass)::float8
+	) b
 	UNION ALL
 	SELECT 'promgres_warm_partitions', 'gauge', 'Partitions of merged samples, one for each day that has some.', '', d.n::float8 FROM days d
 	UNION ALL
-	SELECT 'prometheus_tsdb_lowest_timestamp_seconds', 'gauge', 'Where the first of these days begins.', '', d.first / 1000.0 FROM days d WHERE d.n > 0
+	SELECT 'prometheus_tsdb_lowest_timestamp_seconds', 'gauge', 'Where the first day that has merged samples begins.', '', d.first / 1000.0 FROM days d WHERE d.n > 0
 	UNION ALL
 	SELECT 'promgres_tier_objects', 'gauge', 'Objects in buckets that queries read.', '', count(*)::float8 FROM prom.tier_object o WHERE o.deleted IS NULL
 	UNION ALL
-	SELECT 'promgres_tier_bytes', 'gauge', 'Their bytes.', '', coalesce(sum(o.bytes), 0)::float8 FROM prom.tier_object o WHERE o.deleted IS NULL
+	SELECT 'promgres_tier_bytes', 'gauge', 'Bytes of these objects.', '', coalesce(sum(o.bytes), 0)::float8 FROM prom.tier_object o WHERE o.deleted IS NULL
 	UNION ALL
 	SELECT 'promgres_quarantine_rows', 'gauge', 'Damaged rows that were set aside and wait for somebody to look at them.', '', (SELECT count(*) FROM prom.quarantine)::float8;
 END;

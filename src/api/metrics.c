@@ -341,7 +341,7 @@ print_own(StringInfo out)
 	print_one(out, "promgres_http_request_body_bytes", "gauge", "Memory that bodies of requests take.", (double) bodies);
 	print_one(out, "promgres_http_response_bytes", "gauge", "Memory that answers of queries take.", (double) answers);
 	print_one(out, "promgres_write_queue_length", "gauge", "Remote write bodies that wait to be stored.", queued);
-	print_one(out, "promgres_write_queue_bytes", "gauge", "Their bytes.", (double) queued_bytes);
+	print_one(out, "promgres_write_queue_bytes", "gauge", "Bytes of remote write bodies that wait to be stored.", (double) queued_bytes);
 	print_pools(out);
 	print_process(out);
 }

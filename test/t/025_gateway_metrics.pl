@@ -4,6 +4,7 @@
 use strict;
 use warnings;
 
+use FindBin;
 use PostgreSQL::Test::Cluster;
 use PostgreSQL::Test::Utils;
 use Promgres;
@@ -83,6 +84,19 @@ if (grep { -x "$_/promtool" } split /:/, $ENV{PATH})
 	ok(IPC::Run::run([ 'promtool', 'check', 'metrics' ], '<' => \$own, '>' => \$out, '2>' => \$err), 'promtool finds nothing wrong')
 	  or diag("$out$err");
 }
+my ($document, %labels) = slurp_file("$FindBin::RealBin/../../doc/metrics.md");
+while ($own =~ /^([a-z_]+?)(?:_bucket)?\{(.*)\}/mg)
+{
+	my $family = $1;
+	$labels{$family}{$_}++ foreach grep { $_ ne 'le' } $2 =~ /([a-z_]+)="/g;
+}
+my @unknown;
+while ($own =~ /^# HELP (\S+) (.*)\n# TYPE \1 (\S+)/mg)
+{
+	my $line = sprintf '| `%s` | %s | %s | %s |', $1, $3, join(', ', map { "`$_`" } sort keys %{ $labels{$1} }), $2;
+	push @unknown, $line if index($document, $line) < 0;
+}
+is(join("\n", @unknown), '', 'doc/metrics.md says the same of each metric');
 is(value($own, 'promgres_up'), 1, 'the database is up');
 is(value($own, 'prometheus_tsdb_head_samples_appended_total{type="float"}'), 8, 'samples stored');
 is(value($own, 'prometheus_tsdb_head_series'), 6, 'series there are');
