@@ -32,13 +32,13 @@ COMMENT ON COLUMN prom.level.until_ms IS 'rollups are complete for times up to t
 
 CREATE VIEW prom.levels AS
 SELECT pg_catalog.make_interval(secs => l.resolution) AS resolution,
-	pg_catalog.to_timestamp(l.from_ms::pg_catalog.float8 OPERATOR(pg_catalog./) 1000::pg_catalog.float8) AS "from",
+	CASE WHEN l.from_ms OPERATOR(pg_catalog.>=) 0 THEN pg_catalog.to_timestamp(l.from_ms::pg_catalog.float8 OPERATOR(pg_catalog./) 1000::pg_catalog.float8) END AS "from",
 	pg_catalog.to_timestamp(l.until_ms::pg_catalog.float8 OPERATOR(pg_catalog./) 1000::pg_catalog.float8) AS until
 FROM prom.level l;
 COMMENT ON VIEW prom.levels IS 'Which resolutions there are, and of what time.';
 COMMENT ON COLUMN prom.levels.resolution IS 'width of a window; 0: raw samples';
-COMMENT ON COLUMN prom.levels."from" IS 'rollups are complete for times after this; of raw samples, the beginning of the oldest day that is kept';
-COMMENT ON COLUMN prom.levels.until IS 'rollups are complete for times up to this';
+COMMENT ON COLUMN prom.levels."from" IS 'rollups are complete for times after this; of raw samples, the beginning of the oldest day that is kept; NULL: all there ever was';
+COMMENT ON COLUMN prom.levels.until IS 'rollups are complete for times up to this; of raw samples, NULL';
 
 CREATE TABLE prom.rollup_open (
 	shard		int2 NOT NULL,

@@ -146,7 +146,7 @@ END
 $$;
 COMMENT ON FUNCTION prom._job_number(text) IS 'The number of a job; raises if there is none of this name.';
 
-CREATE FUNCTION prom._job_begin(job text) RETURNS bool
+CREATE FUNCTION prom._job_begin(job text, waited bool) RETURNS bool
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -154,14 +154,24 @@ DECLARE
 	runner	text := (SELECT CASE WHEN a.application_name = 'promgres jobs' THEN 'worker'
 			WHEN a.backend_type LIKE 'pg_cron%' OR a.application_name LIKE 'pg_cron%' THEN 'pg_cron' ELSE 'session' END
 		FROM pg_stat_activity a WHERE a.pid = pg_backend_pid());
+	other	int4;
 BEGIN
 	IF NOT prom._is_settled() THEN
 		RAISE NOTICE 'job "%" does not run while a dump is being restored', job;
 		RETURN false;
 	END IF;
 	IF NOT prom._job_lock(prom._job_number(job)) THEN
-		RAISE NOTICE 'job "%" is running already', job;
-		RETURN false;
+		-- Whoever calls it wants what is there now to be done, which the run under way may have passed.  Clocks come again.
+		other := prom._job_pids() -> job;
+		IF runner <> 'session' OR other = pg_backend_pid() THEN
+			RAISE NOTICE 'job "%" is running already', job;
+			RETURN false;
+		END IF;
+		IF NOT waited THEN
+			RAISE NOTICE 'job "%" is running already, waiting for it to end', job
+				USING DETAIL = format('Process %s runs it; see prom.stat_progress_jobs.', coalesce(other::text, 'that'));
+		END IF;
+		RETURN NULL;
 	END IF;
 	INSERT INTO prom.job (name) VALUES (job) ON CONFLICT DO NOTHING;
 	UPDATE prom.job j SET run_by = runner, last_start = clock_timestamp(), last_end = NULL, step_at = clock_timestamp(),
@@ -172,7 +182,8 @@ BEGIN
 	RETURN true;
 END
 $$;
-COMMENT ON FUNCTION prom._job_begin(text) IS 'A job begins: takes its lock and notes the time; false: it runs already.';
+COMMENT ON FUNCTION prom._job_begin(text, bool) IS
+'A job begins: takes its lock and notes the time; false: it shall not, as it runs already; NULL: it runs already, and the caller, who has said so (waited) but once, is to wait.';
 
 CREATE FUNCTION prom._job_step(job text, INOUT state jsonb, OUT pause_ms int4, OUT failure text[])
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -241,13 +252,23 @@ DECLARE
 	number	int4 := prom._job_number(job);
 	failure	text[];
 	pause	int4;
+	begun	bool;
+	waited	bool := false;
 BEGIN
 	COMMIT;
-	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-	IF NOT prom._job_begin(job) THEN
-		RETURN;
-	END IF;
-	COMMIT;
+	LOOP
+		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+		begun := prom._job_begin(job, waited);
+		COMMIT;
+		EXIT WHEN begun;
+		IF NOT begun THEN
+			RETURN;
+		END IF;
+		waited := true;
+		-- No transaction is open for longer than this.
+		PERFORM pg_catalog.pg_sleep(0.2);
+		COMMIT;
+	END LOOP;
 	WHILE state IS NOT NULL LOOP
 		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 		SELECT s.state, s.pause_ms, s.failure INTO state, pause, failure FROM prom._job_step(job, state) s;

@@ -34,7 +34,7 @@ int			prom_store_exemplar_max_age_s = 86400;
 
 static int	merge_age_s = 30;
 static int	series_grace_s = 86400;
-static int	retention_mb = 0;
+static double retention_mb = 0;
 static int	compact_delay_s = 3600;
 static int	rollup_delay_s = 3600;
 
@@ -52,6 +52,7 @@ static bool take_up_slack(PGconn *conn);
 static bool take_up_slack_of(PGconn *conn, const char *work, const char *part);
 static bool freeze_day(PGconn *conn);
 static void complain(const char *message);
+static bool check_retention_size(double *mb, void **extra, GucSource source);
 
 /* The last complaint: each is logged once until it changes or the trouble ends. */
 static char last_complaint[256];
@@ -354,6 +355,16 @@ complain(const char *message)
 			 errhint("It goes on trying. Check \"promgres.database\" and \"promgres.role\".")));
 }
 
+/* Not a figure that would be rounded to none, which means that everything stays, nor one in the wrong unit. */
+static bool
+check_retention_size(double *mb, void **extra, GucSource source)
+{
+	if (*mb == 0 || *mb >= 1)
+		return true;
+	GUC_check_errdetail("It must be 0, for no limit, or 1MB at least.");
+	return false;
+}
+
 void
 prom_store_init(void)
 {
@@ -369,10 +380,10 @@ prom_store_init(void)
 	DefineCustomIntVariable("promgres.series_grace",
 							"How long a series stays after its last sample is gone; -1 keeps it.",
 							NULL, &series_grace_s, 86400, -1, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomIntVariable("promgres.retention_size",
-							"How much samples and rollups may take on disk before the oldest go; 0: no limit.",
-							"Raw samples go first, as far as there are rollups of them.",
-							&retention_mb, 0, 0, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomRealVariable("promgres.retention_size",
+							 "How much samples and rollups may take on disk before the oldest go; 0: no limit.",
+							 "Raw samples go first, as far as there are rollups of them.",
+							 &retention_mb, 0, 0, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_MB, check_retention_size, NULL, NULL);
 	DefineCustomIntVariable("promgres.ingest_max_ahead",
 							"Samples further in the future than this are refused.",
 							"Guards against senders with a wrong clock: such samples would sit in partitions of their own for long.",
