@@ -400,14 +400,28 @@ CREATE PROCEDURE prom.retain() LANGUAGE plpgsql AS $$ BEGIN CALL prom._run_job('
 COMMENT ON PROCEDURE prom.retain() IS
 'Removes the samples whose time is over (prom.set_retention), and the oldest ones while all take more than promgres.retention_size. A job.';
 CREATE PROCEDURE prom.downsample(delay interval DEFAULT NULL) LANGUAGE plpgsql
-AS $$ BEGIN CALL prom._run_job('downsample', pg_catalog.jsonb_build_object('delay', delay)); END $$;
+AS $$
+BEGIN
+	IF delay OPERATOR(pg_catalog.<) '0'::pg_catalog.interval THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'delay must not be negative', HINT = 'Of a day that goes on there are no rollups yet.';
+	END IF;
+	CALL prom._run_job('downsample', pg_catalog.jsonb_build_object('delay', delay));
+END
+$$;
 COMMENT ON PROCEDURE prom.downsample(interval) IS
 'Makes the rollups (promgres.rollup_resolutions) of all days that have been over for a time (promgres.rollup_delay), and again of windows whose samples have changed since, one transaction per step. A job.';
 CREATE PROCEDURE prom.compact_days() LANGUAGE plpgsql AS $$ BEGIN CALL prom._run_job('compact_days'); END $$;
 COMMENT ON PROCEDURE prom.compact_days() IS
 'Compacts the days that are due. A job, but the maintenance worker does the same in turns with merges; it does the vacuuming, too.';
 CREATE PROCEDURE prom.collect_series(grace interval DEFAULT NULL) LANGUAGE plpgsql
-AS $$ BEGIN CALL prom._run_job('collect_series', pg_catalog.jsonb_build_object('grace', grace)); END $$;
+AS $$
+BEGIN
+	IF grace OPERATOR(pg_catalog.<) '0'::pg_catalog.interval THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'grace must not be negative';
+	END IF;
+	CALL prom._run_job('collect_series', pg_catalog.jsonb_build_object('grace', grace));
+END
+$$;
 COMMENT ON PROCEDURE prom.collect_series(interval) IS
 'Removes series that have been without samples for a time (promgres.series_grace), and labels and metrics that no other series has; some series per transaction. A job.';
 

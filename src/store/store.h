@@ -9,7 +9,7 @@
  * (drawn when they are written), warm rows by seq (drawn when they are merged).
  *
  * Lock order: the lock of rollups, the merge lock (one per shard), then prom.series (row exclusive: ingest; share
- * row exclusive: removal of series), then the shard's row in prom.shard, then rows of samples.
+ * row exclusive: removal of series), then the shard's row in prom.shard, then rows of samples, then prom.slack.
  */
 #ifndef PROM_STORE_H
 #define PROM_STORE_H
