@@ -310,3 +310,8 @@ CREATE FUNCTION prom._without(data prom.chunk, sids int4[], from_ms int8, to_ms 
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_without';
 COMMENT ON FUNCTION prom._without(prom.chunk, int4[], int8, int8) IS
 'The chunk without the samples of the series (sids, ascending) with from_ms <= t <= to_ms; NULL if nothing is left.';
+
+CREATE FUNCTION prom._since(data prom.chunk, sids int4[], since int8[]) RETURNS prom.chunk
+LANGUAGE C IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_since';
+COMMENT ON FUNCTION prom._since(prom.chunk, int4[], int8[]) IS
+'The chunk without those samples of the series (sids, ascending) that are before a time, one for each (ms since 1970); all of it if sids is NULL, NULL if nothing is left.';

@@ -68,19 +68,6 @@ $$;
 COMMENT ON FUNCTION prom._compact_begin(int8) IS
 'Rows of this day that are larger than a quarter of a page are kept beside the table from now on, where they lie without gaps.';
 
-CREATE FUNCTION prom._compact_index(day int8, OUT index text, OUT broken text)
-LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
-SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	SELECT max(i.indexrelid::regclass::text) FILTER (WHERE i.indisvalid AND pg_relation_size(i.indexrelid) > 32768
-			AND pg_relation_size(i.indexrelid) > 100 * greatest(c.reltuples, 0)),
-		max(i.indexrelid::regclass::text) FILTER (WHERE NOT i.indisvalid)
-	FROM prom._days() d JOIN pg_class c ON c.oid = d.day JOIN pg_index i ON i.indrelid = c.oid
-	WHERE d.t_min = _compact_index.day;
-END;
-COMMENT ON FUNCTION prom._compact_index(int8) IS
-'Of a compacted day, an index that is more than twice as large as it need be, and one that was left when this could not be changed.';
-
 CREATE FUNCTION prom._compact_end(day int8) RETURNS void
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp

@@ -249,6 +249,7 @@ DECLARE
 	first	int8[];
 	last	int8[];
 	made	record;
+	written	bool := false;
 BEGIN
 	IF directory IS NULL OR match IS NULL OR start IS NULL OR "end" IS NULL OR block_range IS NULL OR labels IS NULL THEN
 		RAISE null_value_not_allowed USING MESSAGE = 'arguments of prom.export_blocks must not be null';
@@ -266,10 +267,14 @@ BEGIN
 		COMMIT;
 		SELECT * INTO made FROM prom._export_block(directory, want.ops, want.names, want.vals, first[i], last[i], labels);
 		IF made.ulid IS NOT NULL THEN
+			written := true;
 			RAISE NOTICE 'block % of %: % series, % samples, % bytes', made.ulid, prom._from_ms(first[i] OPERATOR(pg_catalog.+) 1), made.series, made.samples, made.bytes;
 		END IF;
 	END LOOP;
+	IF NOT written THEN
+		RAISE NOTICE 'no block was written: there are no samples of % from % to %', match, start, "end";
+	END IF;
 END
 $$;
 COMMENT ON PROCEDURE prom.export_blocks(text, text, timestamptz, timestamptz, interval, prom.labels) IS
-'Writes the samples of the series that the selector matches, start <= time <= end, as blocks of Prometheus into a directory of the server or a bucket (s3://server/prefix), one for each block_range, aligned to its multiples since 1970. With labels, these are the external ones of Thanos'' meta.json. A block appears when it is whole; the same samples again make the same block.';
+'Writes the samples of the series that the selector matches, start <= time <= end, as blocks of Prometheus into a directory of the server or a bucket (s3://server/prefix), one for each block_range, aligned to its multiples since 1970. With labels, these are the external ones of Thanos'' meta.json. A block appears when it is whole; the same samples again make the same block. Without samples there is no block, and a notice.';

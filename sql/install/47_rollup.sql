@@ -32,13 +32,13 @@ COMMENT ON COLUMN prom.level.until_ms IS 'rollups are complete for times up to t
 
 CREATE VIEW prom.levels AS
 SELECT pg_catalog.make_interval(secs => l.resolution) AS resolution,
-	pg_catalog.to_timestamp(l.from_ms::pg_catalog.float8 OPERATOR(pg_catalog./) 1000::pg_catalog.float8) AS "from",
+	CASE WHEN l.from_ms OPERATOR(pg_catalog.>=) 0 THEN pg_catalog.to_timestamp(l.from_ms::pg_catalog.float8 OPERATOR(pg_catalog./) 1000::pg_catalog.float8) END AS "from",
 	pg_catalog.to_timestamp(l.until_ms::pg_catalog.float8 OPERATOR(pg_catalog./) 1000::pg_catalog.float8) AS until
 FROM prom.level l;
 COMMENT ON VIEW prom.levels IS 'Which resolutions there are, and of what time.';
 COMMENT ON COLUMN prom.levels.resolution IS 'width of a window; 0: raw samples';
-COMMENT ON COLUMN prom.levels."from" IS 'rollups are complete for times after this; of raw samples, the beginning of the oldest day that is kept';
-COMMENT ON COLUMN prom.levels.until IS 'rollups are complete for times up to this';
+COMMENT ON COLUMN prom.levels."from" IS 'rollups are complete for times after this; of raw samples, the beginning of the oldest day that is kept; NULL: all there ever was';
+COMMENT ON COLUMN prom.levels.until IS 'rollups are complete for times up to this; of raw samples, NULL';
 
 CREATE TABLE prom.rollup_open (
 	shard		int2 NOT NULL,
@@ -428,25 +428,28 @@ COMMENT ON FUNCTION prom._rollup_admit(int4, int8, int8, text) IS
 
 -- Deleting
 
-CREATE FUNCTION prom._cut_rollup(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS void
-LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE
+CREATE FUNCTION prom._cut_rollup(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS TABLE (part regclass, bytes int8)
+LANGUAGE sql STRICT VOLATILE PARALLEL UNSAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	-- Of the parts that have one value for a whole window, every window goes of which a part is deleted.
 	WITH hit AS MATERIALIZED (
-		SELECT r.resolution, r.block, r.part, r.day, r.seq, prom._without(r.data, sids, from_ms, u.to_ms) AS rest
+		SELECT r.tableoid::regclass AS table, r.resolution, r.block, r.part, r.day, r.seq, prom._taken(r.data, r.samples, x.rest) AS taken, x.rest
 		FROM prom.rollup r CROSS JOIN LATERAL (SELECT CASE WHEN r.part <= 2 THEN to_ms
 			ELSE least(to_ms, 253402300800000) + r.resolution * 1000::int8 - 1 END AS to_ms) u
+		CROSS JOIN LATERAL (SELECT prom._without(r.data, sids, from_ms, u.to_ms) AS rest OFFSET 0) x
 		WHERE r.shard = one AND r.block IN (SELECT DISTINCT s >> 6 FROM unnest(sids) s)
 			AND r.t_max >= from_ms AND r.t_min <= u.to_ms
 			AND prom._hits(r.data, sids, from_ms, u.to_ms) <> '{}'
 	), gone AS (
 		DELETE FROM prom.rollup r USING hit h WHERE r.resolution = h.resolution AND r.shard = one AND r.block = h.block
 			AND r.part = h.part AND r.day = h.day AND r.seq = h.seq AND h.rest IS NULL
+	), less AS (
+		UPDATE prom.rollup r SET data = h.rest, samples = (prom.chunk_info(h.rest)).samples FROM hit h
+		WHERE r.resolution = h.resolution AND r.shard = one AND r.block = h.block
+			AND r.part = h.part AND r.day = h.day AND r.seq = h.seq AND h.rest IS NOT NULL
 	)
-	UPDATE prom.rollup r SET data = h.rest, samples = (prom.chunk_info(h.rest)).samples FROM hit h
-	WHERE r.resolution = h.resolution AND r.shard = one AND r.block = h.block
-		AND r.part = h.part AND r.day = h.day AND r.seq = h.seq AND h.rest IS NOT NULL;
+	SELECT h.table, sum(h.taken)::int8 FROM hit h GROUP BY 1;
 END;
 COMMENT ON FUNCTION prom._cut_rollup(int2, int4[], int8, int8) IS
-'Takes what stands for samples of these series (ascending) with from_ms <= t <= to_ms out of rollups; windows that were not deleted as a whole are made again from what is left, if they are marked. The caller holds the lock of rollups.';
+'Takes what stands for samples of these series (ascending) with from_ms <= t <= to_ms out of rollups; windows that were not deleted as a whole are made again from what is left, if they are marked. The caller holds the lock of rollups. Returns how much it took out of which partitions.';

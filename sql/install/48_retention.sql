@@ -272,6 +272,7 @@ BEGIN
 		DELETE FROM prom.compaction c WHERE c.day = _drop_part.from_ms;
 	END IF;
 	DELETE FROM prom.expired e WHERE e.resolution = level AND e.from_ms = _drop_part.from_ms;
+	DELETE FROM prom.slack k WHERE k.part = _drop_part.part;
 	RETURN true;
 EXCEPTION WHEN lock_not_available THEN
 	RETURN false;
@@ -297,7 +298,7 @@ COMMENT ON FUNCTION prom._expire_part(int4, regclass, int8, int8) IS
 'Drops a partition of samples with all that belongs to them, and tells queries that nothing older is left; false as prom._drop_part.';
 
 CREATE FUNCTION prom._cut_part(level int4, part regclass, from_ms int8, to_ms int8, condition text, seq int8, after jsonb,
-	OUT next jsonb, OUT rows int8, OUT bytes int8)
+	OUT next jsonb, OUT rows int8)
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -305,9 +306,9 @@ DECLARE
 	one		int2;
 	blocks	int4[];
 	sids	int4[];
+	bytes	int8;
 BEGIN
 	rows := 0;
-	bytes := 0;
 	EXECUTE format('SELECT b.shard, array_agg(b.block ORDER BY b.block) FROM (
 			SELECT b.shard, b.block, first_value(b.shard) OVER w AS first, sum(b.size) OVER w AS read, row_number() OVER w AS n FROM (
 				SELECT r.shard, r.block, sum(pg_column_size(r.data)) AS size FROM %s r
@@ -334,21 +335,22 @@ BEGIN
 		RETURN;
 	END IF;
 	EXECUTE format('WITH hit AS MATERIALIZED (
-			SELECT r.ctid AS tid, pg_column_size(r.data) AS size, prom._without(r.data, $3, -9223372036854775807, 9223372036854775807) AS rest
-			FROM %1$s r WHERE r.shard = $1 AND r.block = ANY ($2) AND r.seq > $4
+			SELECT r.ctid AS tid, prom._taken(r.data, r.samples, x.rest) AS taken, x.rest
+			FROM %1$s r CROSS JOIN LATERAL (SELECT prom._without(r.data, $3, -9223372036854775807, 9223372036854775807) AS rest OFFSET 0) x WHERE r.shard = $1 AND r.block = ANY ($2) AND r.seq > $4
 				AND prom._hits(r.data, $3, -9223372036854775807, 9223372036854775807) <> ''{}''
 		), gone AS (
 			DELETE FROM %1$s r USING hit h WHERE r.ctid = h.tid AND h.rest IS NULL
 		), less AS (
 			UPDATE %1$s r SET data = h.rest, samples = (prom.chunk_info(h.rest)).samples %2$s FROM hit h WHERE r.ctid = h.tid AND h.rest IS NOT NULL
 		)
-		SELECT count(*), coalesce(sum(h.size - coalesce(pg_column_size(h.rest), 0)), 0) FROM hit h',
+		SELECT count(*), sum(h.taken) FROM hit h',
 		part, CASE WHEN level = 0 THEN ', gen = least(r.gen, 127)' END)
 	INTO rows, bytes USING one, blocks, sids, seq;
 	IF level = 0 AND rows > 0 THEN
 		DELETE FROM prom.exemplar e WHERE e.shard = one AND e.sid = ANY (sids) AND e.t_ms < _cut_part.to_ms;
 		PERFORM prom._mark_compaction(one, _cut_part.from_ms);
 	END IF;
+	PERFORM prom._slack_add(ARRAY[part], ARRAY[bytes]);
 EXCEPTION WHEN data_corrupted THEN
 	-- They are set aside, and the next step begins where this one did.
 	PERFORM prom._lock_merge(one);
@@ -357,7 +359,6 @@ EXCEPTION WHEN data_corrupted THEN
 	END IF;
 	next := after;
 	rows := 0;
-	bytes := 0;
 END
 $$;
 COMMENT ON FUNCTION prom._cut_part(int4, regclass, int8, int8, text, int8, jsonb) IS
@@ -394,7 +395,7 @@ END;
 COMMENT ON FUNCTION prom._retain_next(int4, int8) IS
 'The next partition with samples that are kept no longer, in order of resolution and time, and up to which row it was looked at.';
 
-CREATE FUNCTION prom._retain_finish(level int4, part regclass, from_ms int8, to_ms int8, rules text, seq int8, freed int8) RETURNS bool
+CREATE FUNCTION prom._retain_finish(level int4, part regclass, from_ms int8, to_ms int8, rules text, seq int8) RETURNS bool
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -410,15 +411,10 @@ BEGIN
 	END IF;
 	INSERT INTO prom.expired AS e VALUES (level, from_ms, rules, seq)
 	ON CONFLICT ON CONSTRAINT expired_pkey DO UPDATE SET rules = excluded.rules, seq = excluded.seq;
-	-- Where much has gone, the next compaction writes all of the day anew, so that its vacuum finds the free
-	-- space at the end of the files.
-	IF level = 0 AND freed * 8 > pg_total_relation_size(part) THEN
-		EXECUTE format('UPDATE %s SET gen = 127 WHERE gen = 128', part);
-	END IF;
 	RETURN true;
 END
 $$;
-COMMENT ON FUNCTION prom._retain_finish(int4, regclass, int8, int8, text, int8, int8) IS
+COMMENT ON FUNCTION prom._retain_finish(int4, regclass, int8, int8, text, int8) IS
 'All rows of a partition have been looked at: it is dropped if none is left; false if that has to be tried again.';
 
 -- The state of the job "retain".  First the partitions with samples whose time is over, in order: those of which
@@ -458,14 +454,13 @@ BEGIN
 		SELECT c.* INTO cut FROM prom._cut_part(next.resolution, next.part, next.from_ms, next.to_ms, next.condition, next.seq,
 			coalesce(state -> 'row', '[-32768, -1]')) c;
 		IF cut.next IS NOT NULL THEN
-			state := state || jsonb_build_object('row', cut.next, 'freed', coalesce((state -> 'freed')::int8, 0) + cut.bytes,
+			state := state || jsonb_build_object('row', cut.next,
 				'seq', coalesce((state -> 'seq')::int8, (SELECT s.last_value FROM prom.store_seq s)));
 			rows := cut.rows;
 			RETURN;
 		END IF;
 		gone := cut.rows IS NULL OR prom._retain_finish(next.resolution, next.part, next.from_ms, next.to_ms, next.rules,
-			CASE WHEN next.resolution = 0 THEN coalesce((state -> 'seq')::int8, (SELECT s.last_value FROM prom.store_seq s)) ELSE 9223372036854775807 END,
-			coalesce((state -> 'freed')::int8, 0));
+			CASE WHEN next.resolution = 0 THEN coalesce((state -> 'seq')::int8, (SELECT s.last_value FROM prom.store_seq s)) ELSE 9223372036854775807 END);
 	END IF;
 	-- Who reads now is not waited for: it is tried again a little later, and then in the next turn.
 	IF NOT gone AND prom._may_drop(next.resolution, next.to_ms) AND tries < 20 THEN

@@ -146,7 +146,7 @@ END
 $$;
 COMMENT ON FUNCTION prom._job_number(text) IS 'The number of a job; raises if there is none of this name.';
 
-CREATE FUNCTION prom._job_begin(job text) RETURNS bool
+CREATE FUNCTION prom._job_begin(job text, waited bool) RETURNS bool
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -154,14 +154,24 @@ DECLARE
 	runner	text := (SELECT CASE WHEN a.application_name = 'promgres jobs' THEN 'worker'
 			WHEN a.backend_type LIKE 'pg_cron%' OR a.application_name LIKE 'pg_cron%' THEN 'pg_cron' ELSE 'session' END
 		FROM pg_stat_activity a WHERE a.pid = pg_backend_pid());
+	other	int4;
 BEGIN
 	IF NOT prom._is_settled() THEN
 		RAISE NOTICE 'job "%" does not run while a dump is being restored', job;
 		RETURN false;
 	END IF;
 	IF NOT prom._job_lock(prom._job_number(job)) THEN
-		RAISE NOTICE 'job "%" is running already', job;
-		RETURN false;
+		-- Whoever calls it wants what is there now to be done, which the run under way may have passed.  Clocks come again.
+		other := prom._job_pids() -> job;
+		IF runner <> 'session' OR other = pg_backend_pid() THEN
+			RAISE NOTICE 'job "%" is running already', job;
+			RETURN false;
+		END IF;
+		IF NOT waited THEN
+			RAISE NOTICE 'job "%" is running already, waiting for it to end', job
+				USING DETAIL = format('Process %s runs it; see prom.stat_progress_jobs.', coalesce(other::text, 'that'));
+		END IF;
+		RETURN NULL;
 	END IF;
 	INSERT INTO prom.job (name) VALUES (job) ON CONFLICT DO NOTHING;
 	UPDATE prom.job j SET run_by = runner, last_start = clock_timestamp(), last_end = NULL, step_at = clock_timestamp(),
@@ -172,7 +182,8 @@ BEGIN
 	RETURN true;
 END
 $$;
-COMMENT ON FUNCTION prom._job_begin(text) IS 'A job begins: takes its lock and notes the time; false: it runs already.';
+COMMENT ON FUNCTION prom._job_begin(text, bool) IS
+'A job begins: takes its lock and notes the time; false: it shall not, as it runs already; NULL: it runs already, and the caller, who has said so (waited) but once, is to wait.';
 
 CREATE FUNCTION prom._job_step(job text, INOUT state jsonb, OUT pause_ms int4, OUT failure text[])
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -241,13 +252,23 @@ DECLARE
 	number	int4 := prom._job_number(job);
 	failure	text[];
 	pause	int4;
+	begun	bool;
+	waited	bool := false;
 BEGIN
 	COMMIT;
-	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-	IF NOT prom._job_begin(job) THEN
-		RETURN;
-	END IF;
-	COMMIT;
+	LOOP
+		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
+		begun := prom._job_begin(job, waited);
+		COMMIT;
+		EXIT WHEN begun;
+		IF NOT begun THEN
+			RETURN;
+		END IF;
+		waited := true;
+		-- No transaction is open for longer than this.
+		PERFORM pg_catalog.pg_sleep(0.2);
+		COMMIT;
+	END LOOP;
 	WHILE state IS NOT NULL LOOP
 		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 		SELECT s.state, s.pause_ms, s.failure INTO state, pause, failure FROM prom._job_step(job, state) s;
@@ -379,14 +400,28 @@ CREATE PROCEDURE prom.retain() LANGUAGE plpgsql AS $$ BEGIN CALL prom._run_job('
 COMMENT ON PROCEDURE prom.retain() IS
 'Removes the samples whose time is over (prom.set_retention), and the oldest ones while all take more than promgres.retention_size. A job.';
 CREATE PROCEDURE prom.downsample(delay interval DEFAULT NULL) LANGUAGE plpgsql
-AS $$ BEGIN CALL prom._run_job('downsample', pg_catalog.jsonb_build_object('delay', delay)); END $$;
+AS $$
+BEGIN
+	IF delay OPERATOR(pg_catalog.<) '0'::pg_catalog.interval THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'delay must not be negative', HINT = 'Of a day that goes on there are no rollups yet.';
+	END IF;
+	CALL prom._run_job('downsample', pg_catalog.jsonb_build_object('delay', delay));
+END
+$$;
 COMMENT ON PROCEDURE prom.downsample(interval) IS
 'Makes the rollups (promgres.rollup_resolutions) of all days that have been over for a time (promgres.rollup_delay), and again of windows whose samples have changed since, one transaction per step. A job.';
 CREATE PROCEDURE prom.compact_days() LANGUAGE plpgsql AS $$ BEGIN CALL prom._run_job('compact_days'); END $$;
 COMMENT ON PROCEDURE prom.compact_days() IS
 'Compacts the days that are due. A job, but the maintenance worker does the same in turns with merges; it does the vacuuming, too.';
 CREATE PROCEDURE prom.collect_series(grace interval DEFAULT NULL) LANGUAGE plpgsql
-AS $$ BEGIN CALL prom._run_job('collect_series', pg_catalog.jsonb_build_object('grace', grace)); END $$;
+AS $$
+BEGIN
+	IF grace OPERATOR(pg_catalog.<) '0'::pg_catalog.interval THEN
+		RAISE invalid_parameter_value USING MESSAGE = 'grace must not be negative';
+	END IF;
+	CALL prom._run_job('collect_series', pg_catalog.jsonb_build_object('grace', grace));
+END
+$$;
 COMMENT ON PROCEDURE prom.collect_series(interval) IS
 'Removes series that have been without samples for a time (promgres.series_grace), and labels and metrics that no other series has; some series per transaction. A job.';
 

@@ -85,6 +85,8 @@ DECLARE
 	empty	int4[];
 	hit		int4[];
 	touched	int8 := 0;
+	parts	regclass[] := '{}';
+	sizes	int8[] := '{}';
 BEGIN
 	PERFORM prom._check_sees_all();
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
@@ -117,31 +119,37 @@ BEGIN
 			WHERE r.shard = one AND r.part = 1 AND r.t_max >= from_ms AND r.t_min <= to_ms
 				AND r.block IN (SELECT DISTINCT u >> 6 FROM unnest(wanted) u)) x(h);
 		hit := coalesce(hit, '{}');
-		PERFORM prom._cut(one, hit, from_ms, to_ms);
-		PERFORM prom._cut_rollup(one, wanted, from_ms, to_ms);
+		SELECT parts || array_agg(c.part), sizes || array_agg(c.bytes) INTO parts, sizes
+		FROM (SELECT * FROM prom._cut(one, hit, from_ms, to_ms) UNION ALL SELECT * FROM prom._cut_rollup(one, wanted, from_ms, to_ms)) c;
 
 		-- Series without samples go, too.  The lock keeps senders from writing to one that is going.
 		LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
 		empty := prom._empty_series(one, wanted);
-		DELETE FROM prom.exemplar e WHERE e.shard = one AND
-			(e.sid = ANY (empty) OR (e.sid = ANY (wanted) AND e.t_ms >= from_ms AND e.t_ms <= to_ms));
+		WITH gone AS (
+			DELETE FROM prom.exemplar e WHERE e.shard = one AND
+				(e.sid = ANY (empty) OR (e.sid = ANY (wanted) AND e.t_ms >= from_ms AND e.t_ms <= to_ms))
+			RETURNING pg_column_size(e.*) AS size)
+		SELECT parts || 'prom.exemplar'::regclass, sizes || sum(g.size) INTO parts, sizes FROM gone g;
 		PERFORM prom._remove_series(array_fill(one, ARRAY[cardinality(empty)]), empty);
 		SELECT touched + count(DISTINCT u) INTO touched FROM unnest(hit || empty) u;
 	END LOOP;
+	PERFORM prom._slack_add(parts, sizes);
 	RETURN touched;
 END
 $$;
 COMMENT ON FUNCTION prom.delete_series(text, timestamptz, timestamptz) IS
 'Deletes the samples and exemplars of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched. Samples in a bucket cannot be deleted: it raises, see prom.rehydrate.';
 
-CREATE FUNCTION prom._cut(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS void
-LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
+CREATE FUNCTION prom._cut(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS TABLE (part regclass, bytes int8)
+LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	blocks	int4[];
 	t_min	int8[];
 	t_max	int8[];
+	parts	regclass[];
+	sizes	int8[];
 BEGIN
 	IF cardinality(sids) = 0 THEN
 		RETURN;
@@ -157,7 +165,8 @@ BEGIN
 	FROM hit h WHERE f.ctid = h.tid AND h.rest IS NOT NULL;
 
 	WITH hit AS MATERIALIZED (
-		SELECT w.block, w.t_min, w.t_max, w.seq, prom._without(w.data, sids, from_ms, to_ms) AS rest FROM prom.warm w
+		SELECT w.block, w.t_min, w.t_max, w.seq, w.tableoid::regclass AS part, prom._taken(w.data, w.samples, x.rest) AS taken, x.rest
+		FROM prom.warm w CROSS JOIN LATERAL (SELECT prom._without(w.data, sids, from_ms, to_ms) AS rest OFFSET 0) x
 		WHERE w.shard = one AND w.block IN (SELECT DISTINCT u >> 6 FROM unnest(sids) u)
 			AND w.t_max >= from_ms AND w.t_min <= to_ms AND w.t_min > greatest(from_ms, 0) - 86400000
 			AND prom._hits(w.data, sids, from_ms, to_ms) <> '{}'
@@ -169,10 +178,12 @@ BEGIN
 		UPDATE prom.warm w SET data = h.rest, samples = (prom.chunk_info(h.rest)).samples, gen = least(w.gen, 127)
 		FROM hit h WHERE w.shard = one AND w.block = h.block AND w.t_min = h.t_min AND w.seq = h.seq AND h.rest IS NOT NULL
 	)
-	SELECT array_agg(h.block), array_agg(greatest(h.t_min, from_ms)), array_agg(least(h.t_max, to_ms)) INTO blocks, t_min, t_max FROM hit h;
+	SELECT array_agg(h.block), array_agg(greatest(h.t_min, from_ms)), array_agg(least(h.t_max, to_ms)), array_agg(h.part), array_agg(h.taken)
+	INTO blocks, t_min, t_max, parts, sizes FROM hit h;
 	PERFORM prom._rollup_mark(one, blocks, t_min, t_max);
 	PERFORM prom._mark_compaction(one, d) FROM (SELECT DISTINCT (floor(t / 86400000.0) * 86400000)::int8 FROM unnest(t_min) t) x(d);
+	RETURN QUERY SELECT u.part, sum(u.bytes)::int8 FROM ROWS FROM (unnest(parts), unnest(sizes)) AS u(part, bytes) GROUP BY 1;
 END
 $$;
 COMMENT ON FUNCTION prom._cut(int2, int4[], int8, int8) IS
-'Takes the samples of these series (ascending) with from_ms <= t <= to_ms out of fresh and warm rows; the caller holds the merge lock.';
+'Takes the samples of these series (ascending) with from_ms <= t <= to_ms out of fresh and warm rows; the caller holds the merge lock. Returns how much it took out of which partitions.';

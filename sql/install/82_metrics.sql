@@ -70,7 +70,7 @@ BEGIN ATOMIC
 	(SELECT v.* FROM (VALUES
 		(1, 'promgres_job_runs_total', 'counter', 'Runs of a job that have ended.'),
 		(2, 'promgres_job_failures_total', 'counter', 'Those of them that failed.'),
-		(3, 'promgres_job_failed', 'gauge', '1 if the last run of the job failed.'),
+		(3, 'promgres_job_failed', 'gauge', '1 if the last run of the job failed, by whomever it was called; the next one that ends well sets it to 0.'),
 		(4, 'promgres_job_running', 'gauge', '1 if the job runs now.'),
 		(5, 'promgres_job_duration_seconds', 'gauge', 'How long its last run took, or this one does so far.'),
 		(6, 'promgres_job_lag_seconds', 'gauge', 'How long it has been due.'),

@@ -96,6 +96,7 @@ static int16 shard_of(const PromLabels *l);
 static int	find_series(Wanted **list, int n);
 static int	make_series(Wanted **list, int n);
 static int	refuse_hopeless(Wanted **list, int n);
+static void find_shard(int16 shard, PromStatement at, PromStatement anywhere);
 static Shard lock_shard(int16 shard);
 static Shard shard_result(int16 shard);
 static bool is_place_of(const Place *p, int16 shard);
@@ -361,39 +362,45 @@ refuse_hopeless(Wanted **list, int n)
 	for (int i = 0, end; i < kept; i = end)
 	{
 		int16		shard = list[i]->id.shard;
-		Datum		args[] = {Int16GetDatum(shard), BoolGetDatum(true)};
 		int			nmetrics;
-		Shard		seen;
+		int64		series;
 		int			here;
 
 		for (end = i + 1; end < kept && list[end]->id.shard == shard;)
 			end++;
-		prom_run_statement(PROM_SEE_SHARD, args);
-		seen = shard_result(shard);
-		here = admit(list + i, end - i, find_metrics(shard, list + i, end - i, &nmetrics), seen.series);
+		find_shard(shard, PROM_SEE_SHARD_AT, PROM_SEE_SHARD);
+		series = shard_result(shard).series;
+		here = admit(list + i, end - i, find_metrics(shard, list + i, end - i, &nmetrics), series);
 		memmove(list + admitted, list + i, here * sizeof(Wanted *));
 		admitted += here;
 	}
 	return admitted;
 }
 
+/* Find the row of a shard, at its place if that is known, by a statement for either. */
+static void
+find_shard(int16 shard, PromStatement at, PromStatement anywhere)
+{
+	Datum		args[] = {Int16GetDatum(shard), BoolGetDatum(prom_limits_count()), PointerGetDatum(&last_shard.tid)};
+
+	SPI_processed = 0;
+	if (is_place_of(&last_shard, shard))
+		prom_run_statement(at, args);
+	if (SPI_processed != 1)
+		prom_run_statement(anywhere, args);
+}
+
 /* Lock the row of a shard, which is made when it is first needed. */
 static Shard
 lock_shard(int16 shard)
 {
-	Datum		args[] = {Int16GetDatum(shard), BoolGetDatum(prom_limits_count()), PointerGetDatum(&last_shard.tid)};
-
-	if (is_place_of(&last_shard, shard))
-	{
-		prom_run_statement(PROM_LOCK_SHARD_AT, args);
-		if (SPI_processed == 1)
-			return shard_result(shard);
-	}
-	prom_run_statement(PROM_LOCK_SHARD, args);
+	find_shard(shard, PROM_LOCK_SHARD_AT, PROM_LOCK_SHARD);
 	if (SPI_processed == 0)
 	{
+		Datum		args[] = {Int16GetDatum(shard)};
+
 		prom_run_statement(PROM_ADD_SHARD, args);
-		prom_run_statement(PROM_LOCK_SHARD, args);
+		find_shard(shard, PROM_LOCK_SHARD_AT, PROM_LOCK_SHARD);
 	}
 	if (SPI_processed != 1)
 		elog(ERROR, "shard %d is missing", shard);

@@ -32,13 +32,21 @@ static const struct
 		" AND prom.labels_hash4(x.labels) OPERATOR(pg_catalog.=) w.hash OFFSET 0) s",
 		2, {INT2ARRAYOID, INT4ARRAYOID}
 	},
+/* Of the others without a look at the index entries of the one, which may be dead by the thousand. */
+#define SERIES_OF(which) \
+		"coalesce((SELECT pg_catalog.sum(o.series)::pg_catalog.int8 FROM prom.shard o" \
+		" WHERE o.shard OPERATOR(pg_catalog." which ") $1), 0)"
 #define SHARD_COLUMNS \
-		"h.next_block, CASE WHEN $2 THEN h.series OPERATOR(pg_catalog.+) coalesce((" \
-		"SELECT pg_catalog.sum(o.series)::pg_catalog.int8 FROM prom.shard o" \
-		" WHERE o.shard OPERATOR(pg_catalog.<>) $1), 0) ELSE 0 END, h.ctid"
+		"h.next_block, CASE WHEN $2 THEN h.series OPERATOR(pg_catalog.+) " SERIES_OF("<") \
+		" OPERATOR(pg_catalog.+) " SERIES_OF(">") " ELSE 0 END, h.ctid"
 	[PROM_SEE_SHARD] = {
 		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.shard OPERATOR(pg_catalog.=) $1",
 		2, {INT2OID, BOOLOID}
+	},
+	[PROM_SEE_SHARD_AT] = {
+		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.ctid OPERATOR(pg_catalog.=) $3"
+		" AND h.shard OPERATOR(pg_catalog.=) $1",
+		3, {INT2OID, BOOLOID, TIDOID}
 	},
 	[PROM_LOCK_SHARD] = {
 		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.shard OPERATOR(pg_catalog.=) $1 FOR UPDATE OF h",

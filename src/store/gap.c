@@ -36,7 +36,7 @@ expired_gap(TupleTableSlot *slot)
 	int64		days = resolution_s == 0 ? 1 : ((int64) resolution_s * 1000 + 86399) / 86400;
 
 	return (PromGap) {resolution_s, from_ms, from_ms + days * PROM_DAY_MS,
-		TextDatumGetCString(slot_getattr(slot, 3, &isnull))};
+		TextDatumGetCString(slot_getattr(slot, 3, &isnull)), true};
 }
 
 /* prom.rollup_gap: resolution, from_ms, to_ms, rules */
@@ -46,7 +46,7 @@ foreign_gap(TupleTableSlot *slot)
 	bool		isnull;
 
 	return (PromGap) {DatumGetInt32(slot_getattr(slot, 1, &isnull)), DatumGetInt64(slot_getattr(slot, 2, &isnull)),
-		DatumGetInt64(slot_getattr(slot, 3, &isnull)), TextDatumGetCString(slot_getattr(slot, 4, &isnull))};
+		DatumGetInt64(slot_getattr(slot, 3, &isnull)), TextDatumGetCString(slot_getattr(slot, 4, &isnull)), false};
 }
 
 static void

@@ -71,7 +71,7 @@ matched_sql(StringInfo out, const PromMatcher *m, int n)
 
 /* The fresh samples of all matched series, one chunk per shard. */
 static void
-fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, PromScanRange range)
+all_fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, PromScanRange range)
 {
 	if (access->restricted)
 	{
@@ -94,6 +94,27 @@ fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, Pro
 					 "AND f.sid_max OPERATOR(pg_catalog.>=) m.low AND f.sid_min OPERATOR(pg_catalog.<=) m.high\n"
 					 "GROUP BY f.shard",
 					 access->fresh, range.from_ms, range.to_ms);
+}
+
+/* The same without what came late. */
+static void
+fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, PromScanRange range,
+		  const PromSegments *segments)
+{
+	StringInfoData which;
+
+	if (segments == NULL || segments->nexpired == 0)
+	{
+		all_fresh_sql(out, access, m, n, range);
+		return;
+	}
+	initStringInfo(&which);
+	appendStringInfoString(&which, "s.shard OPERATOR(pg_catalog.=) x.shard AND ");
+	prom_matchers_sql(&which, "s", m, n);
+	appendStringInfoString(out, "SELECT x.shard, prom._since(x.data, o.sids, o.since) AS data\nFROM (\n");
+	all_fresh_sql(out, access, m, n, range);
+	appendStringInfoString(out, ") AS x\nCROSS JOIN LATERAL ");
+	prom_late_sql(out, segments, which.data);
 }
 
 /* The last millisecond of a day. */
@@ -124,6 +145,20 @@ warm_sql(StringInfo out, const Access *access, PromScanRange range)
 						 "AND w.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT " AND w.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT,
 						 access->warm, prom_day_start(Min(range.from_ms, PG_INT64_MAX - 1) + 1), day_end(range.to_ms),
 						 range.to_ms, range.from_ms);
+}
+
+/* The same of a time that is mixed, without what came late. */
+static void
+mixed_warm_sql(StringInfo out, const Access *access, PromScanRange range, const PromSegments *segments)
+{
+	char	   *which = psprintf("s.shard OPERATOR(pg_catalog.=) b.shard AND s.sid OPERATOR(pg_catalog.>=) (b.block OPERATOR(pg_catalog.<<) %d)"
+								 " AND s.sid OPERATOR(pg_catalog.<) ((b.block OPERATOR(pg_catalog.+) 1) OPERATOR(pg_catalog.<<) %d)",
+								 PROM_BLOCK_BITS, PROM_BLOCK_BITS);
+
+	appendStringInfoString(out, "SELECT prom._since(x.data, o.sids, o.since), x.ord\nFROM (\n");
+	warm_sql(out, access, range);
+	appendStringInfoString(out, ") AS x\nCROSS JOIN ");
+	prom_late_sql(out, segments, which);
 }
 
 /* The parts of rollups as an array. */
@@ -211,7 +246,10 @@ stored_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, Pr
 			appendStringInfoString(out, "\nUNION ALL ");
 		if (s->resolution_s == 0 || s->mixed)
 		{
-			warm_sql(out, access, part);
+			if (s->mixed && segments->nexpired > 0)
+				mixed_warm_sql(out, access, part, segments);
+			else
+				warm_sql(out, access, part);
 			tier |= tier_sql(out, m, n, part, 0, 0);
 		}
 		if (i < nsegments - 1)
@@ -251,7 +289,7 @@ prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange r
 
 	if (segments && !narrow_to_raw(&range, segments))
 		return false;
-	fresh_sql(out, &access, m, n, range);
+	fresh_sql(out, &access, m, n, range, segments);
 	return true;
 }
 
@@ -285,7 +323,7 @@ groups_sql(StringInfo out, const char *groups, bool sorted, const PromMatcher *m
 	if (has_raw)
 	{
 		appendStringInfoString(out, "LEFT JOIN (\n");
-		fresh_sql(out, &access, m, n, raw);
+		fresh_sql(out, &access, m, n, raw, segments);
 		appendStringInfoString(out, ") AS f ON f.shard OPERATOR(pg_catalog.=) b.shard\n");
 	}
 	appendStringInfo(out, "CROSS JOIN LATERAL (\n"

@@ -1,7 +1,7 @@
 /*
  * maintain.c
  *	  The maintenance worker: merges when it is due, vacuums what the merge leaves behind, compacts days
- *	  that are over, and runs the jobs (jobs.c).
+ *	  that are over, makes files smaller that got empty inside, and runs the jobs (jobs.c).
  *
  * It works through an ordinary backend, over libpq: VACUUM cannot run inside a function, and what it
  * does shows in pg_stat_activity, can be cancelled, and fails without harm to the worker.  One turn a
@@ -34,7 +34,7 @@ int			prom_store_exemplar_max_age_s = 86400;
 
 static int	merge_age_s = 30;
 static int	series_grace_s = 86400;
-static int	retention_mb = 0;
+static double retention_mb = 0;
 static int	compact_delay_s = 3600;
 static int	rollup_delay_s = 3600;
 
@@ -47,9 +47,12 @@ static bool compact_day(PGconn *conn);
 static bool compact(PGconn *conn, const PGresult *next);
 static bool begin_day(PGconn *conn, const char *part, const char *day);
 static bool end_day(PGconn *conn, const char *part, const char *day);
-static bool shrink_index(PGconn *conn, const char *day);
+static bool reindex(PGconn *conn, const char *part, bool every);
+static bool take_up_slack(PGconn *conn);
+static bool take_up_slack_of(PGconn *conn, const char *work, const char *part);
 static bool freeze_day(PGconn *conn);
 static void complain(const char *message);
+static bool check_retention_size(double *mb, void **extra, GucSource source);
 
 /* The last complaint: each is logged once until it changes or the trouble ends. */
 static char last_complaint[256];
@@ -125,13 +128,13 @@ turn(PGconn *conn)
 	if (!prom_jobs_turn(conn))
 		return false;
 	if (!loaded)
-		return compact_day(conn);
+		return compact_day(conn) && take_up_slack(conn);
 	snprintf(sql, sizeof(sql), "SELECT prom._merge_due(%d, %d)", MERGE_ROWS, merge_age_s);
 	if (!answer(conn, sql, &due))
 		return false;
 	if (due && !(command(conn, "CALL prom.merge()") && vacuum_fresh(conn)))
 		return false;
-	return compact_day(conn) && freeze_day(conn);
+	return compact_day(conn) && take_up_slack(conn) && freeze_day(conn);
 }
 
 /*
@@ -216,32 +219,86 @@ end_day(PGconn *conn, const char *part, const char *day)
 	char		sql[200];
 
 	snprintf(sql, sizeof(sql), "VACUUM (FREEZE) %s", part ? part : "");
-	if (part && !(command(conn, sql) && shrink_index(conn, day)))
+	if (part && !(command(conn, sql) && reindex(conn, part, false)))
 		return false;
 	snprintf(sql, sizeof(sql), "SELECT prom._compact_end(%s)", day);
 	return command(conn, sql);
 }
 
 /*
- * Most of the index is left from rows that were merged.  Nobody waits for this, but it waits for whoever
- * has an old snapshot, and so it gives up after a while: what it leaves then is removed the next time.
+ * Most of an index is left from rows that are gone.  Nobody waits for this, but it waits for whoever has an old
+ * snapshot, and so it gives up after a while: what it leaves then is removed the next time.
  */
 static bool
-shrink_index(PGconn *conn, const char *day)
+reindex(PGconn *conn, const char *part, bool every)
 {
 	char		sql[200];
 	PGresult   *res;
 	bool		ok;
 
-	snprintf(sql, sizeof(sql), "SELECT 'REINDEX INDEX CONCURRENTLY ' || index, 'DROP INDEX CONCURRENTLY ' || broken FROM prom._compact_index(%s)", day);
+	snprintf(sql, sizeof(sql), "SELECT prom._reindex('%s', %s)", part, every ? "true" : "false");
 	res = prom_remote_exec(conn, sql);
 	ok = PQresultStatus(res) == PGRES_TUPLES_OK && command(conn, "SET lock_timeout = '1s'");
-	if (ok && !PQgetisnull(res, 0, 1))
-		(void) command(conn, PQgetvalue(res, 0, 1));
-	else if (ok && !PQgetisnull(res, 0, 0))
-		(void) command(conn, PQgetvalue(res, 0, 0));
+	for (int i = 0; ok && i < PQntuples(res); i++)
+		(void) command(conn, PQgetvalue(res, i, 0));
 	PQclear(res);
 	return ok && command(conn, "RESET lock_timeout");
+}
+
+/* ---- files that got empty inside ---- */
+
+/* What a partition needs next, for a while. */
+static bool
+take_up_slack(PGconn *conn)
+{
+	char		sql[100];
+	PGresult   *res;
+	bool		ok = true;
+
+	if (compact_delay_s < 0)
+		return true;
+	snprintf(sql, sizeof(sql), "SELECT work, part FROM prom._slack_next(%d)", compact_delay_s);
+	res = prom_remote_exec(conn, sql);
+	if (PQresultStatus(res) != PGRES_TUPLES_OK)
+		ok = false;
+	else if (PQntuples(res) > 0 && !PQgetisnull(res, 0, 0))
+		ok = take_up_slack_of(conn, PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1));
+	PQclear(res);
+	return ok;
+}
+
+static bool
+take_up_slack_of(PGconn *conn, const char *work, const char *part)
+{
+	TimestampTz begin = GetCurrentTimestamp();
+	bool		more = true;
+	char		sql[200];
+
+	if (strcmp(work, "end") == 0)
+	{
+		snprintf(sql, sizeof(sql), "VACUUM (FREEZE) %s", part);
+		if (!command(conn, sql) || !reindex(conn, part, true))
+			return false;
+		snprintf(sql, sizeof(sql), "SELECT prom._slack_end('%s')", part);
+		return command(conn, sql);
+	}
+	if (strcmp(work, "begin") == 0)
+	{
+		/* rows that are moved find the room in front first */
+		snprintf(sql, sizeof(sql), "VACUUM (TRUNCATE off) %s", part);
+		if (!command(conn, sql))
+			return false;
+		snprintf(sql, sizeof(sql), "SELECT prom._slack_begin('%s')", part);
+		if (!command(conn, sql))
+			return false;
+	}
+	snprintf(sql, sizeof(sql), "SELECT prom._slack_step('%s')", part);
+	while (more && !TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), COMPACT_MS))
+	{
+		if (!answer(conn, sql, &more))
+			return false;
+	}
+	return true;
 }
 
 /* Days that are over are frozen one by one, before autovacuum has to do so for all of them at once. */
@@ -298,6 +355,16 @@ complain(const char *message)
 			 errhint("It goes on trying. Check \"promgres.database\" and \"promgres.role\".")));
 }
 
+/* Not a figure that would be rounded to none, which means that everything stays, nor one in the wrong unit. */
+static bool
+check_retention_size(double *mb, void **extra, GucSource source)
+{
+	if (*mb == 0 || *mb >= 1)
+		return true;
+	GUC_check_errdetail("It must be 0, for no limit, or 1MB at least.");
+	return false;
+}
+
 void
 prom_store_init(void)
 {
@@ -313,10 +380,10 @@ prom_store_init(void)
 	DefineCustomIntVariable("promgres.series_grace",
 							"How long a series stays after its last sample is gone; -1 keeps it.",
 							NULL, &series_grace_s, 86400, -1, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_S, NULL, NULL, NULL);
-	DefineCustomIntVariable("promgres.retention_size",
-							"How much samples and rollups may take on disk before the oldest go; 0: no limit.",
-							"Raw samples go first, as far as there are rollups of them.",
-							&retention_mb, 0, 0, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
+	DefineCustomRealVariable("promgres.retention_size",
+							 "How much samples and rollups may take on disk before the oldest go; 0: no limit.",
+							 "Raw samples go first, as far as there are rollups of them.",
+							 &retention_mb, 0, 0, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_MB, check_retention_size, NULL, NULL);
 	DefineCustomIntVariable("promgres.ingest_max_ahead",
 							"Samples further in the future than this are refused.",
 							"Guards against senders with a wrong clock: such samples would sit in partitions of their own for long.",

@@ -67,6 +67,14 @@ extern bool prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, Pro
 extern void prom_leaf_stored_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
 								 const PromSegments *segments);
 
+/* ---- late.c ---- */
+
+/*
+ * Append a subquery o of one row: of the series s that the condition finds, in order, the sids of those whose raw
+ * samples are passed over, and "since" when (ms) they count again; NULLs if there are none.
+ */
+extern void prom_late_sql(StringInfo out, const PromSegments *segments, const char *which);
+
 /* ---- leaf_dedup.c ---- */
 
 extern void prom_dedup_init(void);

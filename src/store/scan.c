@@ -71,6 +71,7 @@ PG_FUNCTION_INFO_V1(prom_sids);
 PG_FUNCTION_INFO_V1(prom_has);
 PG_FUNCTION_INFO_V1(prom_hits);
 PG_FUNCTION_INFO_V1(prom_without);
+PG_FUNCTION_INFO_V1(prom_since);
 PG_FUNCTION_INFO_V1(prom_only);
 PG_FUNCTION_INFO_V1(prom_block);
 
@@ -291,40 +292,106 @@ prom_hits(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(construct_array(hits, nhits, INT4OID, 4, true, TYPALIGN_INT));
 }
 
+/*
+ * The samples of a chunk but for those of some series (ascending) with from_ms <= t <= to_ms, which is to_ms[0] for all
+ * of them or one for each; NULL if nothing is left.
+ */
+static PromChunk *
+without(Column *c, PromChunkStyle style, const int32 *sids, int nsids, int64 from_ms, const int64 *to_ms, bool each)
+{
+	PromChunkBuilder *b = prom_chunk_begin(style, c->reader.shard);
+
+	for (int column = 0, s = 0; column < c->reader.nseries; column++)
+	{
+		int			n = read_column(c, column);
+		int			kept = 0;
+		bool		found;
+
+		CHECK_FOR_INTERRUPTS();
+		while (s < nsids && sids[s] < c->reader.sids[column])
+			s++;
+		found = s < nsids && sids[s] == c->reader.sids[column];
+		for (int i = 0; i < n; i++)
+		{
+			if (found && c->t_ms[i] >= from_ms && c->t_ms[i] <= to_ms[each ? s : 0])
+				continue;
+			c->t_ms[kept] = c->t_ms[i];
+			if (c->histograms)
+				c->histograms[kept] = c->histograms[i];
+			c->values[kept++] = c->values[i];
+		}
+		if (kept > 0)
+			prom_chunk_add_mixed(b, c->reader.sids[column], kept, c->t_ms, c->values, c->histograms);
+	}
+	return prom_chunk_series(b) > 0 ? prom_chunk_finish(b) : NULL;
+}
+
 /* _without(data, sids, from_ms, to_ms) */
 Datum
 prom_without(PG_FUNCTION_ARGS)
 {
 	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
-	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_WARM, c.reader.shard);
 	int			nsids;
 	int32	   *sids = prom_store_sids(PG_GETARG_ARRAYTYPE_P(1), &nsids);
-	int64		from_ms = PG_GETARG_INT64(2);
 	int64		to_ms = PG_GETARG_INT64(3);
+	PromChunk  *left = without(&c, PROM_CHUNK_WARM, sids, nsids, PG_GETARG_INT64(2), &to_ms, false);
 
-	for (int column = 0, s = 0; column < c.reader.nseries; column++)
-	{
-		int			n = read_column(&c, column);
-		int			kept = 0;
-
-		CHECK_FOR_INTERRUPTS();
-		while (s < nsids && sids[s] < c.reader.sids[column])
-			s++;
-		for (int i = 0; i < n; i++)
-		{
-			if (s < nsids && sids[s] == c.reader.sids[column] && c.t_ms[i] >= from_ms && c.t_ms[i] <= to_ms)
-				continue;
-			c.t_ms[kept] = c.t_ms[i];
-			if (c.histograms)
-				c.histograms[kept] = c.histograms[i];
-			c.values[kept++] = c.values[i];
-		}
-		if (kept > 0)
-			prom_chunk_add_mixed(b, c.reader.sids[column], kept, c.t_ms, c.values, c.histograms);
-	}
-	if (prom_chunk_series(b) == 0)
+	if (left == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_POINTER(prom_chunk_finish(b));
+	PG_RETURN_POINTER(left);
+}
+
+/* Does a chunk hold a sample that is to be left out?  Nearly none does. */
+static bool
+has_before(Column *c, const int32 *sids, int nsids, const int64 *until_ms)
+{
+	for (int s = 0; s < nsids; s++)
+	{
+		int			column = c->reader.t_min <= until_ms[s] ? prom_chunk_find(&c->reader, sids[s]) : -1;
+
+		if (column >= 0 && column_has(c, column, PG_INT64_MIN, until_ms[s]))
+			return true;
+	}
+	return false;
+}
+
+/* _since(data, sids, since) */
+Datum
+prom_since(PG_FUNCTION_ARGS)
+{
+	PromChunk  *chunk;
+	PromChunk  *left;
+	Column		c;
+	int32	   *sids;
+	int64	   *until_ms;
+	int			nsids;
+	ArrayType  *since;
+
+	if (PG_ARGISNULL(0))
+		PG_RETURN_NULL();
+	if (PG_ARGISNULL(1) || PG_ARGISNULL(2))
+		PG_RETURN_DATUM(PG_GETARG_DATUM(0));
+	chunk = PG_GETARG_PROM_CHUNK_P(0);
+	sids = prom_store_sids(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	since = PG_GETARG_ARRAYTYPE_P(2);
+	if (ARR_ELEMTYPE(since) != INT8OID || ARR_HASNULL(since) || ArrayGetNItems(ARR_NDIM(since), ARR_DIMS(since)) != nsids)
+		ereport(ERROR,
+				(errcode(ERRCODE_ARRAY_SUBSCRIPT_ERROR),
+				 errmsg("there must be a time for each series")));
+	c = open_columns(chunk);
+	until_ms = palloc(sizeof(int64) * Max(nsids, 1));
+	for (int s = 0; s < nsids; s++)
+	{
+		int64		since_ms = ((int64 *) ARR_DATA_PTR(since))[s];
+
+		until_ms[s] = since_ms > PG_INT64_MIN ? since_ms - 1 : since_ms;
+	}
+	if (!has_before(&c, sids, nsids, until_ms))
+		PG_RETURN_POINTER(chunk);
+	left = without(&c, PROM_CHUNK_PLAIN, sids, nsids, PG_INT64_MIN, until_ms, true);
+	if (left == NULL)
+		PG_RETURN_NULL();
+	PG_RETURN_POINTER(left);
 }
 
 int16

@@ -10,8 +10,8 @@
  * of them.  Where those are gone, too, the finest level that is there answers: better than nothing.
  *
  * Retention by selector makes times mixed (gap.c): some series have raw samples, others have not.  There both
- * are read, and it is decided for each series by itself.  A level that some series lack is not taken while
- * another one is whole.
+ * are read, and it is decided for each series by itself; what came late of a series that a rule has taken out is
+ * passed over (late.c).  A level that some series lack is not taken while another one is whole.
  */
 #include "postgres.h"
 
@@ -40,6 +40,7 @@ typedef struct Stock
 static Cuts cuts_within(const Stock *stock, PromScanRange range);
 static PromSegment choose(const Stock *stock, int64 from_ms, int64 to_ms, int64 most_ms);
 static PromSegments *cut(const Stock *stock, PromScanRange range, int64 most_ms);
+static void pass_over(const Stock *stock, PromSegments *segments);
 
 PromSegments *
 prom_segments(const PromLevel *levels, int n, const PromGap *mixed, int nmixed, PromScanRange range, int64 most_ms,
@@ -61,6 +62,7 @@ prom_segments(const PromLevel *levels, int n, const PromGap *mixed, int nmixed, 
 	range.from_ms = range.from_ms > PG_INT64_MIN + 1 + reach_ms ? range.from_ms - reach_ms : range.from_ms;
 	segments = cut(&stock, range, most_ms);
 	segments->parts = parts;
+	pass_over(&stock, segments);
 	return segments;
 }
 
@@ -219,6 +221,52 @@ choose(const Stock *stock, int64 from_ms, int64 to_ms, int64 most_ms)
 	s.resolution_s = covers(&stock->levels[0], from_ms, to_ms) && !s.mixed ? 0 : finest(stock, from_ms, to_ms);
 	s.mixed = s.mixed && s.resolution_s > 0;
 	return s;
+}
+
+/* ---- what came late ---- */
+
+static bool
+in_mixed_segment(const PromSegments *segments, const PromGap *gap)
+{
+	for (int i = 0; i < segments->n; i++)
+	{
+		const PromSegment *s = &segments->segment[i];
+
+		if (s->mixed && s->from_ms < gap->to_ms && s->to_ms > gap->from_ms)
+			return true;
+	}
+	return false;
+}
+
+static int
+compare_ends(const void *a, const void *b)
+{
+	int64		x = ((const PromGap *) a)->to_ms;
+	int64		y = ((const PromGap *) b)->to_ms;
+
+	return (x < y) - (x > y);
+}
+
+/* Until when retention has taken raw samples, for each set of rules that says of which series. */
+static void
+pass_over(const Stock *stock, PromSegments *segments)
+{
+	segments->expired = palloc(sizeof(PromGap) * Max(stock->nmixed, 1));
+	for (int i = 0; i < stock->nmixed; i++)
+	{
+		const PromGap *gap = &stock->mixed[i];
+		int			k = 0;
+
+		if (!gap->expired || gap->resolution_s != 0 || !in_mixed_segment(segments, gap))
+			continue;
+		while (k < segments->nexpired && strcmp(segments->expired[k].rules, gap->rules) != 0)
+			k++;
+		if (k == segments->nexpired)
+			segments->expired[segments->nexpired++] = *gap;
+		else
+			segments->expired[k].to_ms = Max(segments->expired[k].to_ms, gap->to_ms);
+	}
+	qsort(segments->expired, segments->nexpired, sizeof(PromGap), compare_ends);
 }
 
 /* ---- as an array of SQL ---- */

@@ -9,7 +9,7 @@
  * (drawn when they are written), warm rows by seq (drawn when they are merged).
  *
  * Lock order: the lock of rollups, the merge lock (one per shard), then prom.series (row exclusive: ingest; share
- * row exclusive: removal of series), then the shard's row in prom.shard, then rows of samples.
+ * row exclusive: removal of series), then the shard's row in prom.shard, then rows of samples, then prom.slack.
  */
 #ifndef PROM_STORE_H
 #define PROM_STORE_H
@@ -48,6 +48,7 @@ typedef struct PromGap
 	int64		from_ms;		/* a partition: of raw samples inclusive, of rollups exclusive */
 	int64		to_ms;
 	char	   *rules;			/* JSON: all but "stay", or "gone" */
+	bool		expired;		/* retention took them: what is there of them has come since, and goes, too */
 } PromGap;
 
 /* All of them as the active snapshot has them; NULL: none. */
@@ -78,6 +79,8 @@ typedef struct PromSegments
 	int			n;
 	int32		coarsest_s;
 	int			parts;			/* of rollups: 1 << PROM_PART_... */
+	PromGap    *expired;		/* latest end first: series whose raw samples before it are passed over (late.c) */
+	int			nexpired;
 } PromSegments;
 
 /* By how many times the coarsest resolution the range is longer */

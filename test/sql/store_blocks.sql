@@ -12,6 +12,7 @@ CALL prom.export_blocks(NULL);
 CALL prom.export_blocks('/nowhere/at/all', start => '2026-01-02', "end" => '2026-01-01');
 CALL prom.export_blocks('/nowhere/at/all', block_range => '1 second');
 CALL prom.export_blocks('/nowhere/at/all', block_range => '100 days');
+CALL prom.export_blocks('/nowhere/at/all', 'nosuch', '2026-01-01', '2026-01-02');
 CALL prom.export_blocks('/nowhere/at/all', 'up +');
 SELECT prom._export_block('relative', '{=}', '{__name__}', '{up}', 0, 1, '{}');
 BEGIN;

@@ -48,6 +48,10 @@ UPDATE prom.job SET next_due = now() + interval '1 hour' WHERE name = 'downsampl
 SELECT name, due, complaint, hint FROM prom._jobs_for_worker('infinity') WHERE name IN ('retain', 'downsample') ORDER BY 1;
 SELECT name, "by", lag > '59 minutes' AS late FROM prom.jobs WHERE name IN ('retain', 'downsample');
 
+-- No rollups of a day that goes on.
+CALL prom.downsample('-1 hour');
+CALL prom.collect_series('-1 second');
+
 -- Without pg_cron
 SELECT prom.schedule_jobs('{"retain": "5 5 * *"}');
 SELECT prom.schedule_jobs('{"retain_all": "5 5 * * *"}');

@@ -114,12 +114,23 @@ CALL prom.downsample('0');
 SELECT prom.set_retention('{job="dev"}', raw => '60 hours');
 CALL prom.retain();
 SELECT rules FROM prom.expired ORDER BY 1;
+-- what queries see of all of it, raw samples where they are
+CREATE VIEW pg_temp.seen AS SELECT labels['job'] AS job, value FROM prom.query('count_over_time(m[1d])', to_timestamp(pg_temp.day(5) / 1000)) ORDER BY 1;
 CREATE VIEW pg_temp.rolled AS SELECT labels['job'] AS job, value FROM prom.query('count_over_time(m[1d])', to_timestamp(pg_temp.day(5) / 1000)) ORDER BY 1;
 SET promgres.max_source_resolution = '1h';
 SELECT * FROM pg_temp.rolled;
 SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(VARIADIC ARRAY(SELECT pg_temp.series(ARRAY['__name__', 'm', 'job', j],
 	ARRAY[pg_temp.day(6) + 43201000], ARRAY[7]::float8[]) FROM unnest(ARRAY['app', 'dev', 'slo']) j))]);
+-- The late sample of the series that has none but that does not hide its rollups, fresh or merged.
+RESET promgres.max_source_resolution;
+SELECT * FROM pg_temp.seen;
 CALL prom.merge();
+SELECT * FROM pg_temp.seen;
+SELECT labels['job'] AS job, count(*) FROM prom.samples_of('m', to_timestamp(pg_temp.day(6) / 1000), to_timestamp(pg_temp.day(5) / 1000)) GROUP BY 1 ORDER BY 1;
+SET promgres.replica_labels = 'replica';
+SELECT * FROM pg_temp.seen;
+RESET promgres.replica_labels;
+SET promgres.max_source_resolution = '1h';
 SELECT count(*) AS marks FROM prom.rollup_due;
 CALL prom.downsample('0');
 CALL prom.retain();
@@ -131,6 +142,9 @@ SELECT rules FROM prom.expired ORDER BY 1;
 SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(VARIADIC ARRAY(SELECT pg_temp.series(ARRAY['__name__', 'm', 'job', j],
 	ARRAY[pg_temp.day(6) + 43202000], ARRAY[8]::float8[]) FROM unnest(ARRAY['app', 'dev', 'slo']) j))]);
 CALL prom.merge();
+RESET promgres.max_source_resolution;
+SELECT * FROM pg_temp.seen;
+SET promgres.max_source_resolution = '1h';
 CALL prom.downsample('0');
 CALL prom.retain();
 SELECT * FROM pg_temp.rolled;

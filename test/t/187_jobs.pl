@@ -39,24 +39,43 @@ my $caller = $node->background_psql('postgres', on_error_stop => 0);
 $caller->query_until(qr/begun/, "\\echo begun\nCALL prom.collect_series();\n\\echo ended\n");
 ok(wait_for(sub { sql("SELECT count(*) FROM prom.stat_progress_jobs WHERE job = 'collect_series' AND run_by = 'session' AND datname = 'postgres'") == 1 }, 'progress'),
 	'a job that runs is in prom.stat_progress_jobs');
-($ret, $out, $err) = $node->psql('postgres', 'CALL prom.collect_series()');
-is($ret, 0, 'a second one ends at once');
-like($err, qr/NOTICE:  job "collect_series" is running already/, 'and says why');
+# Who calls it meanwhile waits; the worker does not.
+my $second = $node->background_psql('postgres', on_error_stop => 0);
+$second->query_until(qr/begun/, "\\echo begun\nCALL prom.collect_series();\n\\echo ended\n");
+ok(wait_for(sub { sql("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'CALL prom.collect_series%' AND wait_event = 'PgSleep'") == 1 }, 'the second'), 'a second one waits');
+($ret, $out, $err) = $node->psql('postgres', "SET application_name = 'promgres jobs'; CALL prom.collect_series()");
+like($err, qr/NOTICE:  job "collect_series" is running already$/m, 'the worker comes again later');
+($ret, $out, $err) = $node->psql('postgres', "SET statement_timeout = '500ms'; CALL prom.collect_series()");
+like($err, qr/NOTICE:  job "collect_series" is running already, waiting for it to end\nDETAIL:  Process \d+ runs it/, 'says for whom');
+like($err, qr/canceling statement due to statement timeout/, 'and can be cancelled');
 like(http_get($node, '/metrics')->{content}, qr/^promgres_job_running\{job_name="collect_series"\} 1$/m, '/metrics has it');
 sql("SELECT pg_cancel_backend(pid) FROM prom.jobs WHERE name = 'collect_series'");
-ok(wait_for(sub { sql("SELECT count(*) FROM prom.stat_progress_jobs") == 0 }, 'the end'), 'it can be cancelled');
+ok(wait_for(sub { sql("SELECT failures FROM prom.jobs WHERE name = 'collect_series'") == 1 }, 'the end'), 'it can be cancelled');
+$holder->query_safe('COMMIT');
+ok(wait_for(sub { sql("SELECT runs - $runs FROM prom.jobs WHERE name = 'collect_series'") == 2 }, 'the second run'), 'the second one runs then');
+is(sql("SELECT error IS NULL, failures FROM prom.jobs WHERE name = 'collect_series'"), 't|1', 'and ends well');
+$caller->quit;
+$second->quit;
+# Once more, alone.
+$holder->query_safe('BEGIN; LOCK TABLE prom.series IN ACCESS EXCLUSIVE MODE');
+$caller = $node->background_psql('postgres', on_error_stop => 0);
+$caller->query_until(qr/begun/, "\\echo begun\nCALL prom.collect_series();\n\\echo ended\n");
+ok(wait_for(sub { sql("SELECT count(*) FROM prom.stat_progress_jobs") == 1 }, 'progress'), 'a job that is alone');
+sql("SELECT pg_cancel_backend(pid) FROM prom.jobs WHERE name = 'collect_series'");
+ok(wait_for(sub { sql("SELECT count(*) FROM prom.stat_progress_jobs") == 0 }, 'the end'), 'is cancelled');
 $holder->query_safe('COMMIT');
 $holder->quit;
 $caller->quit;
-is(sql("SELECT runs - $runs, failures, run_by, error FROM prom.jobs WHERE name = 'collect_series'"), '1|1|session|canceling statement due to user request',
+is(sql("SELECT runs - $runs, failures, run_by, error FROM prom.jobs WHERE name = 'collect_series'"), '3|2|session|canceling statement due to user request',
 	'which is told');
 like(http_get($node, '/metrics')->{content}, qr/^promgres_job_failed\{job_name="collect_series"\} 1$/m, 'in /metrics, too');
 my $complaint = qr/LOG:  promgres maintenance: job "collect_series" failed: canceling statement due to user request/;
 ok(wait_for(sub { slurp_file($node->logfile) =~ $complaint }, 'the log'), 'and in the log');
 sleep 11;
 is(scalar(() = slurp_file($node->logfile) =~ /$complaint/g), 1, 'once, though the worker has looked again');
-sql('CALL prom.collect_series()');
-is(sql("SELECT error IS NULL, error_at IS NOT NULL FROM prom.jobs WHERE name = 'collect_series'"), 't|t', 'a run that ends well ends it');
+$node->reload;
+ok(wait_for(sub { sql("SELECT error IS NULL AND run_by = 'worker' FROM prom.jobs WHERE name = 'collect_series'") eq 't' }, 'the worker'), 'a run of the worker that ends well ends it');
+like(http_get($node, '/metrics')->{content}, qr/^promgres_job_failed\{job_name="collect_series"\} 0$/m, 'in /metrics, too');
 
 # Its session is killed in the middle.
 $holder = $node->background_psql('postgres');

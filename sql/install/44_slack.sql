@@ -1,0 +1,157 @@
+-- 44_slack: files that got empty inside are made smaller.
+--
+-- Whoever takes much out of a partition (retention by selector, prom.delete_series) notes how much.  The maintenance
+-- worker vacuums it then, moves the rows at the end of its file, and those whose chunks are at the end of the TOAST
+-- table, to where there is room in front, and vacuums it again, which gives the end back.  Nobody waits for that: rows
+-- are deleted and inserted again, some at a time, under the locks of those who write samples, which readers do not take.
+
+CREATE TABLE prom.slack (
+	part		regclass PRIMARY KEY,
+	freed		int8 NOT NULL,
+	since		timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	tries		int4 NOT NULL DEFAULT 0,
+	next_page	int4,
+	last_page	int4,
+	last_toast	int4
+) WITH (fillfactor = 50);
+COMMENT ON TABLE prom.slack IS 'Partitions out of which much was taken, whose files are to become smaller. Not part of a dump.';
+COMMENT ON COLUMN prom.slack.freed IS 'about so many bytes';
+COMMENT ON COLUMN prom.slack.since IS 'when the first of them were; or when to try again, less promgres.compact_delay';
+COMMENT ON COLUMN prom.slack.tries IS 'how often the space was not to be had, mostly because of an old snapshot';
+COMMENT ON COLUMN prom.slack.next_page IS 'rows in pages before this are still to be looked at; NULL: it has not begun, 0: all have been moved';
+COMMENT ON COLUMN prom.slack.last_page IS 'where the file is to end';
+COMMENT ON COLUMN prom.slack.last_toast IS 'where that of the TOAST table is to end';
+
+CREATE FUNCTION prom._pages(part regclass, OUT pages int4, OUT free int8, OUT toast_pages int4, OUT toast_free int8)
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_pages';
+COMMENT ON FUNCTION prom._pages(regclass) IS
+'The pages of a table and of its TOAST table, and how many bytes of them are free as the last vacuum has noted it.';
+
+CREATE FUNCTION prom._lies_behind(data prom.chunk, page int4) RETURNS bool
+LANGUAGE C VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_lies_behind';
+COMMENT ON FUNCTION prom._lies_behind(prom.chunk, int4) IS
+'True of a column if it is kept in a TOAST table, some of it in this page or behind it.';
+
+CREATE FUNCTION prom._taken(data prom.chunk, samples int4, rest prom.chunk) RETURNS int8
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN ceil(pg_column_size(data) * (1 - coalesce((prom.chunk_info(rest)).samples, 0)::float8 / samples));
+COMMENT ON FUNCTION prom._taken(prom.chunk, int4, prom.chunk) IS
+'About how many bytes of a stored chunk of so many samples are not needed any more; by samples, as the rest is not compressed yet.';
+
+CREATE FUNCTION prom._slack_add(parts regclass[], bytes int8[]) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	INSERT INTO prom.slack AS k (part, freed)
+	SELECT u.part, sum(u.bytes) FROM ROWS FROM (unnest(parts), unnest(bytes)) AS u(part, bytes)
+	WHERE u.bytes > 0 GROUP BY 1 ORDER BY 1
+	ON CONFLICT ON CONSTRAINT slack_pkey DO UPDATE SET freed = k.freed + excluded.freed, tries = 0;
+END;
+COMMENT ON FUNCTION prom._slack_add(regclass[], int8[]) IS
+'Notes that so much was taken out of these partitions. To be called after all locks of merges that a transaction takes.';
+
+CREATE FUNCTION prom._slack_next(delay_s int4, OUT work text, OUT part text)
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	-- An eighth is worth it.  A day that is being compacted gets small that way.
+	SELECT CASE WHEN k.next_page IS NULL THEN 'begin' WHEN k.next_page = 0 THEN 'end' ELSE 'go on' END, k.part::text
+	FROM prom.slack k JOIN pg_class c ON c.oid = k.part
+	WHERE k.next_page IS NOT NULL
+		OR (k.since < clock_timestamp() - make_interval(secs => delay_s) AND k.freed >= 65536 AND k.freed * 8 > pg_total_relation_size(k.part)
+			AND NOT EXISTS (SELECT FROM prom._days() d JOIN prom.compaction m ON m.day = d.t_min
+				WHERE d.day = k.part AND m.next_block IS DISTINCT FROM 0))
+	ORDER BY k.next_page IS NULL, k.since LIMIT 1;
+END;
+COMMENT ON FUNCTION prom._slack_next(int4) IS
+'What the maintenance worker is to do with a partition: vacuum it and begin to move rows, go on, or vacuum it for the end; so many seconds after much was taken out of it.';
+
+CREATE FUNCTION prom._slack_retry(rel regclass) RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	DELETE FROM prom.slack k WHERE k.part = rel AND k.tries >= 5;
+	UPDATE prom.slack k SET tries = k.tries + 1, next_page = NULL, since = clock_timestamp() + interval '10 seconds' * 2 ^ k.tries
+	WHERE k.part = rel;
+END;
+COMMENT ON FUNCTION prom._slack_retry(regclass) IS 'Later, but not for ever.';
+
+CREATE FUNCTION prom._slack_begin(rel regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	size	record;
+BEGIN
+	SELECT * INTO size FROM prom._pages(rel) p;
+	IF (size.free + size.toast_free) * 8 < (size.pages + size.toast_pages) * 8160::int8 THEN
+		PERFORM prom._slack_retry(rel);
+		RETURN;
+	END IF;
+	-- Not all room can be filled.
+	UPDATE prom.slack k SET freed = 0, next_page = size.pages,
+		last_page = size.pages - floor(size.free * 0.97 / 8160), last_toast = size.toast_pages - floor(size.toast_free * 0.97 / 8160)
+	WHERE k.part = rel;
+END
+$$;
+COMMENT ON FUNCTION prom._slack_begin(regclass) IS 'The partition has been vacuumed: sets where its files are to end.';
+
+CREATE FUNCTION prom._slack_step(rel regclass) RETURNS bool
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	mark	prom.slack;
+	first	int4;
+	chunks	bool := EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = rel AND a.atttypid = 'prom.chunk'::regtype);
+BEGIN
+	-- Nobody changes samples, or looks for what is to be deleted, meanwhile.
+	PERFORM prom._lock_rollup();
+	PERFORM prom._lock_merge(h.shard) FROM (SELECT s.shard FROM prom.shard s ORDER BY 1) h;
+	SELECT k.* INTO mark FROM prom.slack k WHERE k.part = rel;
+	IF coalesce(mark.next_page, 0) = 0 THEN
+		RETURN false;
+	END IF;
+	-- Pages with 4 MB of rows and their chunks, about.
+	SELECT greatest(mark.next_page - greatest(512 * p.pages::int8 / (p.pages + p.toast_pages), 1), 0) INTO first FROM prom._pages(rel) p;
+	EXECUTE format('WITH gone AS (DELETE FROM %1$s r WHERE r.ctid >= %2$L AND r.ctid < %3$L AND (r.ctid >= %4$L %5$s) RETURNING r.*)
+		INSERT INTO %1$s SELECT g.* FROM gone g', rel, format('(%s,0)', first), format('(%s,0)', mark.next_page), format('(%s,0)', mark.last_page),
+		CASE WHEN chunks THEN format('OR prom._lies_behind(r.data, %s)', mark.last_toast) END);
+	UPDATE prom.slack k SET next_page = first WHERE k.part = rel;
+	RETURN first > 0;
+END
+$$;
+COMMENT ON FUNCTION prom._slack_step(regclass) IS
+'Moves rows of some pages of a partition, if they or what they keep beside it are at the end of its files; true if there is more to do.';
+
+CREATE FUNCTION prom._slack_end(rel regclass) RETURNS void
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	size	record;
+BEGIN
+	SELECT p.*, (p.free + p.toast_free) * 8 >= (p.pages + p.toast_pages) * 8160::int8 AS loose INTO size FROM prom._pages(rel) p;
+	IF size.loose AND (size.pages + size.toast_pages) * 8192::int8 > 65536 THEN
+		UPDATE prom.slack k SET freed = k.freed + size.free + size.toast_free WHERE k.part = rel;
+		PERFORM prom._slack_retry(rel);
+		RETURN;
+	END IF;
+	DELETE FROM prom.slack k WHERE k.part = rel AND k.freed = 0;
+	UPDATE prom.slack k SET next_page = NULL WHERE k.part = rel;
+END
+$$;
+COMMENT ON FUNCTION prom._slack_end(regclass) IS 'The partition has been vacuumed again: removes its mark, or sets it back if the space is still there.';
+
+CREATE FUNCTION prom._reindex(part regclass, every bool) RETURNS SETOF text
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE ROWS 1
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE WHEN i.indisvalid THEN 'REINDEX' ELSE 'DROP' END || ' INDEX CONCURRENTLY ' || i.indexrelid::regclass
+	FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
+	WHERE i.indrelid = part AND (NOT i.indisvalid OR (pg_relation_size(i.indexrelid) > 32768
+		AND (every OR pg_relation_size(i.indexrelid) > 100 * greatest(c.reltuples, 0))));
+END;
+COMMENT ON FUNCTION prom._reindex(regclass, bool) IS
+'What makes indexes of a partition smaller, all that are not small, or those of keys of samples that are more than twice as large as they need be; and removes what was left when this could not be done.';

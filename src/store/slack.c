@@ -1,0 +1,105 @@
+/*
+ * slack.c
+ *	  Where in its files a partition has room, and which rows are at their end (sql/install/44_slack.sql).
+ */
+#include "postgres.h"
+
+#include "access/detoast.h"
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
+#include "access/toast_internals.h"
+#include "fmgr.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "storage/bufmgr.h"
+#include "storage/freespace.h"
+#include "utils/fmgroids.h"
+#include "utils/rel.h"
+#include "utils/snapmgr.h"
+
+#include "common/compat.h"
+#include "store/private.h"
+
+PG_FUNCTION_INFO_V1(prom_pages);
+PG_FUNCTION_INFO_V1(prom_lies_behind);
+
+/* The pages of a table; adds up what is free in them. */
+static BlockNumber
+pages_of(Relation rel, int64 *free)
+{
+	BlockNumber pages = RelationGetNumberOfBlocks(rel);
+
+	*free = 0;
+	for (BlockNumber page = 0; page < pages; page++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		*free += GetRecordedFreeSpace(rel, page);
+	}
+	return pages;
+}
+
+/* _pages(part) */
+Datum
+prom_pages(PG_FUNCTION_ARGS)
+{
+	Relation	rel = table_open(PG_GETARG_OID(0), AccessShareLock);
+	Oid			toast = rel->rd_rel->reltoastrelid;
+	Datum		values[4] = {0};
+	bool		nulls[4] = {0};
+	int64		free;
+	TupleDesc	desc;
+
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	values[0] = Int32GetDatum((int32) pages_of(rel, &free));
+	values[1] = Int64GetDatum(free);
+	values[3] = Int64GetDatum(0);
+	if (OidIsValid(toast))
+	{
+		Relation	beside = table_open(toast, AccessShareLock);
+
+		values[2] = Int32GetDatum((int32) pages_of(beside, &free));
+		values[3] = Int64GetDatum(free);
+		table_close(beside, AccessShareLock);
+	}
+	table_close(rel, AccessShareLock);
+	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* Has a value in a TOAST table a part in this page or behind it? */
+static bool
+lies_behind(const struct varatt_external *value, BlockNumber page)
+{
+	Relation	rel = table_open(value->va_toastrelid, AccessShareLock);
+	Relation   *indexes;
+	int			n;
+	int			valid = toast_open_indexes(rel, AccessShareLock, &indexes, &n);
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple	part;
+	bool		found = false;
+
+	ScanKeyInit(&key, 1, BTEqualStrategyNumber, F_OIDEQ, ObjectIdGetDatum(value->va_valueid));
+	/* Visible or not: the value is not read. */
+	scan = systable_beginscan_ordered(rel, indexes[valid], SnapshotAny, 1, &key);
+	while (!found && (part = systable_getnext_ordered(scan, ForwardScanDirection)) != NULL)
+		found = ItemPointerGetBlockNumber(&part->t_self) >= page;
+	systable_endscan_ordered(scan);
+	toast_close_indexes(indexes, n, AccessShareLock);
+	table_close(rel, AccessShareLock);
+	return found;
+}
+
+/* _lies_behind(data, page) */
+Datum
+prom_lies_behind(PG_FUNCTION_ARGS)
+{
+	struct varlena *data = (struct varlena *) PG_GETARG_POINTER(0);
+	struct varatt_external value;
+
+	if (!VARATT_IS_EXTERNAL_ONDISK(data))
+		PG_RETURN_BOOL(false);
+	VARATT_EXTERNAL_GET_POINTER(value, data);
+	PG_RETURN_BOOL(lies_behind(&value, (BlockNumber) PG_GETARG_INT32(1)));
+}
