@@ -35,7 +35,7 @@ static const struct
 #define SHARD_COLUMNS \
 		"h.next_block, CASE WHEN $2 THEN h.series OPERATOR(pg_catalog.+) coalesce((" \
 		"SELECT pg_catalog.sum(o.series)::pg_catalog.int8 FROM prom.shard o" \
-		" WHERE o.shard OPERATOR(pg_catalog.<>) $1), 0) ELSE 0 END, h.ctid"
+		" WHERE o.shard OPERATOR(pg_catalog.<>) $1), 0) ELSE 0 END, h.ctid, h.xmin"
 	[PROM_SEE_SHARD] = {
 		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.shard OPERATOR(pg_catalog.=) $1",
 		2, {INT2OID, BOOLOID}
