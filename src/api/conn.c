@@ -65,6 +65,7 @@ prom_conn_open(PromConn *conn)
 	conn->pg = PQconnectStartParams(keywords, values, 0);
 	conn->stale = false;
 	conn->cancelling = false;
+	conn->nstatements = 0;
 	conn->has_extension = conn->pool == prom_pool_control;
 	set_since(conn, CONN_CONNECTING);
 	if (conn->pg == NULL || PQstatus(conn->pg) == CONNECTION_BAD)
@@ -160,10 +161,59 @@ prom_conn_begin(PromConn *conn, PromJob *job)
 	}
 	/* looked for first, because a call of what is missing would be an error in the server's log */
 	set_since(conn, CONN_LOOKING);
+	conn->nsteps = 0;
 	if (!PQsendQuery(conn->pg, "SELECT 1 FROM pg_catalog.pg_extension WHERE extname = 'promgres'"))
 		conn_lost(conn);
 	else
 		conn_read(conn);
+}
+
+/* The place of a statement that is kept prepared; NULL: there is none left. */
+static PromConnStatement *
+find_statement(PromConn *conn, const char *sql)
+{
+	PromConnStatement *s = conn->statements;
+	PromConnStatement *end = s + conn->nstatements;
+
+	while (s < end && strcmp(s->sql, sql) != 0)
+		s++;
+	if (s == conn->statements + PROM_CONN_STATEMENTS)
+		return NULL;
+	if (s == end)
+	{
+		*s = (PromConnStatement) {sql, false};
+		conn->nstatements++;
+	}
+	return s;
+}
+
+/* A statement into the pipeline, to be parsed and planned each time. */
+static bool
+send_once(PromConn *conn, const PromJob *job)
+{
+	conn->steps[conn->nsteps++] = NULL;
+	return PQsendQueryParams(conn->pg, job->sql, job->nparams, job->types, job->values, job->lengths, job->formats,
+							 job->binary ? 1 : 0);
+}
+
+/* The same, but if it is kept, parsed the first time only, and planned until the plan is seen to be as good as any. */
+static bool
+send_statement(PromConn *conn, const PromJob *job)
+{
+	PromConnStatement *s = job->kept ? find_statement(conn, job->sql) : NULL;
+	char		name[12];
+
+	if (s == NULL)
+		return send_once(conn, job);
+	snprintf(name, sizeof(name), "p%d", (int) (s - conn->statements));
+	if (!s->prepared)
+	{
+		conn->steps[conn->nsteps++] = s;
+		if (!PQsendPrepare(conn->pg, name, job->sql, job->nparams, job->types))
+			return false;
+	}
+	conn->steps[conn->nsteps++] = NULL;
+	return PQsendQueryPrepared(conn->pg, name, job->nparams, job->values, job->lengths, job->formats, job->binary ? 1 : 0);
 }
 
 /*
@@ -174,21 +224,17 @@ static void
 conn_send(PromConn *conn)
 {
 	PromJob    *job = conn->job;
-	bool		control = conn->pool == prom_pool_control;
-	Oid			types[] = {TEXTOID, INT4OID};
+	PromJob		enter = {.sql = "SELECT prom._enter($1, $2)", .kept = true};
 	char		timeout[12];
-	const char *values[] = {job->role, timeout};
 
+	if (conn->pool == prom_pool_control)
+		enter.sql = "SELECT pg_catalog.set_config('statement_timeout', $2::pg_catalog.text, true) WHERE $1 IS NULL";
 	snprintf(timeout, sizeof(timeout), "%d", job->timeout_ms);
+	prom_job_param(&enter, TEXTOID, job->role);
+	prom_job_param(&enter, INT4OID, timeout);
 	set_since(conn, CONN_BUSY);
-	conn->results = 0;
-	if (!PQenterPipelineMode(conn->pg) ||
-		!PQsendQueryParams(conn->pg,
-						   control ? "SELECT pg_catalog.set_config('statement_timeout', $2::pg_catalog.text, true) WHERE $1 IS NULL" :
-						   "SELECT prom._enter($1, $2)",
-						   2, types, values, NULL, NULL, 0) ||
-		!PQsendQueryParams(conn->pg, job->sql, job->nparams, job->types, job->values, job->lengths,
-						   job->formats, job->binary ? 1 : 0) ||
+	conn->nsteps = conn->results = 0;
+	if (!PQenterPipelineMode(conn->pg) || !send_statement(conn, &enter) || !send_statement(conn, job) ||
 		!PQpipelineSync(conn->pg))
 		conn_lost(conn);
 	else
@@ -231,8 +277,8 @@ conn_read(PromConn *conn)
 			conn_looked(conn);
 		else if (!synced)
 		{
-			/* one statement is through; libpq wants to hear of the next before its first row */
-			if (++conn->results == 1)
+			/* a step is through; if the job's statement is next, libpq wants to hear so before its first row */
+			if (++conn->results == conn->nsteps - 1)
 				PQsetSingleRowMode(conn->pg);
 			continue;
 		}
@@ -274,6 +320,9 @@ conn_done(PromConn *conn)
 	conn->job = NULL;
 	if (prom_outcome_is_missing(&job->outcome))
 		conn->has_extension = false;
+	/* what is prepared has columns of other types since an upgrade */
+	if (job->kept && strcmp(job->outcome.sqlstate, "0A000") == 0)
+		conn->stale = true;
 	/* the job's end may be a new job's beginning, so the connection must be free by then */
 	if (conn->cancelling)
 		set_since(conn, CONN_HELD);
@@ -299,6 +348,9 @@ take_result(PromConn *conn, PGresult *result)
 				conn->has_extension = true;
 			break;
 		case PGRES_COMMAND_OK:
+			if (conn->results < conn->nsteps && conn->steps[conn->results])
+				conn->steps[conn->results]->prepared = true;
+			break;
 		case PGRES_PIPELINE_ABORTED:	/* the statement before has told why */
 			break;
 		default:

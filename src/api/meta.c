@@ -57,6 +57,7 @@ ask_series(PromRequest *r, const char *sql, bool match_required)
 		return;
 
 	r->job.sql = sql;
+	r->job.kept = true;
 	prom_job_param(&r->job, TEXTARRAYOID, matches);
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, start_ms));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, end_ms));

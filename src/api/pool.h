@@ -24,6 +24,16 @@ typedef enum PromConnState
 	CONN_HELD					/* its job is done, but a cancel request is still under way */
 } PromConnState;
 
+#define PROM_CONN_STATEMENTS	8
+#define PROM_CONN_STEPS			4	/* of a job: two statements, and before each that it is prepared */
+
+/* A statement that was sent to be prepared under the name of its place. */
+typedef struct PromConnStatement
+{
+	const char *sql;
+	bool		prepared;		/* the server has said so */
+} PromConnStatement;
+
 struct PromConn
 {
 	PromPool   *pool;
@@ -31,7 +41,11 @@ struct PromConn
 	PGconn	   *pg;
 	PromWatch	watch;
 	PromJob    *job;
-	int			results;		/* of the job's two statements: how many are complete */
+	PromConnStatement statements[PROM_CONN_STATEMENTS];
+	int			nstatements;
+	PromConnStatement *steps[PROM_CONN_STEPS];	/* what each step of the job prepares, NULL: it is run */
+	int			nsteps;			/* the last one is the job's statement */
+	int			results;		/* how many of them are complete */
 	bool		has_extension;	/* it was seen, or is not needed */
 	bool		cancelling;
 	bool		stale;			/* of former settings: close it when it is free */

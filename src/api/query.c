@@ -66,6 +66,7 @@ prom_query_run(PromRequest *r)
 		return;
 
 	r->job.sql = "SELECT prom._api_query($1, $2, $3, $4, $5, $6, $7)";
+	r->job.kept = true;
 	prom_job_param(&r->job, TEXTOID, prom_request_param(r, "query"));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, time_ms));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, lookback_ms));
@@ -121,6 +122,7 @@ prom_query_range_run(PromRequest *r)
 		return;
 
 	r->job.sql = "SELECT prom._api_query_range($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+	r->job.kept = true;
 	prom_job_param(&r->job, TEXTOID, prom_request_param(r, "query"));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, start_ms));
 	prom_job_param(&r->job, INT8OID, psprintf(INT64_FORMAT, end_ms));

@@ -73,6 +73,7 @@ prom_read_run(PromRequest *r)
 	if ((r->nparams == 0 && !prom_request_read_params(r)) || !prom_thanos_check(r) || !prom_param_bool(r, "dedup", &dedup))
 		return;
 	r->job.sql = "SELECT prom._api_read($1, $2)";
+	r->job.kept = true;
 	r->job.nparams = 1;
 	r->job.types[0] = BYTEAOID;
 	r->job.values[0] = r->body_len > 0 ? r->body : "";

@@ -107,6 +107,7 @@ prom_write_group(void)
 	}
 
 	g->job.sql = "SELECT body, samples, histograms, exemplars, coalesce(refused, -1), error FROM prom.ingest($1, $2)";
+	g->job.kept = true;
 	g->job.nparams = 2;
 	g->job.role = g->requests[0]->role;
 	g->job.types[0] = BYTEAARRAYOID;

@@ -61,8 +61,33 @@ typedef struct PromIntBound
 	size_t		closed;			/* bytes of the mini blocks that are full */
 } PromIntBound;
 
-extern void prom_int_bound_add(PromIntBound *b, uint64 x);
-extern size_t prom_int_bound_bytes(const PromIntBound *b);
+#define PROM_INT_MINI 64		/* numbers in a mini block */
+
+/* As if the column were of steps without reference and gcd, which the encoder always tries. */
+static inline void
+prom_int_bound_add(PromIntBound *b, uint64 x)
+{
+	if (b->n > 0)
+	{
+		b->width = Max(b->width, prom_bit_length(prom_zigzag_encode((int64) (x - b->last))));
+		if (b->n % PROM_INT_MINI == 0)
+		{
+			b->closed += 1 + b->width * PROM_INT_MINI / 8;
+			b->width = 0;
+		}
+	}
+	else
+		b->closed = 1 + 10;
+	b->last = x;
+	b->n++;
+}
+
+static inline size_t
+prom_int_bound_bytes(const PromIntBound *b)
+{
+	/* a gcd may cost ten bytes before it gains any */
+	return b->closed + 10 + 1 + b->width * PROM_INT_MINI / 8;
+}
 
 /* ---- codec_time.c: timestamps of one column ---- */
 

@@ -12,7 +12,7 @@
 
 #include "chunk/codec.h"
 
-#define MINI			64
+#define MINI			PROM_INT_MINI
 #define MINI_BYTES		(MINI * 8)
 
 /* the first byte: a kind, and what follows it */
@@ -454,32 +454,6 @@ uint8 *
 prom_int_encode_quick(uint8 *out, uint64 *x, int n)
 {
 	return encode(out, x, n, true);
-}
-
-/* As if the column were INT_STEP without reference and gcd, which the encoder always tries. */
-void
-prom_int_bound_add(PromIntBound *b, uint64 x)
-{
-	if (b->n > 0)
-	{
-		b->width = Max(b->width, prom_bit_length(zz(x - b->last)));
-		if (b->n % MINI == 0)
-		{
-			b->closed += 1 + b->width * MINI / 8;
-			b->width = 0;
-		}
-	}
-	else
-		b->closed = 1 + 10;
-	b->last = x;
-	b->n++;
-}
-
-size_t
-prom_int_bound_bytes(const PromIntBound *b)
-{
-	/* a gcd may cost ten bytes before it gains any */
-	return b->closed + 10 + 1 + b->width * MINI / 8;
 }
 
 /* ---- decoding ---- */

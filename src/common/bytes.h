@@ -123,8 +123,15 @@ prom_bytes_u64le(PromBytes *b)
 static inline uint8 *
 prom_put_u64le(uint8 *p, uint64 v)
 {
-	for (int i = 0; i < 8; i++)
-		p[i] = (uint8) (v >> (8 * i));
+	/* written out, this is one instruction */
+	p[0] = (uint8) v;
+	p[1] = (uint8) (v >> 8);
+	p[2] = (uint8) (v >> 16);
+	p[3] = (uint8) (v >> 24);
+	p[4] = (uint8) (v >> 32);
+	p[5] = (uint8) (v >> 40);
+	p[6] = (uint8) (v >> 48);
+	p[7] = (uint8) (v >> 56);
 	return p + 8;
 }
 

@@ -3,8 +3,8 @@
  *	  Label set -> id: find or create, many at a time.
  *
  * A series is found by 32 bits of the hash of its canonical bytes, which then are compared.  Those not
- * found are made while the row of their shard in prom.shard is locked: only its holder creates, so
- * after another look the ids can be given out and all rows inserted without meeting anyone.  That
+ * found are made while the row of their shard in prom.shard is locked: only its holder creates, and writes that row, so
+ * after another look, unless the row is as it was before the first, the ids can be given out and all rows inserted without meeting anyone.  That
  * lock is what keeps label sets unique.  Shards are locked in ascending order and before any row is
  * written, hence two senders of the same new series wait but do not deadlock.
  *
@@ -73,7 +73,8 @@ typedef struct Shard
 	int16		shard;
 	int32		next_block;
 	int64		series;			/* of all shards, if there is a limit for them */
-	ItemPointerData place;
+	ItemPointerData place;		/* invalid: there is no row */
+	TransactionId xmin;
 } Shard;
 
 /* Where the row of a shard, or of one of its metrics, was written last; a guess. */
@@ -94,10 +95,12 @@ PG_FUNCTION_INFO_V1(prom_series_removed);
 static int	resolve_slice(PromSeriesWant *want, int n, MemoryContext caller);
 static int16 shard_of(const PromLabels *l);
 static int	find_series(Wanted **list, int n);
-static int	make_series(Wanted **list, int n);
+static int	make_series(Wanted **list, int n, Shard seen);
 static int	refuse_hopeless(Wanted **list, int n);
-static void find_shard(int16 shard, PromStatement at, PromStatement anywhere);
+static void find_shard(int16 shard, bool count, PromStatement at, PromStatement anywhere);
+static Shard see_shard(int16 shard, bool count);
 static Shard lock_shard(int16 shard);
+static bool same_version(Shard a, Shard b);
 static Shard shard_result(int16 shard);
 static bool is_place_of(const Place *p, int16 shard);
 static void set_place(Place *p, int16 shard, int column);
@@ -205,6 +208,7 @@ resolve_slice(PromSeriesWant *want, int n, MemoryContext caller)
 	int			nwanted = 0;
 	int			nlist;
 	int			made = 0;
+	Shard		seen_shard;
 
 	prom_hashmap_reserve(&seen, n);
 	for (int i = 0; i < n; i++)
@@ -225,9 +229,10 @@ resolve_slice(PromSeriesWant *want, int n, MemoryContext caller)
 		list[nwanted++] = w;
 	}
 
+	seen_shard = see_shard(list[0]->id.shard, false);
 	nlist = find_series(list, nwanted);
 	if (nlist > 0)
-		made = make_series(list, nlist);
+		made = make_series(list, nlist, seen_shard);
 	for (int i = 0; i < n; i++)
 	{
 		const Wanted *w = &wanted[which[i]];
@@ -312,22 +317,27 @@ compare_wanted(const void *a, const void *b)
 	return (wa > wb) - (wa < wb);
 }
 
-/* Returns how many were made: not refused, and not there when the lock was got. */
+/*
+ * Returns how many were made: not refused, and not there when the lock was got.  "seen" is a shard as it was before
+ * the series were looked for.
+ */
 static int
-make_series(Wanted **list, int n)
+make_series(Wanted **list, int n, Shard seen)
 {
 	int			made = 0;
+	bool		unchanged = true;
 
 	qsort(list, n, sizeof(Wanted *), compare_wanted);
 	n = refuse_hopeless(list, n);
 	for (int i = 0; i < n; i++)
 	{
 		if (i == 0 || list[i]->id.shard != list[i - 1]->id.shard)
-			(void) lock_shard(list[i]->id.shard);
+			unchanged &= same_version(lock_shard(list[i]->id.shard), seen);
 	}
 
-	/* Somebody may have made them while we waited. */
-	n = n > 0 ? find_series(list, n) : 0;
+	/* Somebody may have made them meanwhile, and has then written the row of the shard. */
+	if (n > 0 && !unchanged)
+		n = find_series(list, n);
 	for (int i = 0, end; i < n; i = end)
 	{
 		int16		shard = list[i]->id.shard;
@@ -368,20 +378,22 @@ refuse_hopeless(Wanted **list, int n)
 
 		for (end = i + 1; end < kept && list[end]->id.shard == shard;)
 			end++;
-		find_shard(shard, PROM_SEE_SHARD_AT, PROM_SEE_SHARD);
-		series = shard_result(shard).series;
-		here = admit(list + i, end - i, find_metrics(shard, list + i, end - i, &nmetrics), series);
+		seen = see_shard(shard, true);
+		here = admit(list + i, end - i, find_metrics(shard, list + i, end - i, &nmetrics), seen.series);
 		memmove(list + admitted, list + i, here * sizeof(Wanted *));
 		admitted += here;
 	}
 	return admitted;
 }
 
-/* Find the row of a shard, at its place if that is known, by a statement for either. */
+/*
+ * Find the row of a shard, at its place if that is known, by a statement for either; "count": with the series of all
+ * shards, if there is a limit for them.
+ */
 static void
-find_shard(int16 shard, PromStatement at, PromStatement anywhere)
+find_shard(int16 shard, bool count, PromStatement at, PromStatement anywhere)
 {
-	Datum		args[] = {Int16GetDatum(shard), BoolGetDatum(prom_limits_count()), PointerGetDatum(&last_shard.tid)};
+	Datum		args[] = {Int16GetDatum(shard), BoolGetDatum(count && prom_limits_count()), PointerGetDatum(&last_shard.tid)};
 
 	SPI_processed = 0;
 	if (is_place_of(&last_shard, shard))
@@ -390,17 +402,33 @@ find_shard(int16 shard, PromStatement at, PromStatement anywhere)
 		prom_run_statement(anywhere, args);
 }
 
+/* The row of a shard without its lock. */
+static Shard
+see_shard(int16 shard, bool count)
+{
+	find_shard(shard, count, PROM_SEE_SHARD_AT, PROM_SEE_SHARD);
+	return shard_result(shard);
+}
+
+/* Is it the same version of the same row? */
+static bool
+same_version(Shard a, Shard b)
+{
+	return a.shard == b.shard && ItemPointerIsValid(&a.place) && ItemPointerIsValid(&b.place) &&
+		ItemPointerEquals(&a.place, &b.place) && TransactionIdEquals(a.xmin, b.xmin);
+}
+
 /* Lock the row of a shard, which is made when it is first needed. */
 static Shard
 lock_shard(int16 shard)
 {
-	find_shard(shard, PROM_LOCK_SHARD_AT, PROM_LOCK_SHARD);
+	find_shard(shard, true, PROM_LOCK_SHARD_AT, PROM_LOCK_SHARD);
 	if (SPI_processed == 0)
 	{
 		Datum		args[] = {Int16GetDatum(shard)};
 
 		prom_run_statement(PROM_ADD_SHARD, args);
-		find_shard(shard, PROM_LOCK_SHARD_AT, PROM_LOCK_SHARD);
+		find_shard(shard, true, PROM_LOCK_SHARD_AT, PROM_LOCK_SHARD);
 	}
 	if (SPI_processed != 1)
 		elog(ERROR, "shard %d is missing", shard);
@@ -411,15 +439,19 @@ lock_shard(int16 shard)
 static Shard
 shard_result(int16 shard)
 {
-	Shard		s = {shard, 0, 0};
+	Shard		s = {.shard = shard};
 	Place		p;
 
+	ItemPointerSetInvalid(&s.place);
 	if (SPI_processed > 0)
 	{
+		bool		isnull;
+
 		s.next_block = (int32) prom_result_int(0, 1);
 		s.series = prom_result_int(0, 2);
 		set_place(&p, shard, 3);
 		s.place = p.tid;
+		s.xmin = DatumGetTransactionId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return s;

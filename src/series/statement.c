@@ -38,7 +38,7 @@ static const struct
 		" WHERE o.shard OPERATOR(pg_catalog." which ") $1), 0)"
 #define SHARD_COLUMNS \
 		"h.next_block, CASE WHEN $2 THEN h.series OPERATOR(pg_catalog.+) " SERIES_OF("<") \
-		" OPERATOR(pg_catalog.+) " SERIES_OF(">") " ELSE 0 END, h.ctid"
+		" OPERATOR(pg_catalog.+) " SERIES_OF(">") " ELSE 0 END, h.ctid, h.xmin"
 	[PROM_SEE_SHARD] = {
 		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.shard OPERATOR(pg_catalog.=) $1",
 		2, {INT2OID, BOOLOID}

@@ -289,6 +289,19 @@ take_run(const PromBatch *batch, size_t first, size_t n, size_t *most_bytes)
 	return k;
 }
 
+/* May the next series, of so many bytes at most, go into the row that is being filled? */
+static bool
+fits(const PromChunkBuilder *b, const PromFreshRow *row, int32 sid, size_t most_bytes)
+{
+	size_t		bytes;
+
+	if (sid >> STRIPE_BITS != row->sid_min >> STRIPE_BITS || sid == row->sid_max ||
+		prom_chunk_series(b) == PROM_CHUNK_MAX_SERIES)
+		return false;
+	bytes = prom_chunk_bytes(b);
+	return bytes <= ROW_BYTES && bytes + most_bytes <= ROW_MAX_BYTES;
+}
+
 /* Rows of prom.fresh: cut where the stripe of ids changes and before a page is full. */
 static void
 write_fresh(Relation rel, const PromBatch *batch, size_t n)
@@ -315,10 +328,7 @@ write_fresh(Relation rel, const PromBatch *batch, size_t n)
 			if (batch->histograms)
 				histograms[j] = batch->histograms[samples[i + j].number];
 		}
-		if (prom_chunk_series(b) > 0 &&
-			(sid >> STRIPE_BITS != row.sid_min >> STRIPE_BITS || sid == row.sid_max ||
-			 prom_chunk_series(b) == PROM_CHUNK_MAX_SERIES || prom_chunk_bytes(b) > ROW_BYTES ||
-			 prom_chunk_bytes(b) + most_bytes > ROW_MAX_BYTES))
+		if (prom_chunk_series(b) > 0 && !fits(b, &row, sid, most_bytes))
 		{
 			insert_row(rel, b, &row);
 			if (++nrows % SEQ_ROWS == 0)

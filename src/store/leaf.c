@@ -84,16 +84,18 @@ all_fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n,
 		appendStringInfoString(out, ") AS m)\nSELECT v.shard, v.data FROM v");
 		return;
 	}
-	appendStringInfo(out, "SELECT f.shard, prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
-					 "FROM (\n",
-					 range.from_ms, range.to_ms);
+	/* Per shard, so that fresh rows are looked for by ids, however few of them the planner expects. */
+	appendStringInfoString(out, "SELECT m.shard, o.data\n"
+						   "FROM (\n");
 	matched_sql(out, m, n);
 	appendStringInfo(out, ") AS m\n"
-					 "JOIN %s AS f ON f.shard OPERATOR(pg_catalog.=) m.shard\n"
+					 "CROSS JOIN LATERAL (\n"
+					 "SELECT prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
+					 "FROM %s AS f\n"
+					 "WHERE f.shard OPERATOR(pg_catalog.=) m.shard\n"
 					 "AND f.t_max OPERATOR(pg_catalog.>) " INT64_FORMAT " AND f.t_min OPERATOR(pg_catalog.<=) " INT64_FORMAT "\n"
-					 "AND f.sid_max OPERATOR(pg_catalog.>=) m.low AND f.sid_min OPERATOR(pg_catalog.<=) m.high\n"
-					 "GROUP BY f.shard",
-					 access->fresh, range.from_ms, range.to_ms);
+					 "AND f.sid_max OPERATOR(pg_catalog.>=) m.low AND f.sid_min OPERATOR(pg_catalog.<=) m.high) AS o",
+					 range.from_ms, range.to_ms, access->fresh, range.from_ms, range.to_ms);
 }
 
 /* The same without what came late. */

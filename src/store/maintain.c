@@ -43,6 +43,7 @@ static bool turn(PGconn *conn);
 static bool command(PGconn *conn, const char *sql);
 static bool answer(PGconn *conn, const char *sql, bool *yes);
 static bool vacuum_fresh(PGconn *conn);
+static bool clean_pending(PGconn *conn);
 static bool compact_day(PGconn *conn);
 static bool compact(PGconn *conn, const PGresult *next);
 static bool begin_day(PGconn *conn, const char *part, const char *day);
@@ -134,7 +135,18 @@ turn(PGconn *conn)
 		return false;
 	if (due && !(command(conn, "CALL prom.merge()") && vacuum_fresh(conn)))
 		return false;
-	return compact_day(conn) && take_up_slack(conn) && freeze_day(conn);
+	return clean_pending(conn) && compact_day(conn) && take_up_slack(conn) && freeze_day(conn);
+}
+
+/*
+ * New series wait in a list of their index before they become part of it.  Every selector reads that list, so it is
+ * not left there until it is full or the table is vacuumed.
+ */
+static bool
+clean_pending(PGconn *conn)
+{
+	return command(conn, "SELECT pg_catalog.gin_clean_pending_list(c.oid) FROM pg_catalog.pg_class c "
+				   "WHERE c.oid = pg_catalog.to_regclass('prom.series_pairs_idx') AND pg_catalog.pg_has_role(c.relowner, 'USAGE')");
 }
 
 /*

@@ -44,11 +44,11 @@
 
 
 static bool check_series(const Field *message, PromWriteSeries *s, Field *at, const char **reason);
-static inline bool check_label(const Field *message, Field *at, const char **reason);
-static inline bool check_sample(const Field *message, Field *at, const char **reason);
+static bool check_label(const Field *message, Field *at, const char **reason);
+static bool check_sample(const Field *message, Field *at, const char **reason);
 static bool check_exemplar(const Field *message, Field *at, const char **reason);
 static bool read_metadata(const Field *message, PromWriteMetadata *m, Field *at, const char **reason);
-static inline bool next_known(const PromWriteSeries *s, size_t *pos, uint32 number, PromBytes *message);
+static bool next_known(const PromWriteSeries *s, size_t *pos, uint32 number, PromBytes *message);
 
 void
 prom_write_begin(PromWriteWalk *w, const void *message, size_t len)
@@ -136,29 +136,62 @@ prom_write_trim_family(PromWriteMetadata *m)
 	}
 }
 
-/* The next label if it is written as senders do: short, a name and then a value; false: it is not, or none. */
-static inline bool
-plain_label(const PromWriteSeries *s, size_t *pos, PromWriteLabel *l)
+/*
+ * A label written as senders do: short, a name and then a value, nothing else.  Returns the bytes that it takes,
+ * its tag included; 0: it is not such a label, or none, or the bytes end before it does.
+ */
+static inline size_t
+plain_label(const uint8 *p, size_t left, PromWriteLabel *l)
 {
-	const uint8 *p = s->message + *pos;
-	size_t		left = s->message_len - *pos;
+	size_t		len;
 	size_t		name_len;
-	size_t		value_len;
 
 	/* tag, length; tag, length, name; tag, length, value */
-	if (left < 6 || p[0] != (FIELD_LABEL << 3 | WIRE_BYTES) || p[1] > 0x7F || p[1] < 4 || left - 2 < p[1] ||
-		p[2] != (FIELD_NAME << 3 | WIRE_BYTES) || p[3] > p[1] - 4)
-		return false;
+	if (left < 6 || p[0] != (FIELD_LABEL << 3 | WIRE_BYTES) || p[2] != (FIELD_NAME << 3 | WIRE_BYTES))
+		return 0;
+	len = p[1];
 	name_len = p[3];
-	value_len = p[1] - 4 - name_len;
-	if (p[4 + name_len] != (FIELD_VALUE << 3 | WIRE_BYTES) || p[5 + name_len] != value_len)
-		return false;
+	if (len > 0x7F || len < 4 + name_len || left - 2 < len ||
+		p[4 + name_len] != (FIELD_VALUE << 3 | WIRE_BYTES) || p[5 + name_len] != len - 4 - name_len)
+		return 0;
 	l->name = (const char *) p + 4;
 	l->name_len = name_len;
 	l->value = (const char *) p + 6 + name_len;
-	l->value_len = value_len;
-	*pos += 2 + p[1];
-	return true;
+	l->value_len = len - 4 - name_len;
+	return 2 + len;
+}
+
+/* The same of a sample: a value, unless it is 0, and then a time. */
+static inline size_t
+plain_sample(const uint8 *p, size_t left, int64 *t_ms, double *value)
+{
+	size_t		len;
+	size_t		at = 2;
+	uint64		bits = 0;
+	uint64		t = 0;
+
+	/* tag, length; tag, eight bytes; tag, varint */
+	if (left < 4 || p[0] != (FIELD_SAMPLE << 3 | WIRE_BYTES) || p[1] > 0x7F || left - 2 < p[1])
+		return 0;
+	len = 2 + (size_t) p[1];
+	if (len > at + 9 && p[at] == (FIELD_SAMPLE_VALUE << 3 | WIRE_64BIT))
+	{
+		bits = prom_get_u64le(p + at + 1);
+		at += 9;
+	}
+	/* ten bytes, a time before 1970, are left to others */
+	if (len < at + 2 || len > at + 10 || p[at] != (FIELD_TIMESTAMP << 3 | WIRE_VARINT))
+		return 0;
+	at++;
+	for (int shift = 0; at < len; shift += 7, at++)
+	{
+		t |= (uint64) (p[at] & 0x7F) << shift;
+		if ((p[at] < 0x80) != (at == len - 1))
+			return 0;
+	}
+	*t_ms = (int64) t;
+	memcpy(value, &bits, sizeof(bits));
+	return len;
 }
 
 bool
@@ -167,9 +200,13 @@ prom_write_label(const PromWriteSeries *s, size_t *pos, PromWriteLabel *l)
 	PromBytes	b;
 	Field		f;
 	const char *reason;
+	size_t		plain = plain_label(s->message + *pos, s->message_len - *pos, l);
 
-	if (plain_label(s, pos, l))
+	if (plain > 0)
+	{
+		*pos += plain;
 		return true;
+	}
 	if (!next_known(s, pos, FIELD_LABEL, &b))
 		return false;
 	memset(l, 0, sizeof(*l));
@@ -237,9 +274,18 @@ prom_write_sample(const PromWriteSeries *s, size_t *pos, int64 *t_ms, double *va
 	Field		f;
 	const char *reason;
 	uint64		bits = 0;
+	size_t		plain;
 
 	if (*pos == 0 && s->labels == s->message)
 		*pos = s->labels_len;
+	if (*pos == s->message_len)
+		return false;
+	plain = plain_sample(s->message + *pos, s->message_len - *pos, t_ms, value);
+	if (plain > 0)
+	{
+		*pos += plain;
+		return true;
+	}
 	if (!next_known(s, pos, FIELD_SAMPLE, &b))
 		return false;
 	*t_ms = 0;
@@ -252,6 +298,16 @@ prom_write_sample(const PromWriteSeries *s, size_t *pos, int64 *t_ms, double *va
 	}
 	memcpy(value, &bits, sizeof(bits));
 	return true;
+}
+
+/* One more label; "together" becomes false if something is between it and the one before. */
+static inline void
+note_label(PromWriteSeries *s, const uint8 *start, const uint8 *last_end, bool *together)
+{
+	if (s->nlabels++ == 0)
+		s->labels = start;
+	else if (start != last_end)
+		*together = false;
 }
 
 /* On failure "at" is the field at fault; the same holds for the checks below. */
@@ -269,7 +325,24 @@ check_series(const Field *message, PromWriteSeries *s, Field *at, const char **r
 	{
 		Field		f;
 		bool		ok;
+		PromWriteLabel label;
+		int64		t_ms;
+		double		value;
+		size_t		plain = plain_label(b.at, prom_bytes_left(&b), &label);
 
+		if (plain > 0)
+		{
+			note_label(s, b.at, labels_end, &together);
+			labels_end = b.at += plain;
+			continue;
+		}
+		plain = plain_sample(b.at, prom_bytes_left(&b), &t_ms, &value);
+		if (plain > 0)
+		{
+			s->nsamples++;
+			b.at += plain;
+			continue;
+		}
 		if (!next_field(&b, at, reason))
 			return false;
 		f = *at;
@@ -283,10 +356,7 @@ check_series(const Field *message, PromWriteSeries *s, Field *at, const char **r
 		switch (f.number)
 		{
 			case FIELD_LABEL:
-				if (s->nlabels++ == 0)
-					s->labels = f.start;
-				else if (f.start != labels_end)
-					together = false;
+				note_label(s, f.start, labels_end, &together);
 				labels_end = b.at;
 				ok = check_label(&f, at, reason);
 				break;
@@ -310,23 +380,11 @@ check_series(const Field *message, PromWriteSeries *s, Field *at, const char **r
 	return true;
 }
 
-static inline bool
+static bool
 check_label(const Field *message, Field *at, const char **reason)
 {
 	PromBytes	b = prom_bytes(message->bytes, message->len);
-	const uint8 *p = b.at;
-	size_t		len = message->len;
 
-	/* What every sender writes: a short name, a short value, nothing else. */
-	if (likely(len >= 4 && p[0] == (FIELD_NAME << 3 | WIRE_BYTES) && p[1] < 0x80 &&
-			   len >= 4 + (size_t) p[1]))
-	{
-		const uint8 *value = p + 2 + p[1];
-
-		if (value[0] == (FIELD_VALUE << 3 | WIRE_BYTES) && value[1] < 0x80 &&
-			value + 2 + value[1] == b.end)
-			return true;
-	}
 	while (b.at < b.end)
 	{
 		if (!next_field(&b, at, reason))
@@ -340,7 +398,7 @@ check_label(const Field *message, Field *at, const char **reason)
 	return true;
 }
 
-static inline bool
+static bool
 check_sample(const Field *message, Field *at, const char **reason)
 {
 	PromBytes	b = prom_bytes(message->bytes, message->len);
@@ -428,7 +486,7 @@ read_metadata(const Field *message, PromWriteMetadata *m, Field *at, const char 
 }
 
 /* The next nested message of a number in a checked series. */
-static inline bool
+static bool
 next_known(const PromWriteSeries *s, size_t *pos, uint32 number, PromBytes *message)
 {
 	PromBytes	b = prom_bytes(s->message + *pos, s->message_len - *pos);

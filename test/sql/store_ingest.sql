@@ -125,3 +125,22 @@ ROLLBACK;
 RESET ROLE;
 DROP ROLE regress_prom_nobody;
 SELECT prom.delete_series('noise');
+
+-- a selector looks for fresh rows by ids, also when the planner expects none
+CREATE FUNCTION pg_temp.by_ids(expr text) RETURNS bool LANGUAGE plpgsql AS $$
+DECLARE
+	line	text;
+BEGIN
+	FOR line IN EXECUTE 'EXPLAIN (COSTS off) ' || prom.to_sql(expr, to_timestamp(0), to_timestamp(60), '15s') LOOP
+		IF line ~ 'Index Cond: .*sid_max >=' THEN
+			RETURN true;
+		END IF;
+	END LOOP;
+	RETURN false;
+END
+$$;
+SELECT sum(samples) FROM generate_series(1, 1500) AS t, prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,up,job,a}', ARRAY[t], '{9}'))]);
+CALL prom.merge();
+VACUUM (ANALYZE) prom.fresh;
+SELECT sum(samples) FROM generate_series(1, 300) AS t, prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,up,job,a}', ARRAY[t], '{9}'))]);
+SELECT pg_temp.by_ids('up{job="a"}');
