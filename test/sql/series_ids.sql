@@ -10,11 +10,19 @@ SELECT * FROM prom.series_id('{}');
 SELECT s.shard, s.sid, s.labels FROM prom.series s ORDER BY 1, 2;
 SELECT shard, name, value FROM prom.label_value ORDER BY name, value;
 
--- ids of one metric share blocks of 64
-SELECT id.sid / 64 AS block, count(*), min(id.sid % 64), max(id.sid % 64)
-FROM generate_series(1, 150) i, LATERAL prom.series_id(jsonb_build_object('__name__', 'm' || i % 2, 'i', i::text)::prom.labels) id
-GROUP BY 1 ORDER BY 1;
-SELECT name, block, used FROM prom.metric ORDER BY block;
+-- Metrics of few series share a block, in pieces as long as what a metric has already; one of many gets blocks of its own.
+CREATE VIEW pieces AS SELECT labels ->> '__name__' AS metric, sid / 64 AS block, count(*), min(sid % 64), max(sid % 64)
+FROM prom.series GROUP BY 1, 2;
+SELECT count(prom.series_id(jsonb_build_object('__name__', 'm' || i % 2, 'i', i::text)::prom.labels)) FROM generate_series(1, 300) i;
+SELECT * FROM pieces WHERE metric ~ '^m' ORDER BY block, metric;
+SELECT name, next_sid, end_sid, series FROM prom.metric ORDER BY name;
+SELECT next_block, next_sid FROM prom.shard;
+
+-- Made together they get pieces together, whatever their order; what one takes of the open block ends with it.
+SELECT prom.ingest_samples(array_agg(jsonb_build_object('__name__', m, 'i', i)::prom.labels ORDER BY i, m), array_agg(now() ORDER BY i, m), array_agg(0.0::float8 ORDER BY i, m))
+FROM (VALUES ('n1', 1), ('n2', 40), ('n3', 30), ('n4', 70), ('n5', 64)) n(m, n), generate_series(1, n) i;
+SELECT * FROM pieces WHERE metric ~ '^n' ORDER BY block, metric;
+DROP VIEW pieces;
 
 -- what a transaction or a subtransaction made and rolled back is unknown afterwards
 BEGIN;
@@ -111,7 +119,7 @@ SELECT count(prom.series_id(prom.labels(jsonb_build_object('__name__', 'one_by_o
 SELECT pages_of_one_more('a') AS before \gset
 SELECT count(prom.series_id(prom.labels(jsonb_build_object('__name__', 'one_by_one', 'i', i::text)))) FROM generate_series(101, 4000) i;
 SELECT pages_of_one_more('b') < :before + 40 AS "about as many pages";
-SELECT name, used, series FROM prom.metric WHERE name = 'one_by_one';
+SELECT name, end_sid - next_sid AS left, series FROM prom.metric WHERE name = 'one_by_one';
 SAVEPOINT s;
 SELECT count(prom.series_id(prom.labels(jsonb_build_object('__name__', 'one_by_one', 'i', i::text)))) FROM generate_series(5001, 5100) i;
 ROLLBACK TO s;

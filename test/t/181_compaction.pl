@@ -51,7 +51,7 @@ is(remote_write($node, [ { __name__ => 'late' }, map { [ $start_ms + $_ * 1000, 
 	204, 'late samples are taken');
 ok(wait_for(sub { sql("SELECT count(*) = 0 FROM prom.compaction") eq 't' && sql("SELECT sum(samples) FROM prom.warm") >= 14500 }, 'the late ones'),
 	'and merged; the day is gone through again');
-is(sql("SELECT w.gen, w.samples FROM prom.warm w JOIN prom.metric m USING (block) WHERE m.name = 'late'"), '128|100', 'a new block is compacted');
+is(sql("SELECT w.gen, w.samples FROM prom.warm w JOIN prom.series s ON w.block = prom._block(s.sid) WHERE s.labels['__name__'] = 'late'"), '128|100', 'a new block is compacted');
 is(sql("SELECT value FROM prom.samples_of('m{n=\"1\"}') WHERE t_ms = $start_ms + 101000"), -1, 'the later commit wins');
 is(sql("SELECT count(*) FROM prom.quarantine"), 0, 'nothing was damaged');
 

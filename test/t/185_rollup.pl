@@ -29,8 +29,8 @@ sub digest
 {
 	my ($on, $database) = @_;
 	return $on->safe_psql($database // 'postgres', <<'SQL');
-SELECT count(*), md5(string_agg(concat_ws(',', r.resolution, r.part, r.day, m.name, s.t_ms, s.value), ' ' ORDER BY r.resolution, r.part, r.day, m.name, s.t_ms))
-FROM prom.rollup r JOIN prom.metric m USING (shard, block) CROSS JOIN prom.samples(r.data) s
+SELECT count(*), md5(string_agg(concat_ws(',', r.resolution, r.part, r.day, m.labels, s.t_ms, s.value), ' ' ORDER BY r.resolution, r.part, r.day, m.labels, s.t_ms))
+FROM prom.rollup r CROSS JOIN prom.samples(r.data) s JOIN prom.series m ON m.shard = r.shard AND m.sid = s.sid
 SQL
 }
 
