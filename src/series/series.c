@@ -9,11 +9,11 @@
  * written, hence two senders of the same new series wait but do not deadlock.
  *
  * Ids are given out in pieces of blocks of 64, a piece to one metric name; rows hold samples of one block.
- * A piece is as long as the metric has series, or gets now, so whoever reads a metric finds half of the
- * ids of its pieces taken at least.  From 64 on it is a block of the metric's own.  Shorter ones are cut from
- * one open block in the order in which they are asked for: most metrics of a small fleet have a few series, which
+ * A piece is as long as the metric has series, or gets now if that is more; so half of what was given out is in use
+ * at least, and a metric is in few blocks.  From 64 on it is a block of the metric's own.  Shorter ones are
+ * cut from one open block in the order in which they are asked for: most metrics of a small fleet have a few series, which
  * would leave blocks, and with them rows, nearly empty; cut in that order a block holds what was scraped together, whose
- * times are the same.  A piece ends with its block, so that none is left with a gap.
+ * times are the same.  A piece ends with its block, and what is missing comes from the next one, so that no gap is left.
  *
  * Whoever makes many series one by one in a transaction leaves as many versions of the rows that count them, and none of
  * them can go before its end.  So the last version is remembered by its place, where it is looked for first: what is
@@ -69,7 +69,8 @@ typedef struct Metric
 	int32		next_sid;		/* of its piece; end_sid: none is left */
 	int32		end_sid;
 	int32		series;			/* those that are being made are counted */
-	int32		idless;			/* of them, so many have no id yet */
+	int32		known;			/* those that are not */
+	int32		given;			/* ids, to those that are being made */
 } Metric;
 
 /* What the row of a shard says, and what is in the other shards. */
@@ -462,7 +463,7 @@ make_in_shard(int16 shard, Wanted **list, int n)
 		if (m->next_sid == m->end_sid)
 			take_piece(m, &locked);
 		list[i]->id.sid = m->next_sid++;
-		m->idless--;
+		m->given++;
 	}
 	save_metrics(shard, metrics, nmetrics);
 	args[0] = Int16GetDatum(shard);
@@ -492,7 +493,6 @@ admit(Wanted **list, int n, Metric *metrics, int64 series)
 		if (list[i]->refused)
 			continue;
 		m->series++;
-		m->idless++;
 		series++;
 		list[kept++] = list[i];
 	}
@@ -539,7 +539,7 @@ find_metrics(int16 shard, Wanted **list, int n, int *nmetrics)
 
 		m->next_sid = (int32) prom_result_int(row, 2);
 		m->end_sid = (int32) prom_result_int(row, 3);
-		m->series = (int32) prom_result_int(row, 4);
+		m->known = m->series = (int32) prom_result_int(row, 4);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return metrics;
@@ -593,7 +593,7 @@ save_metrics(int16 shard, const Metric *metrics, int n)
 static void
 take_piece(Metric *metric, Shard *locked)
 {
-	int32		ids = Max(metric->series - metric->idless, metric->idless);
+	int32		ids = Max(metric->known, metric->series - metric->known) - metric->given;
 
 	if (ids >= BLOCK_SLOTS)
 	{

@@ -1,4 +1,9 @@
 -- Find or create, and removal.
+\getenv srcdir PG_ABS_SRCDIR
+\set lib :srcdir '/lib/body.sql'
+\set ECHO none
+\i :lib
+\set ECHO all
 SET search_path = prom, public;
 TRUNCATE prom.series, prom.shard, prom.metric, prom.label_value;
 
@@ -19,10 +24,11 @@ SELECT name, next_sid, end_sid, series FROM prom.metric ORDER BY name;
 SELECT next_block, next_sid FROM prom.shard;
 
 -- Made together they get pieces together, whatever their order; what one takes of the open block ends with it.
-SELECT prom.ingest_samples(array_agg(jsonb_build_object('__name__', m, 'i', i)::prom.labels ORDER BY i, m), array_agg(now() ORDER BY i, m), array_agg(0.0::float8 ORDER BY i, m))
-FROM (VALUES ('n1', 1), ('n2', 40), ('n3', 30), ('n4', 70), ('n5', 64)) n(m, n), generate_series(1, n) i;
+SELECT samples FROM prom.ingest(ARRAY[(SELECT pg_temp.body(VARIADIC array_agg(pg_temp.series(ARRAY['__name__', name, 'i', i::text], '{1}', '{1}') ORDER BY i, name))
+	FROM (VALUES ('n1', 1), ('n2', 40), ('n3', 30), ('n4', 70), ('n5', 64)) n(name, series), generate_series(1, series) i)]);
 SELECT * FROM pieces WHERE metric ~ '^n' ORDER BY block, metric;
 DROP VIEW pieces;
+DELETE FROM prom.fresh;
 
 -- what a transaction or a subtransaction made and rolled back is unknown afterwards
 BEGIN;
@@ -55,20 +61,20 @@ SELECT * FROM prom.series_id('c{i="241096"}');
 -- removal: labels go with the last series that has them, ids are not given out again
 SELECT prom._remove_series('{0,0,0}', '{0,1,123456}');
 SELECT name, value FROM prom.label_value WHERE name = 'job' OR value = 'up' ORDER BY name, value;
-SELECT prom._remove_series('{0}', '{64}');
+SELECT prom._remove_series('{0}', '{2}');
 SELECT name, value FROM prom.label_value WHERE name = 'job' ORDER BY name, value;
 SELECT prom._remove_series('{0}', '{0}'), prom._remove_series('{}', '{}');
 SELECT * FROM prom.series_id('up{job="a"}');
 
 -- a removal that is rolled back leaves the old ids valid
 BEGIN;
-SELECT prom._remove_series('{0}', '{2}');
+SELECT prom._remove_series('{0}', ARRAY[(prom.series_id('up{job="a"}')).sid]);
 SELECT * FROM prom.series_id('up{job="a"}');
 ROLLBACK;
 SELECT * FROM prom.series_id('up{job="a"}');
 BEGIN;
 SELECT * FROM prom.series_id('up{job="new"}');
-SELECT prom._remove_series('{0}', '{3}');
+SELECT prom._remove_series('{0}', ARRAY[(prom.series_id('up{job="new"}')).sid]);
 COMMIT;
 SELECT * FROM prom.series_id('up{job="new"}');
 TRUNCATE prom.series;
@@ -88,7 +94,7 @@ COMMIT;
 SELECT prom.series_id(NULL);
 
 -- the last id
-UPDATE prom.shard SET next_block = 33554431;
+UPDATE prom.shard SET next_block = 33554431, next_sid = 0;
 SELECT * FROM prom.series_id('full');
 
 -- the extension is made again in the same session

@@ -1,8 +1,10 @@
 -- The merge: days, generations, full rows; and that nothing is lost or doubled on the way.
 \getenv srcdir PG_ABS_SRCDIR
 \set lib :srcdir '/lib/body.sql'
+\set block_lib :srcdir '/lib/block.sql'
 \set ECHO none
 \i :lib
+\i :block_lib
 \set ECHO all
 SET timezone = 'UTC';
 
@@ -24,6 +26,7 @@ BEGIN
 		PERFORM prom._merge_step(0::int2, 1000);
 	END LOOP;
 END $$;
+CALL pg_temp.own_block('g', 'big');
 CALL pg_temp.rounds(1, 7);
 SELECT gen, count(*), sum(samples) FROM prom.warm WHERE block = (SELECT sid >> 6 FROM prom.series_id('{__name__="g", n="1"}')) GROUP BY 1 ORDER BY 1;
 CALL pg_temp.rounds(8, 8);
