@@ -9,11 +9,12 @@
  * written, hence two senders of the same new series wait but do not deadlock.
  *
  * Ids are given out in pieces of blocks of 64, a piece to one metric name; rows hold samples of one block.
- * A piece is as long as the metric has series, or gets now if that is more; so half of what was given out is in use
- * at least, and a metric is in few blocks.  From 64 on it is a block of the metric's own.  Shorter ones are
- * cut from one open block in the order in which they are asked for: most metrics of a small fleet have a few series, which
- * would leave blocks, and with them rows, nearly empty; cut in that order a block holds what was scraped together, whose
- * times are the same.  A piece ends with its block, and what is missing comes from the next one, so that no gap is left.
+ * A piece is three times as long as what the metric has, or as many as it gets now if that is more: of what was given out
+ * a quarter is in use at least, and a metric that grows one by one is in four pieces when it has filled 64.
+ * From 64 on it is a block of the metric's own.  Shorter ones are cut from one open block in the order in which they
+ * are asked for: most metrics of a small fleet have a few series, which would leave blocks, and with them rows, nearly
+ * empty; cut in that order a block holds what was scraped together, whose times are the same.  A piece ends
+ * with its block, and what is missing comes from the next one, so that no gap is left.
  *
  * Whoever makes many series one by one in a transaction leaves as many versions of the rows that count them, and none of
  * them can go before its end.  So the last version is remembered by its place, where it is looked for first: what is
@@ -47,6 +48,7 @@
 #include "series/statement.h"
 
 #define BLOCK_SLOTS			64
+#define PIECE_GROWTH		3		/* ids of a piece for each series that the metric has */
 #define MAX_BLOCK			(PG_INT32_MAX / BLOCK_SLOTS - 1)
 #define METRIC_KEY_BYTES	1024
 
@@ -593,7 +595,7 @@ save_metrics(int16 shard, const Metric *metrics, int n)
 static void
 take_piece(Metric *metric, Shard *locked)
 {
-	int32		ids = Max(metric->known, metric->series - metric->known) - metric->given;
+	int64		ids = Max(PIECE_GROWTH * (int64) metric->known, metric->series - metric->known) - metric->given;
 
 	if (ids >= BLOCK_SLOTS)
 	{
@@ -604,7 +606,7 @@ take_piece(Metric *metric, Shard *locked)
 	if (locked->next_sid % BLOCK_SLOTS == 0)
 		locked->next_sid = take_block(locked);
 	metric->next_sid = locked->next_sid;
-	metric->end_sid = metric->next_sid + Min(ids, BLOCK_SLOTS - metric->next_sid % BLOCK_SLOTS);
+	metric->end_sid = metric->next_sid + (int32) Min(ids, BLOCK_SLOTS - metric->next_sid % BLOCK_SLOTS);
 	locked->next_sid = metric->end_sid;
 }
 

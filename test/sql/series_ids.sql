@@ -15,7 +15,7 @@ SELECT * FROM prom.series_id('{}');
 SELECT s.shard, s.sid, s.labels FROM prom.series s ORDER BY 1, 2;
 SELECT shard, name, value FROM prom.label_value ORDER BY name, value;
 
--- Metrics of few series share a block, in pieces as long as what a metric has already; one of many gets blocks of its own.
+-- Metrics of few series share a block, in pieces three times as long as what a metric has; one of many gets blocks of its own.
 CREATE VIEW pieces AS SELECT labels ->> '__name__' AS metric, sid / 64 AS block, count(*), min(sid % 64), max(sid % 64)
 FROM prom.series GROUP BY 1, 2;
 SELECT count(prom.series_id(jsonb_build_object('__name__', 'm' || i % 2, 'i', i::text)::prom.labels)) FROM generate_series(1, 300) i;
@@ -61,7 +61,7 @@ SELECT * FROM prom.series_id('c{i="241096"}');
 -- removal: labels go with the last series that has them, ids are not given out again
 SELECT prom._remove_series('{0,0,0}', '{0,1,123456}');
 SELECT name, value FROM prom.label_value WHERE name = 'job' OR value = 'up' ORDER BY name, value;
-SELECT prom._remove_series('{0}', '{2}');
+SELECT prom._remove_series('{0}', ARRAY[(prom.series_id('{job="b"}')).sid]);
 SELECT name, value FROM prom.label_value WHERE name = 'job' ORDER BY name, value;
 SELECT prom._remove_series('{0}', '{0}'), prom._remove_series('{}', '{}');
 SELECT * FROM prom.series_id('up{job="a"}');
