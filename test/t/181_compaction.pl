@@ -46,7 +46,8 @@ is(sql("SELECT age(relfrozenxid) < 100 FROM pg_class WHERE oid = '$part'::regcla
 is(sql("SELECT compact_steps > 0, rows_compacted > 0, compact_seconds > 0, last_compact > since, days_to_compact FROM prom.stat_merge"), 't|t|t|t|0',
 	'the counters tell of it');
 
-# Late samples, later than what is there.
+# Late samples, later than what is there; and some of a metric that opens a block.
+sql('UPDATE prom.shard SET next_sid = 0');
 is(remote_write($node, [ { __name__ => 'late' }, map { [ $start_ms + $_ * 1000, $_ ] } 1 .. 100 ], [ { __name__ => 'm', n => 1 }, [ $start_ms + 101_000, -1 ] ])->{status},
 	204, 'late samples are taken');
 ok(wait_for(sub { sql("SELECT count(*) = 0 FROM prom.compaction") eq 't' && sql("SELECT sum(samples) FROM prom.warm") >= 14500 }, 'the late ones'),
