@@ -38,10 +38,10 @@ ORPHANS = {
         WHERE m.series IS DISTINCT FROM s.n""",
     "ids that would be given again": """
         WITH piece AS (
-            SELECT shard, next_sid, end_sid FROM prom.metric WHERE next_sid < end_sid
-            UNION ALL SELECT shard, next_sid, (next_sid / 64 + 1) * 64 FROM prom.shard WHERE next_sid % 64 > 0)
+            SELECT shard, 'of ' || name AS name, next_sid, end_sid FROM prom.metric WHERE next_sid < end_sid
+            UNION ALL SELECT shard, 'shared', next_sid, (next_sid / 64 + 1) * 64 FROM prom.shard WHERE next_sid % 64 > 0)
         SELECT s.sid FROM prom.series s JOIN piece p ON p.shard = s.shard AND s.sid >= p.next_sid AND s.sid < p.end_sid
-        UNION ALL SELECT q.next_sid FROM piece p JOIN piece q ON p.shard = q.shard AND p.next_sid <= q.next_sid AND q.next_sid < p.end_sid AND p <> q
+        UNION ALL SELECT q.next_sid FROM piece p JOIN piece q ON p.shard = q.shard AND p.next_sid <= q.next_sid AND q.next_sid < p.end_sid AND p.name <> q.name
         UNION ALL SELECT s.sid FROM prom.series s JOIN prom.shard h USING (shard) WHERE s.sid >> 6 >= h.next_block""",
     "labels of series that prom.label_value lacks": """
         SELECT DISTINCT p.key, p.value FROM prom.series s, jsonb_each_text(s.labels::jsonb) p
