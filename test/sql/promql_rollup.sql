@@ -1,10 +1,8 @@
 -- Queries over raw samples and rollups: what is read of which time, and that no boundary shows.
 \getenv srcdir PG_ABS_SRCDIR
 \set lib :srcdir '/lib/body.sql'
-\set block_lib :srcdir '/lib/block.sql'
 \set ECHO none
 \i :lib
-\i :block_lib
 \set ECHO all
 SET search_path = public, prom;
 SET extra_float_digits = 0;
@@ -168,7 +166,6 @@ SELECT count(*) AS points, count(*) FILTER (WHERE a.value IS DISTINCT FROM b.val
 FULL JOIN prom.query_range('sum_over_time(m[2h])', to_timestamp(0), to_timestamp(259200), '1h') b USING (labels, "time");
 
 -- names and values of labels of series that only rollups hold
-CALL pg_temp.own_block('left');
 SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,left,x,1}', '{3600000,7200000}', '{1,2}'))]);
 CALL prom.merge();
 CALL prom.downsample('0');
