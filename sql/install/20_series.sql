@@ -216,33 +216,35 @@ CREATE INDEX series_hash_idx ON prom.series (shard, prom.labels_hash4(labels));
 CREATE INDEX series_pairs_idx ON prom.series USING gin (prom._label_pairs(labels)) WITH (fastupdate = on, gin_pending_list_limit = 512);
 COMMENT ON TABLE prom.series IS 'every series that has samples';
 COMMENT ON COLUMN prom.series.shard IS 'part of the series that one server can hold; 0 while there is one server';
-COMMENT ON COLUMN prom.series.sid IS 'number within the shard, its block of 64 is given to one metric name';
+COMMENT ON COLUMN prom.series.sid IS 'number within the shard; the series of a metric have theirs from pieces of blocks of 64';
 COMMENT ON COLUMN prom.series.empty_since IS 'when it was found to have no samples left; NULL: it had some at the last look';
 COMMENT ON INDEX prom.series_pairs_idx IS 'hashes of the labels; the translation of a selector asks for them by the same expression';
 
 CREATE TABLE prom.shard (
 	shard int2 PRIMARY KEY,
 	next_block int4 NOT NULL DEFAULT 0,
+	next_sid int4 NOT NULL DEFAULT 0,
 	series int4 NOT NULL DEFAULT 0,
 	removals int8 NOT NULL DEFAULT 0
 );
 COMMENT ON TABLE prom.shard IS 'one row per shard, locked by whoever makes series in it';
 COMMENT ON COLUMN prom.shard.next_block IS 'first block of 64 series ids that is not given out';
+COMMENT ON COLUMN prom.shard.next_sid IS 'first id that is not given out of the block that metrics of few series share; a multiple of 64: they open another one next';
 COMMENT ON COLUMN prom.shard.series IS 'how many series it has';
 COMMENT ON COLUMN prom.shard.removals IS 'how often series were removed; backends compare it to know whether their caches hold';
 
 CREATE TABLE prom.metric (
 	shard int2 NOT NULL,
 	name text COLLATE "C" NOT NULL,
-	block int4 NOT NULL,
-	used int4 NOT NULL,
+	next_sid int4 NOT NULL,
+	end_sid int4 NOT NULL,
 	series int4 NOT NULL DEFAULT 0,
 	PRIMARY KEY (shard, name)
 );
 COMMENT ON TABLE prom.metric IS 'how many series a metric has, and where the next one gets its id';
 COMMENT ON COLUMN prom.metric.name IS 'metric name, cut to 1024 bytes';
-COMMENT ON COLUMN prom.metric.block IS 'the latest block of ids given to the metric: sid = block * 64 + slot';
-COMMENT ON COLUMN prom.metric.used IS 'slots of it that are taken';
+COMMENT ON COLUMN prom.metric.next_sid IS 'the id that its next series gets';
+COMMENT ON COLUMN prom.metric.end_sid IS 'end of its piece of ids, exclusive; equal to next_sid: it gets another piece first';
 COMMENT ON COLUMN prom.metric.series IS 'how many series it has, for promgres.max_series_per_metric';
 
 CREATE TABLE prom.label_value (
@@ -375,7 +377,7 @@ BEGIN
 				AND prom._label_pairs(s.labels) @> ARRAY[prom._label_pair(g.name, g.value)]
 				AND prom._label_eq(s.labels, g.name, g.value));
 
-	-- What is left of its block of ids is given up with it.
+	-- What is left of its piece of ids is given up with it.
 	DELETE FROM prom.metric m
 	WHERE m.series <= 0 AND m.name = ANY (SELECT g.value FROM unnest(gone_names, gone_values) AS g(name, value) WHERE g.name = '__name__');
 	PERFORM prom._series_removed();

@@ -66,11 +66,11 @@ LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	INSERT INTO prom.shard AS h (shard, next_block, series) SELECT one, max(s.sid >> 6) + 1, count(*) FROM prom.series s WHERE s.shard = one HAVING count(*) > 0
-	ON CONFLICT (shard) DO UPDATE SET next_block = greatest(h.next_block, excluded.next_block), series = excluded.series;
+	ON CONFLICT (shard) DO UPDATE SET next_block = greatest(h.next_block, excluded.next_block), next_sid = 0, series = excluded.series;
 	-- What is left of their blocks is given up.
-	INSERT INTO prom.metric AS m (shard, name, block, used, series)
-	SELECT one, prom._metric_key(s.labels), max(s.sid >> 6), 64, count(*) FROM prom.series s WHERE s.shard = one GROUP BY 2
-	ON CONFLICT (shard, name) DO UPDATE SET block = greatest(m.block, excluded.block), used = 64, series = excluded.series;
+	INSERT INTO prom.metric AS m (shard, name, next_sid, end_sid, series)
+	SELECT one, prom._metric_key(s.labels), 0, 0, count(*) FROM prom.series s WHERE s.shard = one GROUP BY 2
+	ON CONFLICT (shard, name) DO UPDATE SET next_sid = 0, end_sid = 0, series = excluded.series;
 	INSERT INTO prom.label_value (shard, name, value, digest)
 	SELECT DISTINCT one, p.key, p.value, prom._label_digest(p.value) FROM prom.series s, jsonb_each_text(s.labels::jsonb) p WHERE s.shard = one
 	ON CONFLICT DO NOTHING;

@@ -5,9 +5,9 @@
  * In the gateway: parameters to a statement.  In the backend: selectors become a condition on
  * prom.series, and what it yields is printed.  Names and values without a selector or a time come from
  * prom.label_value, which is small and sorted; but who sees only some of the series, by row security,
- * gets them from the series.  A time without a selector narrows the answer by blocks of series, whose rows
- * are not looked into, and only while there are not very many series to go through: it may be answered
- * with more than asked for.
+ * gets them from the series.  Where there are many series, a time without a selector narrows the answer by blocks of
+ * series, whose rows are not looked into, and where there are very many it does not: it may be answered
+ * with more than asked for.  Where there are few, metrics share blocks, and each series is looked for.
  *
  * Where replicas are merged (promgres.replica_labels) their series are told as one, and their labels' names are
  * not told; the values of such a label are, to whom asks for them: they can be matched.
@@ -32,6 +32,7 @@
 
 #define PROM_META_FETCH 1000
 #define PROM_META_MAX_NARROWED 200000
+#define PROM_META_MAX_EXACT 10000
 
 /* ---- in the gateway ---- */
 
@@ -261,6 +262,25 @@ print_set(PromFragments *f, TextSet *set)
 	}
 }
 
+static void for_each_value(const char *sql, int nargs, Oid *types, Datum *args,
+						   void (*fn) (void *arg, Datum value), void *arg);
+
+static void
+take_count(void *arg, Datum value)
+{
+	*(int64 *) arg = DatumGetInt64(value);
+}
+
+/* 0 for those who see only some. */
+static int64
+count_series(void)
+{
+	int64		series = 0;
+
+	for_each_value("SELECT pg_catalog.sum(h.series)::pg_catalog.int8 FROM prom._shard AS h", 0, NULL, NULL, take_count, &series);
+	return series;
+}
+
 static bool
 has_time(int64 start_ms, int64 end_ms)
 {
@@ -310,7 +330,7 @@ series_sql(ArrayType *matches, int64 start_ms, int64 end_ms, bool sorted)
 		PromScanRange range = {start_ms - 1, end_ms};
 
 		appendStringInfoString(&sql, n > 0 ? " AND " : " WHERE ");
-		if (n > 0)
+		if (n > 0 || count_series() <= PROM_META_MAX_EXACT)
 			prom_active_sql(&sql, "s", range);
 		else
 			prom_active_block_sql(&sql, "s", range);
@@ -355,24 +375,13 @@ for_each_value(const char *sql, int nargs, Oid *types, Datum *args,
 	SPI_finish();
 }
 
-static void
-take_count(void *arg, Datum value)
-{
-	*(int64 *) arg = DatumGetInt64(value);
-}
-
 /* Must names and values be gathered from the series? */
 static bool
 needs_series(ArrayType *matches, int64 start_ms, int64 end_ms)
 {
-	int64		series = 0;
-
 	if (ARR_NDIM(matches) > 0 || prom_series_restricted())
 		return true;
-	if (!has_time(start_ms, end_ms))
-		return false;
-	for_each_value("SELECT pg_catalog.sum(h.series)::pg_catalog.int8 FROM prom._shard AS h", 0, NULL, NULL, take_count, &series);
-	return series <= PROM_META_MAX_NARROWED;
+	return has_time(start_ms, end_ms) && count_series() <= PROM_META_MAX_NARROWED;
 }
 
 /* Replica labels are in no series that a query shows. */

@@ -27,6 +27,28 @@ typedef struct Growing
 	size_t		size;
 } Growing;
 
+/* What prom_chunk_bytes() adds up besides the columns. */
+typedef struct Bounds
+{
+	PromIntBound sid;
+	PromIntBound time_of;
+	PromIntBound value_len;
+	PromIntBound time_n;
+	PromIntBound time_first;
+	PromIntBound time_len;
+} Bounds;
+
+/* A block as it was before the last series, to take that back. */
+typedef struct Before
+{
+	int64		t_min;
+	int64		t_max;
+	size_t		values_used;
+	bool		has_histograms;
+	int			time_slot;		/* where the series' time column was entered; -1: it was there */
+	Bounds		bound;
+} Before;
+
 /* At least twice PROM_CHUNK_MAX_SERIES, a power of two. */
 #define TIME_SLOTS	2048
 
@@ -57,13 +79,8 @@ struct PromChunkBuilder
 	uint32		time_hash[PROM_CHUNK_MAX_SERIES];
 	int64		time_first[PROM_CHUNK_MAX_SERIES];
 	size_t		time_raw_at[PROM_CHUNK_MAX_SERIES]; /* in numbers */
-	/* what prom_chunk_bytes() adds up */
-	PromIntBound sid_bound;
-	PromIntBound time_of_bound;
-	PromIntBound value_len_bound;
-	PromIntBound time_n_bound;
-	PromIntBound time_first_bound;
-	PromIntBound time_len_bound;
+	Bounds		bound;
+	Before		before;
 	PromValueWork *work;
 	PromMixedWork *mixed_work;	/* made when first needed */
 };
@@ -110,12 +127,7 @@ builder_reset(PromChunkBuilder *b)
 	if (b->ntimes > 0)
 		memset(b->time_slots, 0, sizeof(b->time_slots));
 	b->ntimes = 0;
-	memset(&b->sid_bound, 0, sizeof(PromIntBound));
-	memset(&b->time_of_bound, 0, sizeof(PromIntBound));
-	memset(&b->value_len_bound, 0, sizeof(PromIntBound));
-	memset(&b->time_n_bound, 0, sizeof(PromIntBound));
-	memset(&b->time_first_bound, 0, sizeof(PromIntBound));
-	memset(&b->time_len_bound, 0, sizeof(PromIntBound));
+	memset(&b->bound, 0, sizeof(Bounds));
 }
 
 PromChunkBuilder *
@@ -168,6 +180,7 @@ find_time_column(PromChunkBuilder *b, int n, const int64 *t_ms)
 
 	k = b->ntimes++;
 	b->time_slots[slot] = (uint16) (k + 1);
+	b->before.time_slot = slot;
 	b->time_hash[k] = hash;
 	b->time_n[k] = (uint16) n;
 	b->time_first[k] = t_ms[0];
@@ -176,9 +189,9 @@ find_time_column(PromChunkBuilder *b, int n, const int64 *t_ms)
 	out = growing_room(b, &b->times, PROM_INT_BOUND(n));
 	b->time_len[k] = (uint32) (prom_time_encode(out, t_ms, n, b->work->a) - out);
 	b->times.used += b->time_len[k];
-	prom_int_bound_add(&b->time_n_bound, n);
-	prom_int_bound_add(&b->time_first_bound, (uint64) t_ms[0]);
-	prom_int_bound_add(&b->time_len_bound, b->time_len[k]);
+	prom_int_bound_add(&b->bound.time_n, n);
+	prom_int_bound_add(&b->bound.time_first, (uint64) t_ms[0]);
+	prom_int_bound_add(&b->bound.time_len, b->time_len[k]);
 	return k;
 }
 
@@ -225,6 +238,7 @@ add_to_block(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, const dou
 				 errdetail("A chunk holds at most %d series of at most %d samples.",
 						   PROM_CHUNK_MAX_SERIES, PROM_CHUNK_MAX_SAMPLES)));
 
+	b->before = (Before) {b->t_min, b->t_max, b->values.used, b->has_histograms, -1, b->bound};
 	b->time_of[i] = (uint16) find_time_column(b, n, t_ms);
 	out = growing_room(b, &b->values, PROM_VALUE_BOUND(n));
 	if (histograms)
@@ -235,9 +249,9 @@ add_to_block(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, const dou
 		end = prom_value_encode(out, (const uint64 *) values, n, b->work);
 	b->value_len[i] = (uint32) (end - out);
 	b->values.used += b->value_len[i];
-	prom_int_bound_add(&b->sid_bound, (uint64) (int64) sid);
-	prom_int_bound_add(&b->time_of_bound, b->time_of[i]);
-	prom_int_bound_add(&b->value_len_bound, b->value_len[i]);
+	prom_int_bound_add(&b->bound.sid, (uint64) (int64) sid);
+	prom_int_bound_add(&b->bound.time_of, b->time_of[i]);
+	prom_int_bound_add(&b->bound.value_len, b->value_len[i]);
 }
 
 static pg_noinline void
@@ -356,6 +370,29 @@ prom_chunk_add_mixed(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, c
 	b->t_max = Max(b->t_max, t_ms[n - 1]);
 }
 
+void
+prom_chunk_take_back(PromChunkBuilder *b)
+{
+	const Before *before = &b->before;
+
+	Assert(b->style != PROM_CHUNK_PLAIN && b->nseries >= 1);
+	b->nseries--;
+	b->sids.used -= sizeof(int32);
+	b->t_min = before->t_min;
+	b->t_max = before->t_max;
+	b->values.used = before->values_used;
+	b->has_histograms = before->has_histograms;
+	b->bound = before->bound;
+	if (before->time_slot >= 0)
+	{
+		/* the last one that was entered: nothing was put past it */
+		b->time_slots[before->time_slot] = 0;
+		b->ntimes--;
+		b->times.used -= b->time_len[b->ntimes];
+		b->raw_times.used = b->time_raw_at[b->ntimes] * sizeof(int64);
+	}
+}
+
 int
 prom_chunk_series(const PromChunkBuilder *b)
 {
@@ -371,9 +408,9 @@ prom_chunk_bytes(const PromChunkBuilder *b)
 	if (b->style == PROM_CHUNK_PLAIN)
 		return PROM_PLAIN_BYTES(b->nseries, b->nsamples, plain_words(b));
 	return VARHDRSZ + head + b->times.used + b->values.used + PROM_BLOCK_CRC_BYTES +
-		prom_int_bound_bytes(&b->sid_bound) + prom_int_bound_bytes(&b->time_of_bound) +
-		prom_int_bound_bytes(&b->value_len_bound) + prom_int_bound_bytes(&b->time_n_bound) +
-		prom_int_bound_bytes(&b->time_first_bound) + prom_int_bound_bytes(&b->time_len_bound);
+		prom_int_bound_bytes(&b->bound.sid) + prom_int_bound_bytes(&b->bound.time_of) +
+		prom_int_bound_bytes(&b->bound.value_len) + prom_int_bound_bytes(&b->bound.time_n) +
+		prom_int_bound_bytes(&b->bound.time_first) + prom_int_bound_bytes(&b->bound.time_len);
 }
 
 static char *

@@ -65,6 +65,8 @@ extern PromChunkBuilder *prom_chunk_begin(PromChunkStyle style, int16 shard);
  */
 extern void prom_chunk_add_mixed(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms,
 								 const double *values, const PromHistogram *const *histograms);
+/* Without the series that was added last, once; not of plain chunks. */
+extern void prom_chunk_take_back(PromChunkBuilder *b);
 extern int	prom_chunk_series(const PromChunkBuilder *b);	/* series added so far */
 extern size_t prom_chunk_bytes(const PromChunkBuilder *b);	/* at most this much if finished now */
 

@@ -8,8 +8,13 @@
  * lock is what keeps label sets unique.  Shards are locked in ascending order and before any row is
  * written, hence two senders of the same new series wait but do not deadlock.
  *
- * Ids are given out in blocks of 64 per metric name: sid = block * 64 + slot.  Rows that hold the
- * samples of one block then hold one metric.
+ * Ids are given out in pieces of blocks of 64, a piece to one metric name; rows hold samples of one block.
+ * A piece is three times as long as what the metric has, or as many as it gets now if that is more: of what was given out
+ * a quarter is in use at least, and a metric that grows one by one is in four pieces when it has filled 64.
+ * From 64 on it is a block of the metric's own.  Shorter ones are cut from one open block in the order in which they
+ * are asked for: most metrics of a small fleet have a few series, which would leave blocks, and with them rows, nearly
+ * empty; cut in that order a block holds what was scraped together, whose times are the same.  A piece ends
+ * with its block, and what is missing comes from the next one, so that no gap is left.
  *
  * Whoever makes many series one by one in a transaction leaves as many versions of the rows that count them, and none of
  * them can go before its end.  So the last version is remembered by its place, where it is looked for first: what is
@@ -43,6 +48,7 @@
 #include "series/statement.h"
 
 #define BLOCK_SLOTS			64
+#define PIECE_GROWTH		3		/* ids of a piece for each series that the metric has */
 #define MAX_BLOCK			(PG_INT32_MAX / BLOCK_SLOTS - 1)
 #define METRIC_KEY_BYTES	1024
 
@@ -62,9 +68,11 @@ typedef struct Wanted
 typedef struct Metric
 {
 	Datum		name;			/* text, cut to METRIC_KEY_BYTES */
-	int32		block;
-	int32		used;
-	int32		series;
+	int32		next_sid;		/* of its piece; end_sid: none is left */
+	int32		end_sid;
+	int32		series;			/* those that are being made are counted */
+	int32		known;			/* those that are not */
+	int32		given;			/* ids, to those that are being made */
 } Metric;
 
 /* What the row of a shard says, and what is in the other shards. */
@@ -72,6 +80,7 @@ typedef struct Shard
 {
 	int16		shard;
 	int32		next_block;
+	int32		next_sid;		/* of the open block; at its end: there is none */
 	int64		series;			/* of all shards, if there is a limit for them */
 	ItemPointerData place;		/* invalid: there is no row */
 	TransactionId xmin;
@@ -109,7 +118,8 @@ static Metric *find_metrics(int16 shard, Wanted **list, int n, int *nmetrics);
 static text *metric_key(const PromLabels *l);
 static int	admit(Wanted **list, int n, Metric *metrics, int64 series);
 static void save_metrics(int16 shard, const Metric *metrics, int n);
-static int32 next_sid(Metric *metric, int32 *next_block);
+static void take_piece(Metric *metric, Shard *locked);
+static int32 take_block(Shard *locked);
 static void add_series(int16 shard, Wanted **list, int n);
 static void add_values(int16 shard, Wanted **list, int n);
 static Datum array_of(Datum *elements, int n, Oid type);
@@ -373,7 +383,7 @@ refuse_hopeless(Wanted **list, int n)
 	{
 		int16		shard = list[i]->id.shard;
 		int			nmetrics;
-		int64		series;
+		Shard		seen;
 		int			here;
 
 		for (end = i + 1; end < kept && list[end]->id.shard == shard;)
@@ -448,10 +458,11 @@ shard_result(int16 shard)
 		bool		isnull;
 
 		s.next_block = (int32) prom_result_int(0, 1);
-		s.series = prom_result_int(0, 2);
-		set_place(&p, shard, 3);
+		s.next_sid = (int32) prom_result_int(0, 2);
+		s.series = prom_result_int(0, 3);
+		set_place(&p, shard, 4);
 		s.place = p.tid;
-		s.xmin = DatumGetTransactionId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &isnull));
+		s.xmin = DatumGetTransactionId(SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 5, &isnull));
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return s;
@@ -479,21 +490,28 @@ static void
 make_in_shard(int16 shard, Wanted **list, int n)
 {
 	Shard		locked = lock_shard(shard);
-	int32		next_block = locked.next_block;
 	int			nmetrics;
 	Metric	   *metrics = find_metrics(shard, list, n, &nmetrics);
-	Datum		args[4];
+	Datum		args[5];
 
 	n = admit(list, n, metrics, locked.series);
 	if (n == 0)
 		return;
 	for (int i = 0; i < n; i++)
-		list[i]->id.sid = next_sid(&metrics[list[i]->metric], &next_block);
+	{
+		Metric	   *m = &metrics[list[i]->metric];
+
+		if (m->next_sid == m->end_sid)
+			take_piece(m, &locked);
+		list[i]->id.sid = m->next_sid++;
+		m->given++;
+	}
 	save_metrics(shard, metrics, nmetrics);
 	args[0] = Int16GetDatum(shard);
-	args[1] = Int32GetDatum(next_block);
-	args[2] = Int32GetDatum(n);
-	args[3] = PointerGetDatum(&locked.place);
+	args[1] = Int32GetDatum(locked.next_block);
+	args[2] = Int32GetDatum(locked.next_sid);
+	args[3] = Int32GetDatum(n);
+	args[4] = PointerGetDatum(&locked.place);
 	prom_run_statement(PROM_SAVE_SHARD, args);
 	if (SPI_processed != 1)
 		elog(ERROR, "shard %d has gone while it was locked", shard);
@@ -522,7 +540,7 @@ admit(Wanted **list, int n, Metric *metrics, int64 series)
 	return kept;
 }
 
-/* The metrics of the list, each once, with their open blocks. */
+/* The metrics of the list, each once, with their pieces. */
 static Metric *
 find_metrics(int16 shard, Wanted **list, int n, int *nmetrics)
 {
@@ -544,7 +562,7 @@ find_metrics(int16 shard, Wanted **list, int n, int *nmetrics)
 			continue;
 		prom_hashmap_put(&seen, hash, (PromSeriesId) {0, *nmetrics});
 		names[*nmetrics] = PointerGetDatum(name);
-		metrics[*nmetrics] = (Metric) {names[*nmetrics], 0, BLOCK_SLOTS, 0};
+		metrics[*nmetrics] = (Metric) {names[*nmetrics]};
 		(*nmetrics)++;
 	}
 
@@ -560,9 +578,9 @@ find_metrics(int16 shard, Wanted **list, int n, int *nmetrics)
 	{
 		Metric	   *m = &metrics[prom_result_int(row, 1) - 1];
 
-		m->block = (int32) prom_result_int(row, 2);
-		m->used = (int32) prom_result_int(row, 3);
-		m->series = (int32) prom_result_int(row, 4);
+		m->next_sid = (int32) prom_result_int(row, 2);
+		m->end_sid = (int32) prom_result_int(row, 3);
+		m->known = m->series = (int32) prom_result_int(row, 4);
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return metrics;
@@ -582,8 +600,8 @@ static void
 save_metrics(int16 shard, const Metric *metrics, int n)
 {
 	Datum	   *names = palloc(n * sizeof(Datum));
-	Datum	   *blocks = palloc(n * sizeof(Datum));
-	Datum	   *used = palloc(n * sizeof(Datum));
+	Datum	   *next_sids = palloc(n * sizeof(Datum));
+	Datum	   *end_sids = palloc(n * sizeof(Datum));
 	Datum	   *series = palloc(n * sizeof(Datum));
 	Datum		args[6];
 	int			changed = 0;
@@ -594,14 +612,14 @@ save_metrics(int16 shard, const Metric *metrics, int n)
 		if (metrics[i].series == 0)
 			continue;
 		names[changed] = metrics[i].name;
-		blocks[changed] = Int32GetDatum(metrics[i].block);
-		used[changed] = Int32GetDatum(metrics[i].used);
+		next_sids[changed] = Int32GetDatum(metrics[i].next_sid);
+		end_sids[changed] = Int32GetDatum(metrics[i].end_sid);
 		series[changed++] = Int32GetDatum(metrics[i].series);
 	}
 	args[0] = Int16GetDatum(shard);
 	args[1] = array_of(names, changed, TEXTOID);
-	args[2] = array_of(blocks, changed, INT4OID);
-	args[3] = array_of(used, changed, INT4OID);
+	args[2] = array_of(next_sids, changed, INT4OID);
+	args[3] = array_of(end_sids, changed, INT4OID);
 	args[4] = array_of(series, changed, INT4OID);
 	args[5] = PointerGetDatum(&last_metric.tid);
 	SPI_processed = 0;
@@ -612,21 +630,35 @@ save_metrics(int16 shard, const Metric *metrics, int n)
 	set_place(&last_metric, shard, 1);
 }
 
-/* The next free slot of the metric's block, or the first one of a new block. */
-static int32
-next_sid(Metric *metric, int32 *next_block)
+/* The ids that the metric gets next. */
+static void
+take_piece(Metric *metric, Shard *locked)
 {
-	if (metric->used >= BLOCK_SLOTS)
+	int64		ids = Max(PIECE_GROWTH * (int64) metric->known, metric->series - metric->known) - metric->given;
+
+	if (ids >= BLOCK_SLOTS)
 	{
-		if (*next_block > MAX_BLOCK)
-			ereport(ERROR,
-					(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					 errmsg("shard has no series ids left"),
-					 errdetail("A shard has %d blocks of %d ids.", MAX_BLOCK + 1, BLOCK_SLOTS)));
-		metric->block = (*next_block)++;
-		metric->used = 0;
+		metric->next_sid = take_block(locked);
+		metric->end_sid = metric->next_sid + BLOCK_SLOTS;
+		return;
 	}
-	return metric->block * BLOCK_SLOTS + metric->used++;
+	if (locked->next_sid % BLOCK_SLOTS == 0)
+		locked->next_sid = take_block(locked);
+	metric->next_sid = locked->next_sid;
+	metric->end_sid = metric->next_sid + (int32) Min(ids, BLOCK_SLOTS - metric->next_sid % BLOCK_SLOTS);
+	locked->next_sid = metric->end_sid;
+}
+
+/* The first id of a block that is not given out yet. */
+static int32
+take_block(Shard *locked)
+{
+	if (locked->next_block > MAX_BLOCK)
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("shard has no series ids left"),
+				 errdetail("A shard has %d blocks of %d ids.", MAX_BLOCK + 1, BLOCK_SLOTS)));
+	return locked->next_block++ * BLOCK_SLOTS;
 }
 
 static void

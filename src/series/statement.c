@@ -37,7 +37,7 @@ static const struct
 		"coalesce((SELECT pg_catalog.sum(o.series)::pg_catalog.int8 FROM prom.shard o" \
 		" WHERE o.shard OPERATOR(pg_catalog." which ") $1), 0)"
 #define SHARD_COLUMNS \
-		"h.next_block, CASE WHEN $2 THEN h.series OPERATOR(pg_catalog.+) " SERIES_OF("<") \
+		"h.next_block, h.next_sid, CASE WHEN $2 THEN h.series OPERATOR(pg_catalog.+) " SERIES_OF("<") \
 		" OPERATOR(pg_catalog.+) " SERIES_OF(">") " ELSE 0 END, h.ctid, h.xmin"
 	[PROM_SEE_SHARD] = {
 		"SELECT " SHARD_COLUMNS " FROM prom.shard h WHERE h.shard OPERATOR(pg_catalog.=) $1",
@@ -62,33 +62,33 @@ static const struct
 		1, {INT2OID}
 	},
 	[PROM_FIND_METRICS] = {
-		"SELECT w.i, m.block, m.used, m.series FROM unnest($2) WITH ORDINALITY AS w(name, i),"
-		" LATERAL (SELECT x.block, x.used, x.series FROM prom.metric x WHERE x.shard OPERATOR(pg_catalog.=) $1"
+		"SELECT w.i, m.next_sid, m.end_sid, m.series FROM unnest($2) WITH ORDINALITY AS w(name, i),"
+		" LATERAL (SELECT x.next_sid, x.end_sid, x.series FROM prom.metric x WHERE x.shard OPERATOR(pg_catalog.=) $1"
 		" AND x.name OPERATOR(pg_catalog.=) w.name OFFSET 0) m",
 		2, {INT2OID, TEXTARRAYOID}
 	},
 	[PROM_FIND_METRIC_AT] = {
-		"SELECT 1::pg_catalog.int8, x.block, x.used, x.series FROM prom.metric x WHERE x.ctid OPERATOR(pg_catalog.=) $3"
+		"SELECT 1::pg_catalog.int8, x.next_sid, x.end_sid, x.series FROM prom.metric x WHERE x.ctid OPERATOR(pg_catalog.=) $3"
 		" AND x.shard OPERATOR(pg_catalog.=) $1 AND x.name OPERATOR(pg_catalog.=) $2[1]",
 		3, {INT2OID, TEXTARRAYOID, TIDOID}
 	},
 	[PROM_SAVE_METRICS] = {
-		"INSERT INTO prom.metric (shard, name, block, used, series)"
-		" SELECT $1, w.name, w.block, w.used, w.series"
-		" FROM unnest($2, $3, $4, $5) AS w(name, block, used, series)"
-		" ON CONFLICT (shard, name) DO UPDATE SET block = EXCLUDED.block, used = EXCLUDED.used,"
+		"INSERT INTO prom.metric (shard, name, next_sid, end_sid, series)"
+		" SELECT $1, w.name, w.next_sid, w.end_sid, w.series"
+		" FROM unnest($2, $3, $4, $5) AS w(name, next_sid, end_sid, series)"
+		" ON CONFLICT (shard, name) DO UPDATE SET next_sid = EXCLUDED.next_sid, end_sid = EXCLUDED.end_sid,"
 		" series = EXCLUDED.series RETURNING ctid",
 		5, {INT2OID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID}
 	},
 	[PROM_SAVE_METRIC_AT] = {
-		"UPDATE prom.metric SET block = $3[1], used = $4[1], series = $5[1] WHERE ctid OPERATOR(pg_catalog.=) $6"
+		"UPDATE prom.metric SET next_sid = $3[1], end_sid = $4[1], series = $5[1] WHERE ctid OPERATOR(pg_catalog.=) $6"
 		" AND shard OPERATOR(pg_catalog.=) $1 AND name OPERATOR(pg_catalog.=) $2[1] RETURNING ctid",
 		6, {INT2OID, TEXTARRAYOID, INT4ARRAYOID, INT4ARRAYOID, INT4ARRAYOID, TIDOID}
 	},
 	[PROM_SAVE_SHARD] = {
-		"UPDATE prom.shard SET next_block = $2, series = series OPERATOR(pg_catalog.+) $3"
-		" WHERE ctid OPERATOR(pg_catalog.=) $4 AND shard OPERATOR(pg_catalog.=) $1 RETURNING ctid",
-		4, {INT2OID, INT4OID, INT4OID, TIDOID}
+		"UPDATE prom.shard SET next_block = $2, next_sid = $3, series = series OPERATOR(pg_catalog.+) $4"
+		" WHERE ctid OPERATOR(pg_catalog.=) $5 AND shard OPERATOR(pg_catalog.=) $1 RETURNING ctid",
+		5, {INT2OID, INT4OID, INT4OID, INT4OID, TIDOID}
 	},
 	[PROM_ADD_SERIES] = {
 		"INSERT INTO prom.series (shard, sid, labels)"

@@ -18,7 +18,7 @@
 #include "common/compat.h"
 #include "store/private.h"
 
-#define ROW_BYTES		7600	/* a row is cut at this size: it stays in the page */
+#define ROW_BYTES		8000	/* it stays in the page, whose tuples have 8160 at most */
 #define SERIES_SAMPLES	4096	/* of one series in one row, at most */
 #define RUN_BYTES		(256 * 1024)	/* of the histograms of one series in one row, unpacked */
 
@@ -139,11 +139,15 @@ run_length(const PromPieces *out, const PromGather *g, int first, int64 end_ms)
 	return i - first;
 }
 
-/* Samples of one series within one slice go into its row, after it if they do not fit. */
+/*
+ * Samples of one series within one slice go into its row, after it if they do not fit: a row that did not stay in the page
+ * would leave a gap in the TOAST table when it is merged.
+ */
 static void
 add_run(struct PromFilling *f, int32 sid, const PromGather *g, int first, int n, PromPieces *out)
 {
 	const int64 *t_ms = g->t_ms + first;
+	const PromHistogram *const *histograms = g->histograms ? g->histograms + first : NULL;
 
 	if (f->builder == NULL)
 	{
@@ -152,17 +156,22 @@ add_run(struct PromFilling *f, int32 sid, const PromGather *g, int first, int n,
 		f->builder = prom_chunk_begin(out->style, out->shard);
 		MemoryContextSwitchTo(old);
 	}
-	if (prom_chunk_series(f->builder) > 0 &&
-		(sid == f->last_sid || prom_chunk_bytes(f->builder) >= out->row_bytes))
+	if (prom_chunk_series(f->builder) > 0 && sid == f->last_sid)
 		finish_piece(f, out);
-	if (prom_chunk_series(f->builder) == 0)
+	prom_chunk_add_mixed(f->builder, sid, n, t_ms, g->values + first, histograms);
+	if (prom_chunk_series(f->builder) > 1 && prom_chunk_bytes(f->builder) > out->row_bytes)
+	{
+		prom_chunk_take_back(f->builder);
+		finish_piece(f, out);
+		prom_chunk_add_mixed(f->builder, sid, n, t_ms, g->values + first, histograms);
+	}
+	if (prom_chunk_series(f->builder) == 1)
 	{
 		f->piece.block = sid >> PROM_BLOCK_BITS;
 		f->piece.samples = 0;
 		f->piece.t_min = t_ms[0];
 		f->piece.t_max = t_ms[n - 1];
 	}
-	prom_chunk_add_mixed(f->builder, sid, n, t_ms, g->values + first, g->histograms ? g->histograms + first : NULL);
 	f->last_sid = sid;
 	f->piece.samples += n;
 	f->piece.t_min = Min(f->piece.t_min, t_ms[0]);

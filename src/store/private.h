@@ -143,7 +143,7 @@ typedef struct PromPieces
 	int16		gen;			/* of the pieces being made */
 	bool		may_be_full;	/* may they? */
 	PromChunkStyle style;
-	size_t		row_bytes;		/* a row is cut at this size, before zstd */
+	size_t		row_bytes;		/* a row of several series is no larger, before zstd */
 	int			series_samples; /* of one series in one row, at most */
 	int64		slice_from_ms;	/* if slice_ms > 0 rows hold a slice of this length, counted from here; else a day */
 	int64		slice_ms;

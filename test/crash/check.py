@@ -37,8 +37,11 @@ ORPHANS = {
         FULL JOIN (SELECT shard, labels['__name__'] AS name, count(*) AS n FROM prom.series GROUP BY 1, 2) s USING (shard, name)
         WHERE m.series IS DISTINCT FROM s.n""",
     "ids that would be given again": """
-        SELECT s.sid FROM prom.series s JOIN prom.metric m ON m.shard = s.shard AND m.name = s.labels['__name__']
-        WHERE s.sid >= m.block * 64 + m.used AND s.sid < m.block * 64 + 64
+        WITH piece AS (
+            SELECT shard, 'of ' || name AS name, next_sid, end_sid FROM prom.metric WHERE next_sid < end_sid
+            UNION ALL SELECT shard, 'shared', next_sid, (next_sid / 64 + 1) * 64 FROM prom.shard WHERE next_sid % 64 > 0)
+        SELECT s.sid FROM prom.series s JOIN piece p ON p.shard = s.shard AND s.sid >= p.next_sid AND s.sid < p.end_sid
+        UNION ALL SELECT q.next_sid FROM piece p JOIN piece q ON p.shard = q.shard AND p.next_sid <= q.next_sid AND q.next_sid < p.end_sid AND p.name <> q.name
         UNION ALL SELECT s.sid FROM prom.series s JOIN prom.shard h USING (shard) WHERE s.sid >> 6 >= h.next_block""",
     "labels of series that prom.label_value lacks": """
         SELECT DISTINCT p.key, p.value FROM prom.series s, jsonb_each_text(s.labels::jsonb) p

@@ -1,12 +1,12 @@
 -- What rollups should be, in SQL, from the raw samples as they are stored: \i'd, in schema pg_temp.
 
--- Each sample once, the later row winning; "live": no stale marker.
+-- Each sample once, the later row winning; "live": no stale marker.  IS TRUE: as a join the planner would take them for few.
 CREATE FUNCTION pg_temp.raw(metrics text) RETURNS TABLE (shard int2, sid int4, t_ms int8, value float8, histogram prom.histogram, day int8, live bool)
 LANGUAGE sql AS $$
 	SELECT DISTINCT ON (w.shard, s.sid, s.t_ms) w.shard, s.sid, s.t_ms, s.value, s.histogram, (floor((s.t_ms - 1) / 86400000.0) * 86400000)::int8,
 		s.histogram IS NOT NULL OR float8send(s.value) <> '\x7ff0000000000002'
-	FROM prom.warm w JOIN prom.metric m USING (shard, block) CROSS JOIN prom.samples(w.data) s
-	WHERE m.name ~ metrics ORDER BY w.shard, s.sid, s.t_ms, w.seq DESC $$;
+	FROM prom.warm w CROSS JOIN prom.samples(w.data) s
+	WHERE ((w.shard, s.sid) IN (SELECT m.shard, m.sid FROM prom.series m WHERE m.labels['__name__'] ~ metrics)) IS TRUE ORDER BY w.shard, s.sid, s.t_ms, w.seq DESC $$;
 
 -- Points of floats, of windows of so many seconds; NaN by bits, as it compares equal.
 CREATE FUNCTION pg_temp.expected(metrics text, width int) RETURNS TABLE (shard int2, sid int4, part int2, day int8, t_ms int8, value float8)
@@ -44,8 +44,8 @@ CREATE FUNCTION pg_temp.stored(metrics text, width int)
 RETURNS TABLE (shard int2, sid int4, part int2, day int8, t_ms int8, value float8, histogram prom.histogram)
 LANGUAGE sql AS $$
 	SELECT r.shard, s.sid, r.part, r.day, s.t_ms, s.value, s.histogram
-	FROM prom.rollup r JOIN prom.metric m USING (shard, block) CROSS JOIN prom.samples(r.data) s
-	WHERE m.name ~ metrics AND r.resolution = width $$;
+	FROM prom.rollup r CROSS JOIN prom.samples(r.data) s
+	WHERE ((r.shard, s.sid) IN (SELECT m.shard, m.sid FROM prom.series m WHERE m.labels['__name__'] ~ metrics)) IS TRUE AND r.resolution = width $$;
 
 -- Points that are not what they should be; sums to the fifteenth digit, as SQL does not compensate them.
 CREATE FUNCTION pg_temp.wrong(metrics text, width int, OUT points int8, OUT wrong int8, OUT example text)

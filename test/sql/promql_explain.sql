@@ -1,4 +1,9 @@
 -- prom.explain: what a query read, and where its time went.
+\getenv srcdir PG_ABS_SRCDIR
+\set block_lib :srcdir '/lib/block.sql'
+\set ECHO none
+\i :block_lib
+\set ECHO all
 \set SHOW_CONTEXT never
 -- what others left behind
 CALL prom.merge();
@@ -10,6 +15,7 @@ CREATE FUNCTION pg_temp.sample_rows(metric text, n int, from_ms int8, samples in
 			(SELECT array_agg(t::float8 ORDER BY t) FROM generate_series(0, samples - 1) t), 'fresh'), 1)
 	FROM s GROUP BY shard;
 $$;
+CALL pg_temp.own_block('explained', 'explained_too');
 SELECT pg_temp.sample_rows('explained', 10, 0, 10);
 SELECT pg_temp.sample_rows('explained', 10, 172800000, 10);
 CALL prom.merge();

@@ -1,4 +1,9 @@
 -- Find or create, and removal.
+\getenv srcdir PG_ABS_SRCDIR
+\set lib :srcdir '/lib/body.sql'
+\set ECHO none
+\i :lib
+\set ECHO all
 SET search_path = prom, public;
 TRUNCATE prom.series, prom.shard, prom.metric, prom.label_value;
 
@@ -10,11 +15,20 @@ SELECT * FROM prom.series_id('{}');
 SELECT s.shard, s.sid, s.labels FROM prom.series s ORDER BY 1, 2;
 SELECT shard, name, value FROM prom.label_value ORDER BY name, value;
 
--- ids of one metric share blocks of 64
-SELECT id.sid / 64 AS block, count(*), min(id.sid % 64), max(id.sid % 64)
-FROM generate_series(1, 150) i, LATERAL prom.series_id(jsonb_build_object('__name__', 'm' || i % 2, 'i', i::text)::prom.labels) id
-GROUP BY 1 ORDER BY 1;
-SELECT name, block, used FROM prom.metric ORDER BY block;
+-- Metrics of few series share a block, in pieces three times as long as what a metric has; one of many gets blocks of its own.
+CREATE VIEW pieces AS SELECT labels ->> '__name__' AS metric, sid / 64 AS block, count(*), min(sid % 64), max(sid % 64)
+FROM prom.series GROUP BY 1, 2;
+SELECT count(prom.series_id(jsonb_build_object('__name__', 'm' || i % 2, 'i', i::text)::prom.labels)) FROM generate_series(1, 300) i;
+SELECT * FROM pieces WHERE metric ~ '^m' ORDER BY block, metric;
+SELECT name, next_sid, end_sid, series FROM prom.metric ORDER BY name;
+SELECT next_block, next_sid FROM prom.shard;
+
+-- Made together they get pieces together, whatever their order; what one takes of the open block ends with it.
+SELECT samples FROM prom.ingest(ARRAY[(SELECT pg_temp.body(VARIADIC array_agg(pg_temp.series(ARRAY['__name__', name, 'i', i::text], '{1}', '{1}') ORDER BY i, name))
+	FROM (VALUES ('n1', 1), ('n2', 40), ('n3', 30), ('n4', 70), ('n5', 64)) n(name, series), generate_series(1, series) i)]);
+SELECT * FROM pieces WHERE metric ~ '^n' ORDER BY block, metric;
+DROP VIEW pieces;
+DELETE FROM prom.fresh;
 
 -- what a transaction or a subtransaction made and rolled back is unknown afterwards
 BEGIN;
@@ -47,20 +61,20 @@ SELECT * FROM prom.series_id('c{i="241096"}');
 -- removal: labels go with the last series that has them, ids are not given out again
 SELECT prom._remove_series('{0,0,0}', '{0,1,123456}');
 SELECT name, value FROM prom.label_value WHERE name = 'job' OR value = 'up' ORDER BY name, value;
-SELECT prom._remove_series('{0}', '{64}');
+SELECT prom._remove_series('{0}', ARRAY[(prom.series_id('{job="b"}')).sid]);
 SELECT name, value FROM prom.label_value WHERE name = 'job' ORDER BY name, value;
 SELECT prom._remove_series('{0}', '{0}'), prom._remove_series('{}', '{}');
 SELECT * FROM prom.series_id('up{job="a"}');
 
 -- a removal that is rolled back leaves the old ids valid
 BEGIN;
-SELECT prom._remove_series('{0}', '{2}');
+SELECT prom._remove_series('{0}', ARRAY[(prom.series_id('up{job="a"}')).sid]);
 SELECT * FROM prom.series_id('up{job="a"}');
 ROLLBACK;
 SELECT * FROM prom.series_id('up{job="a"}');
 BEGIN;
 SELECT * FROM prom.series_id('up{job="new"}');
-SELECT prom._remove_series('{0}', '{3}');
+SELECT prom._remove_series('{0}', ARRAY[(prom.series_id('up{job="new"}')).sid]);
 COMMIT;
 SELECT * FROM prom.series_id('up{job="new"}');
 TRUNCATE prom.series;
@@ -80,7 +94,7 @@ COMMIT;
 SELECT prom.series_id(NULL);
 
 -- the last id
-UPDATE prom.shard SET next_block = 33554431;
+UPDATE prom.shard SET next_block = 33554431, next_sid = 0;
 SELECT * FROM prom.series_id('full');
 
 -- the extension is made again in the same session
@@ -111,7 +125,7 @@ SELECT count(prom.series_id(prom.labels(jsonb_build_object('__name__', 'one_by_o
 SELECT pages_of_one_more('a') AS before \gset
 SELECT count(prom.series_id(prom.labels(jsonb_build_object('__name__', 'one_by_one', 'i', i::text)))) FROM generate_series(101, 4000) i;
 SELECT pages_of_one_more('b') < :before + 40 AS "about as many pages";
-SELECT name, used, series FROM prom.metric WHERE name = 'one_by_one';
+SELECT name, end_sid - next_sid AS left, series FROM prom.metric WHERE name = 'one_by_one';
 SAVEPOINT s;
 SELECT count(prom.series_id(prom.labels(jsonb_build_object('__name__', 'one_by_one', 'i', i::text)))) FROM generate_series(5001, 5100) i;
 ROLLBACK TO s;

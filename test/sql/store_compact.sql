@@ -1,8 +1,10 @@
 -- Compaction: a day that is over gets as few rows as possible, and says the same as before.
 \getenv srcdir PG_ABS_SRCDIR
 \set lib :srcdir '/lib/body.sql'
+\set block_lib :srcdir '/lib/block.sql'
 \set ECHO none
 \i :lib
+\i :block_lib
 \set ECHO all
 \set VERBOSITY terse
 SET timezone = 'UTC';
@@ -17,12 +19,13 @@ BEGIN
 END $$;
 CREATE TEMP VIEW blocks AS
 	SELECT m.name, w.gen, count(*) AS rows, sum(w.samples) AS samples FROM prom.warm w
-	JOIN prom.metric m ON w.block = m.block WHERE m.name IN ('a', 'b', 'big', 'c', 'h') GROUP BY 1, 2 ORDER BY 1, 2;
+	JOIN metric_block m USING (shard, block) WHERE m.name IN ('a', 'b', 'big', 'c', 'h') GROUP BY 1, 2 ORDER BY 1, 2;
 -- of other tests
 DELETE FROM prom.compaction;
 CREATE TEMP VIEW marks AS SELECT shard, day, next_block, again FROM prom.compaction ORDER BY 1, 2;
 
 -- small rows become one, with the same samples; whoever writes rows of the day leaves a mark
+CALL pg_temp.own_block('a', 'b', 'c', 'big', 'h');
 CALL pg_temp.rounds('a', 1, 100);
 SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,c,n,9}',
 	(SELECT array_agg(i * 1000 ORDER BY i) FROM generate_series(1, 500) i), (SELECT array_agg(sqrt(i) ORDER BY i) FROM generate_series(1, 500) i)))]);
@@ -94,9 +97,9 @@ SELECT h.t_ms, n.value, n.histogram::text = h.histogram AS same FROM h JOIN prom
 
 -- a damaged row is set aside, and the rest goes on; one that comes back is older than all
 CREATE FUNCTION pg_temp.raw(bytea, bytea) RETURNS prom.chunk LANGUAGE internal IMMUTABLE STRICT AS 'byteacat';
-CREATE TEMP TABLE kept AS SELECT prom._chunk_send(data) AS data FROM prom.warm WHERE block = (SELECT block FROM prom.metric WHERE name = 'b');
+CREATE TEMP TABLE kept AS SELECT prom._chunk_send(data) AS data FROM prom.warm WHERE block = (SELECT block FROM metric_block WHERE name = 'b');
 UPDATE prom.warm SET data = pg_temp.raw(set_byte(k.data, length(k.data) - 9, get_byte(k.data, length(k.data) - 9) # 16), '') FROM kept k
-WHERE block = (SELECT block FROM prom.metric WHERE name = 'b');
+WHERE block = (SELECT block FROM metric_block WHERE name = 'b');
 SELECT count(*) FROM prom.samples_of('b');
 CALL pg_temp.rounds('b', 6, 7);
 CALL prom.compact('1970-01-01');
@@ -104,9 +107,9 @@ TABLE blocks;
 SELECT source, gen, sqlstate, reason FROM prom.quarantine;
 UPDATE prom.quarantine q SET data = k.data FROM kept k;
 SELECT prom.quarantine_retry();
-SELECT sign(seq), gen FROM prom.warm WHERE block = (SELECT block FROM prom.metric WHERE name = 'b') ORDER BY seq;
+SELECT sign(seq), gen FROM prom.warm WHERE block = (SELECT block FROM metric_block WHERE name = 'b') ORDER BY seq;
 CALL prom.compact('1970-01-01');
-SELECT gen, samples FROM prom.warm WHERE block = (SELECT block FROM prom.metric WHERE name = 'b');
+SELECT gen, samples FROM prom.warm WHERE block = (SELECT block FROM metric_block WHERE name = 'b');
 SELECT count(*), count(*) FILTER (WHERE value = (t_ms / 1000) * 1.5 + t_ms % 1000) AS right_values FROM prom.samples_of('b');
 
 -- which day is due: over, long enough, and none of it fresh

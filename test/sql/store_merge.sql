@@ -1,8 +1,10 @@
 -- The merge: days, generations, full rows; and that nothing is lost or doubled on the way.
 \getenv srcdir PG_ABS_SRCDIR
 \set lib :srcdir '/lib/body.sql'
+\set block_lib :srcdir '/lib/block.sql'
 \set ECHO none
 \i :lib
+\i :block_lib
 \set ECHO all
 SET timezone = 'UTC';
 
@@ -24,6 +26,7 @@ BEGIN
 		PERFORM prom._merge_step(0::int2, 1000);
 	END LOOP;
 END $$;
+CALL pg_temp.own_block('g', 'big');
 CALL pg_temp.rounds(1, 7);
 SELECT gen, count(*), sum(samples) FROM prom.warm WHERE block = (SELECT sid >> 6 FROM prom.series_id('{__name__="g", n="1"}')) GROUP BY 1 ORDER BY 1;
 CALL pg_temp.rounds(8, 8);
@@ -147,6 +150,17 @@ SELECT setval('prom.store_seq', :last_value) = :last_value AS set_again;
 SELECT prom._is_loaded(), prom._merge_due(0, 0);
 CALL prom.merge();
 SELECT prom._is_loaded(), prom._merge_due(0, 0);
+
+-- a row of several series stays in its page, however large the columns are that come after small ones
+CALL pg_temp.own_block('page');
+SELECT samples FROM prom.ingest(ARRAY[(SELECT pg_temp.body(VARIADIC array_agg(pg_temp.series(ARRAY['__name__', 'page', 'n', n::text],
+		(SELECT array_agg(n + i * 1000 ORDER BY i) FROM generate_series(1, CASE n % 3 WHEN 0 THEN 900 ELSE 9 END) i),
+		(SELECT array_agg(sqrt(i * 1000 + n) ORDER BY i) FROM generate_series(1, CASE n % 3 WHEN 0 THEN 900 ELSE 9 END) i))))
+	FROM generate_series(1, 18) n)]);
+CALL prom.merge();
+SELECT count(*) > 3 AS rows, sum(samples), max(pg_column_size(data)) < 8160 AS small, max(cardinality(prom._sids(data))) > 1 AS shared
+FROM prom.warm WHERE block = (SELECT block FROM metric_block WHERE name = 'page');
+SELECT count(*), count(*) FILTER (WHERE value = sqrt(t_ms / 1000 * 1000 + (labels['n'])::int)) AS right_values FROM prom.samples_of('page');
 
 SELECT prom.delete_series('{__name__=~".+"}');
 SELECT (SELECT count(*) FROM prom.series) AS series, (SELECT count(*) FROM prom.fresh) AS fresh, (SELECT count(*) FROM prom.warm) AS warm;

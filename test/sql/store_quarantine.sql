@@ -1,8 +1,10 @@
 -- prom.quarantine: damaged rows are set aside, and everything else goes on.
 \getenv srcdir PG_ABS_SRCDIR
 \set lib :srcdir '/lib/body.sql'
+\set block_lib :srcdir '/lib/block.sql'
 \set ECHO none
 \i :lib
+\i :block_lib
 \set ECHO all
 \set VERBOSITY terse
 SET timezone = 'UTC';
@@ -23,6 +25,7 @@ CREATE TEMP VIEW aside AS
 	SELECT source, t_min, samples, gen, data IS NOT NULL AS bytes, sqlstate, regexp_replace(reason, '[0-9]+', 'N', 'g') AS reason FROM prom.quarantine ORDER BY t_min, id;
 
 -- cut off, of another version, nothing at all: in fresh rows.  A query tells what to do; the merge does it.
+CALL pg_temp.own_block('q', 'w', 'other', 'z', 'full');
 SELECT pg_temp.write('q', t, t) FROM generate_series(1, 5) t;
 SELECT pg_temp.damage(2, substr(pg_temp.bytes(data), 1, length(pg_temp.bytes(data)) - 1)) FROM prom.fresh WHERE t_min = 2;
 SELECT pg_temp.damage(3, '\xc7010203');

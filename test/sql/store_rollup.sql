@@ -1,9 +1,11 @@
 -- Rollups: what raw samples say, window by window, however late they come.
 \getenv srcdir PG_ABS_SRCDIR
 \set lib :srcdir '/lib/body.sql'
+\set block_lib :srcdir '/lib/block.sql'
 \set rollup_lib :srcdir '/lib/rollup.sql'
 \set ECHO none
 \i :lib
+\i :block_lib
 \i :rollup_lib
 \set ECHO all
 \set VERBOSITY terse
@@ -24,10 +26,11 @@ END $$;
 CREATE FUNCTION pg_temp.of(metrics text, OUT m5 text, OUT h1 text) LANGUAGE sql AS
 $$ SELECT pg_temp.wrong(metrics, 300)::text, pg_temp.wrong(metrics, 3600)::text $$;
 CREATE TEMP VIEW made AS SELECT prom._stat('rollup_windows') AS windows, prom._stat('rollup_samples') AS samples;
-CREATE TEMP VIEW marks AS SELECT d.day - 999993600000 AS after, m.name, d.hours::bit(24) FROM prom.rollup_due d JOIN prom.metric m USING (shard, block)
+CREATE TEMP VIEW marks AS SELECT d.day - 999993600000 AS after, m.name, d.hours::bit(24) FROM prom.rollup_due d JOIN metric_block m USING (shard, block)
 	WHERE m.name LIKE 'ru\_%' ORDER BY 1, 2;
 
 -- counters: no reset, one in hours, several in a window, one at the first sample of a window, one at each sample
+CALL pg_temp.own_block('ru_c', 'ru_g', 'ru_s', 'ru_h', 'ru_q');
 CALL pg_temp.put('ru_c', 'steady', :day, :day + 93600000, 15, 'i * 3');
 CALL pg_temp.put('ru_c', 'hours', :day + 5000, :day + 93600000, 15, 'i % 1001 * 2 + i');
 CALL pg_temp.put('ru_c', 'minutes', :day + 7, :day + 43200000, 10, 'i * i % 17 + 1000 / (1 + i % 7)');
@@ -97,7 +100,7 @@ SELECT m.windows - t.windows AS windows, m.samples - t.samples AS samples FROM m
 SELECT * FROM pg_temp.of('ru_c');
 -- other blocks, and other days, are as they were
 SELECT m.name, count(*) FILTER (WHERE r.xmin::text <> o.written) > 0 AS rewritten, array_agg(DISTINCT r.day - :day) FILTER (WHERE r.xmin::text <> o.written) AS day
-FROM prom.rollup r JOIN rows o USING (resolution, block, part, day, seq) JOIN prom.metric m USING (block) WHERE m.name ~ '^ru_' GROUP BY 1 ORDER BY 1;
+FROM prom.rollup r JOIN rows o USING (resolution, block, part, day, seq) JOIN metric_block m USING (block) WHERE m.name ~ '^ru_' GROUP BY 1 ORDER BY 1;
 -- far from the next sample; before the first of a day; at midnight; a series that is new there; a stale marker; a value replaced
 CALL pg_temp.put('ru_s', 'short', :day + 10000000, :day + 10000000, 1, '9');
 CALL pg_temp.put('ru_s', 'sparse', :day + 86400001, :day + 86400001, 1, '77');
@@ -163,8 +166,8 @@ SELECT * FROM pg_temp.of('ru_c');
 -- a damaged row is set aside by whoever meets it; when it comes back its hours are marked
 CALL pg_temp.put('ru_q', '1', :day, :day + 7200000, 60, 'i');
 CALL prom.merge();
-CREATE TEMP TABLE whole AS SELECT w.data FROM prom.warm w JOIN prom.metric m USING (shard, block) WHERE m.name = 'ru_q';
-UPDATE prom.warm w SET data = pg_temp.raw('\xc7010203', '') FROM prom.metric m WHERE m.name = 'ru_q' AND w.block = m.block AND w.t_min = :day;
+CREATE TEMP TABLE whole AS SELECT w.data FROM prom.warm w JOIN metric_block m USING (shard, block) WHERE m.name = 'ru_q';
+UPDATE prom.warm w SET data = pg_temp.raw('\xc7010203', '') FROM metric_block m WHERE m.name = 'ru_q' AND w.block = m.block AND w.t_min = :day;
 CALL prom.downsample('0 s');
 SELECT * FROM pg_temp.of('ru_q');
 TABLE marks;
@@ -174,7 +177,7 @@ TABLE marks;
 CALL prom.downsample('0 s');
 SELECT * FROM pg_temp.of('ru_q');
 -- damaged rollups of a day are made from raw samples as a whole
-UPDATE prom.rollup r SET data = pg_temp.raw('\xc7010203', '') FROM prom.metric m WHERE m.name = 'ru_q' AND r.block = m.block AND r.part = 1 AND r.resolution = 300 AND r.day = :day;
+UPDATE prom.rollup r SET data = pg_temp.raw('\xc7010203', '') FROM metric_block m WHERE m.name = 'ru_q' AND r.block = m.block AND r.part = 1 AND r.resolution = 300 AND r.day = :day;
 CALL pg_temp.put('ru_q', '1', :day + 1, :day + 1, 60, '100');
 CALL prom.merge();
 CALL prom.downsample('0 s');

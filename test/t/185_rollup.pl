@@ -16,6 +16,7 @@ use Time::HiRes 'sleep';
 my $node = start_node(new_node('primary', 'promgres.merge_age' => '1s', 'promgres.compact_delay' => '-1', 'promgres.rollup_delay' => '-1'));
 my $day_ms = 1_700_006_400_000;    # a midnight
 my $library = do { local (@ARGV, $/) = "$FindBin::Bin/../lib/rollup.sql"; <> };
+my $blocks = do { local (@ARGV, $/) = "$FindBin::Bin/../lib/block.sql"; <> };
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
@@ -29,8 +30,8 @@ sub digest
 {
 	my ($on, $database) = @_;
 	return $on->safe_psql($database // 'postgres', <<'SQL');
-SELECT count(*), md5(string_agg(concat_ws(',', r.resolution, r.part, r.day, m.name, s.t_ms, s.value), ' ' ORDER BY r.resolution, r.part, r.day, m.name, s.t_ms))
-FROM prom.rollup r JOIN prom.metric m USING (shard, block) CROSS JOIN prom.samples(r.data) s
+SELECT count(*), md5(string_agg(concat_ws(',', r.resolution, r.part, r.day, m.labels, s.t_ms, s.value), ' ' ORDER BY r.resolution, r.part, r.day, m.labels, s.t_ms))
+FROM prom.rollup r CROSS JOIN prom.samples(r.data) s JOIN prom.series m ON m.shard = r.shard AND m.sid = s.sid
 SQL
 }
 
@@ -63,6 +64,7 @@ sub downsample_and_kill
 }
 
 # Three days: a counter that is reset or a gauge each, in so many blocks that a day takes several steps.
+sql("$blocks DO \$\$ DECLARE names text[] := ARRAY(SELECT 'm_' || n FROM generate_series(1, 600) n); BEGIN CALL pg_temp.own_block(VARIADIC names); END \$\$");
 foreach my $day (0 .. 2)
 {
 	my @series = map {
