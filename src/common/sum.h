@@ -26,6 +26,25 @@ prom_sum_add(double *sum, double *c, double x)
 }
 
 /*
+ * One more summand for each of n sums: what prom_sum_add gives, without a branch (see below).  Only a sum that
+ * reaches infinity drops what was gathered.
+ */
+static inline void
+prom_sum_add_all(double *sum, double *c, const double *x, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		double		s = sum[i];
+		double		t = s + x[i];
+		double		added = t - s;
+		double		all = c[i] + ((s - (t - added)) + (x[i] - added));
+
+		c[i] = isinf(t) ? 0 : all;
+		sum[i] = t;
+	}
+}
+
+/*
  * The sum of n values, from -0.0 or 0.0 on.  The common case, without a branch: the error of each
  * addition is found as Knuth's TwoSum does, which gives what prom_sum_add gives as long as nothing
  * overflows.  If something did (or NaN is among the values), returns false and all is to be redone.

@@ -19,7 +19,7 @@
 static const PromRangeFunction functions[] = {
 	/*
 	 * name, function, parameters, extended windows, sees staleness markers; needs two samples, parts of rollups,
-	 * anchor, function of points
+	 * anchor, function of points, function of all steps
 	 */
 	{"anchored_changes", prom_range_anchored_changes, 0, true, false, true, LAST, PROM_ANCHOR_NONE},
 	{"anchored_delta", prom_range_anchored_delta, 0, true, false, true, LAST, PROM_ANCHOR_NONE},
@@ -29,13 +29,13 @@ static const PromRangeFunction functions[] = {
 	{"avg_over_time", prom_range_avg, 0, false, false, false, SUM | COUNT, PROM_ANCHOR_NONE, prom_range_points_avg},
 	{"changes", prom_range_changes, 0, false, false, true, LAST, PROM_ANCHOR_ALWAYS},
 	{"count_over_time", prom_range_count, 0, false, false, false, COUNT, PROM_ANCHOR_NONE, prom_range_points_count},
-	{"delta", prom_range_delta, 0, false, false, true, LAST, PROM_ANCHOR_ALWAYS},
+	{"delta", prom_range_delta, 0, false, false, true, LAST, PROM_ANCHOR_ALWAYS, .all = prom_range_delta_all},
 	{"deriv", prom_range_deriv, 0, false, false, true, LAST, PROM_ANCHOR_ALONE},
 	{"double_exponential_smoothing", prom_range_double_exponential_smoothing, 2, false, false, true, LAST, PROM_ANCHOR_ALONE},
 	{"first_over_time", prom_range_first, 0, false, false, false, LAST, PROM_ANCHOR_NONE},
 	{"idelta", prom_range_idelta, 0, false, false, true, LAST, PROM_ANCHOR_ALONE},
-	{"increase", prom_range_increase, 0, false, false, true, COUNTER, PROM_ANCHOR_ALWAYS},
-	{"instant", prom_range_instant, 0, false, true, false, LAST, PROM_ANCHOR_NONE},
+	{"increase", prom_range_increase, 0, false, false, true, COUNTER, PROM_ANCHOR_ALWAYS, .all = prom_range_increase_all},
+	{"instant", prom_range_instant, 0, false, true, false, LAST, PROM_ANCHOR_NONE, .all = prom_range_instant_all},
 	{"irate", prom_range_irate, 0, false, false, true, COUNTER, PROM_ANCHOR_ALONE},
 	{"last_over_time", prom_range_last, 0, false, false, false, LAST, PROM_ANCHOR_NONE},
 	{"mad_over_time", prom_range_mad, 0, false, false, false, LAST, PROM_ANCHOR_NONE},
@@ -44,7 +44,7 @@ static const PromRangeFunction functions[] = {
 	{"predict_linear", prom_range_predict_linear, 1, false, false, true, LAST, PROM_ANCHOR_ALONE},
 	{"present_over_time", prom_range_present, 0, false, false, false, COUNT, PROM_ANCHOR_NONE},
 	{"quantile_over_time", prom_range_quantile, 1, false, false, false, LAST, PROM_ANCHOR_NONE},
-	{"rate", prom_range_rate, 0, false, false, true, COUNTER, PROM_ANCHOR_ALWAYS},
+	{"rate", prom_range_rate, 0, false, false, true, COUNTER, PROM_ANCHOR_ALWAYS, .all = prom_range_rate_all},
 	{"resets", prom_range_resets, 0, false, false, true, COUNTER, PROM_ANCHOR_NONE},
 	{"smoothed_delta", prom_range_smoothed_delta, 0, true, false, true, LAST, PROM_ANCHOR_NONE},
 	{"smoothed_increase", prom_range_smoothed_increase, 0, true, false, true, COUNTER, PROM_ANCHOR_NONE},
