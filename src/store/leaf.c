@@ -427,6 +427,7 @@ active_fresh_sql(StringInfo out, const Access *access, const char *alias, int64 
 					 alias, alias, access->fresh, first_ms, to_ms);
 }
 
+/* The days are quoted as in warm_sql. */
 void
 prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 {
@@ -443,10 +444,11 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 		return;
 	}
 	appendStringInfo(out, "(EXISTS (SELECT FROM %s AS w WHERE w.shard = %s.shard AND w.block = prom._block(%s.sid)"
-					 " AND w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT
+					 " AND w.t_min >= '" INT64_FORMAT "' AND w.t_min <= '" INT64_FORMAT "'"
+					 " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT
 					 " AND prom._has(w.data, %s.sid, " INT64_FORMAT ", " INT64_FORMAT "))",
-					 access.warm, alias, alias, prom_day_start(first_ms), range.to_ms, first_ms, alias, first_ms,
-					 range.to_ms);
+					 access.warm, alias, alias, prom_day_start(first_ms), day_end(range.to_ms), range.to_ms, first_ms,
+					 alias, first_ms, range.to_ms);
 	active_rollup_sql(out, alias, range, false, true);
 	active_tier_sql(out, alias, range);
 	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
@@ -465,8 +467,9 @@ prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range)
 		return;
 	}
 	appendStringInfo(out, "((%s.shard, prom._block(%s.sid)) IN (SELECT w.shard, w.block FROM %s AS w"
-					 " WHERE w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT ")",
-					 alias, alias, access.warm, prom_day_start(first_ms), range.to_ms, first_ms);
+					 " WHERE w.t_min >= '" INT64_FORMAT "' AND w.t_min <= '" INT64_FORMAT "'"
+					 " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT ")",
+					 alias, alias, access.warm, prom_day_start(first_ms), day_end(range.to_ms), range.to_ms, first_ms);
 	active_rollup_sql(out, alias, range, false, false);
 	active_tier_sql(out, alias, range);
 	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
