@@ -181,6 +181,8 @@ extern bool prom_range_timestamp(PromRange *w, double *result);
 extern bool prom_range_instant_all(PromFrames *f, const double *v, PromVals *out);
 extern bool prom_range_rate_all(PromFrames *f, const double *v, PromVals *out);
 extern bool prom_range_increase_all(PromFrames *f, const double *v, PromVals *out);
+extern bool prom_range_sum_all(PromFrames *f, const double *v, PromVals *out);
+extern bool prom_range_avg_all(PromFrames *f, const double *v, PromVals *out);
 extern bool prom_range_delta_all(PromFrames *f, const double *v, PromVals *out);
 extern bool prom_range_rate(PromRange *w, double *result);
 extern bool prom_range_increase(PromRange *w, double *result);

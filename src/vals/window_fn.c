@@ -374,6 +374,69 @@ prom_range_avg(PromRange *w, double *result)
 	return true;
 }
 
+/* What the sum of a window's values comes to; one that overflowed is added again, with care. */
+static double
+added_value(const PromFrames *f, const double *v, int i, bool mean, double sum, double c)
+{
+	double		result = 0;
+	PromRange	w;
+
+	if (isfinite(sum) && isfinite(c))
+		return mean ? prom_mean(sum, c, false, f->end[i] - f->first[i]) : sum + c;
+	w = prom_frames_range(f, v, i);
+	(void) (mean ? prom_range_avg(&w, &result) : prom_range_sum(&w, &result));
+	return result;
+}
+
+/* The sums of n windows from step "step" on, at most PROM_SUMS, at a time. */
+static void
+add_windows(const PromFrames *f, const double *v, int step, int n, bool mean, PromVals *out)
+{
+	const double *at[PROM_SUMS] = {v};
+	double		sum[PROM_SUMS] = {0};
+	double		c[PROM_SUMS] = {0};
+	int			common = n == PROM_SUMS ? f->n : 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		at[i] = v + f->first[step + i];
+		sum[i] = mean ? -0.0 : 0.0;
+		common = Min(common, f->end[step + i] - f->first[step + i]);
+	}
+	prom_sum_finite_some(at, common, sum, c);
+	for (int i = 0; i < n; i++)
+	{
+		for (int j = f->first[step + i] + common; j < f->end[step + i]; j++)
+			prom_sum_add_finite(&sum[i], &c[i], v[j]);
+		if (f->first[step + i] < f->end[step + i])
+			prom_vals_set(out, step + i, added_value(f, v, step + i, mean, sum[i], c[i]));
+	}
+}
+
+static void
+add_all(const PromFrames *f, const double *v, bool mean, PromVals *out)
+{
+	for (int i = f->from; i < f->to; i += PROM_SUMS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		add_windows(f, v, i, Min(PROM_SUMS, f->to - i), mean, out);
+	}
+}
+
+bool
+prom_range_sum_all(PromFrames *f, const double *v, PromVals *out)
+{
+	add_all(f, v, false, out);
+	return true;
+}
+
+bool
+prom_range_avg_all(PromFrames *f, const double *v, PromVals *out)
+{
+	add_all(f, v, true, out);
+	return true;
+}
+
 /*
  * Position of the greatest (sign 1) or least (sign -1) value.  Noted are the samples that no later one
  * beats, best first; of equal ones (0 and -0) the earliest wins, or the latest.  NaN is found only among NaN
