@@ -92,6 +92,10 @@ CREATE FUNCTION prom.labels_compare(prom.labels, prom.labels) RETURNS int4
 	AS 'MODULE_PATHNAME', 'prom_labels_compare' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
 COMMENT ON FUNCTION prom.labels_compare(prom.labels, prom.labels) IS 'less-equal-greater';
 
+CREATE FUNCTION prom._labels_sortsupport(internal) RETURNS void
+	AS 'MODULE_PATHNAME', 'prom_labels_sortsupport' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
+COMMENT ON FUNCTION prom._labels_sortsupport(internal) IS 'comparisons of a sort without the way through SQL';
+
 CREATE FUNCTION prom.labels_hash4(prom.labels) RETURNS int4
 	AS 'MODULE_PATHNAME', 'prom_labels_hash4' LANGUAGE C IMMUTABLE STRICT LEAKPROOF PARALLEL SAFE;
 COMMENT ON FUNCTION prom.labels_hash4(prom.labels) IS 'hash';
@@ -148,7 +152,8 @@ CREATE OPERATOR CLASS prom.labels_btree DEFAULT FOR TYPE prom.labels USING btree
 	OPERATOR 3 prom.=,
 	OPERATOR 4 prom.>=,
 	OPERATOR 5 prom.>,
-	FUNCTION 1 prom.labels_compare(prom.labels, prom.labels);
+	FUNCTION 1 prom.labels_compare(prom.labels, prom.labels),
+	FUNCTION 2 prom._labels_sortsupport(internal);
 COMMENT ON OPERATOR CLASS prom.labels_btree USING btree IS 'label sets in the order of their pairs';
 
 CREATE OPERATOR CLASS prom.labels_hash DEFAULT FOR TYPE prom.labels USING hash AS

@@ -11,11 +11,16 @@
 #include <math.h>
 
 #include "common/shortest_dec.h"
+#include "utils/builtins.h"
 
 #include "api/gateway.h"
 
 /* digits of a double at most, and some */
 #define PROM_JSON_MAX_DIGITS 32
+
+/* Well within the limits at which the server turns to exponents */
+#define MIN_PLAIN	1e-3
+#define MAX_PLAIN	1e14
 
 void
 prom_json_string(StringInfo out, const char *s, int len)
@@ -95,6 +100,24 @@ append_zeros(StringInfo out, int n)
 		appendStringInfoCharMacro(out, '0');
 }
 
+/* What both lay out in the same way: no exponent anywhere near.  False of other values. */
+static bool
+append_plain(StringInfo out, double v)
+{
+	char	   *at;
+
+	if (v != 0 && !(fabs(v) >= MIN_PLAIN && fabs(v) < MAX_PLAIN))
+		return false;
+	enlargeStringInfo(out, DOUBLE_SHORTEST_DECIMAL_LEN + 2);
+	at = out->data + out->len;
+	*at++ = '"';
+	at += double_to_shortest_decimal_bufn(v, at);
+	*at++ = '"';
+	*at = '\0';
+	out->len = at - out->data;
+	return true;
+}
+
 void
 prom_json_value(StringInfo out, double v)
 {
@@ -103,6 +126,8 @@ prom_json_value(StringInfo out, double v)
 	int			n;
 	int			power;
 
+	if (append_plain(out, v))
+		return;
 	if (isnan(v) || isinf(v))
 	{
 		appendStringInfoString(out, isnan(v) ? "\"NaN\"" : v > 0 ? "\"+Inf\"" : "\"-Inf\"");
@@ -148,9 +173,16 @@ prom_json_time(StringInfo out, int64 t_ms)
 {
 	uint64		abs_ms = t_ms < 0 ? -(uint64) t_ms : (uint64) t_ms;
 
+	enlargeStringInfo(out, MAXINT8LEN + 5);
 	if (t_ms < 0)
 		appendStringInfoCharMacro(out, '-');
-	appendStringInfo(out, UINT64_FORMAT, abs_ms / 1000);
+	out->len += pg_ulltoa_n(abs_ms / 1000, out->data + out->len);
+	out->data[out->len] = '\0';
 	if (abs_ms % 1000 != 0)
-		appendStringInfo(out, ".%03d", (int) (abs_ms % 1000));
+	{
+		appendStringInfoCharMacro(out, '.');
+		(void) pg_ultostr_zeropad(out->data + out->len, abs_ms % 1000, 3);
+		out->len += 3;
+		out->data[out->len] = '\0';
+	}
 }

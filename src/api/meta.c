@@ -351,7 +351,8 @@ for_each_value(const char *sql, int nargs, Oid *types, Datum *args,
 
 	SPI_connect();
 	row = AllocSetContextCreate(CurrentMemoryContext, "promgres row", ALLOCSET_DEFAULT_SIZES);
-	portal = SPI_cursor_open_with_args(NULL, sql, nargs, types, args, NULL, true, 0);
+	portal = nargs == 0 ? promql_open_portal(sql) :
+		SPI_cursor_open_with_args(NULL, sql, nargs, types, args, NULL, true, 0);
 	for (;;)
 	{
 		SPI_cursor_fetch(portal, true, PROM_META_FETCH);

@@ -26,6 +26,37 @@ prom_sum_add(double *sum, double *c, double x)
 }
 
 /*
+ * One more summand for each of n sums: what prom_sum_add gives, without a branch (see below).  Only a sum that
+ * reaches infinity drops what was gathered.
+ */
+static inline void
+prom_sum_add_all(double *sum, double *c, const double *x, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		double		s = sum[i];
+		double		t = s + x[i];
+		double		added = t - s;
+		double		all = c[i] + ((s - (t - added)) + (x[i] - added));
+
+		c[i] = isinf(t) ? 0 : all;
+		sum[i] = t;
+	}
+}
+
+/* One more summand, if nothing overflows. */
+static inline void
+prom_sum_add_finite(double *sum, double *c, double x)
+{
+	double		s = *sum;
+	double		t = s + x;
+	double		added = t - s;
+
+	*c += (s - (t - added)) + (x - added);
+	*sum = t;
+}
+
+/*
  * The sum of n values, from -0.0 or 0.0 on.  The common case, without a branch: the error of each
  * addition is found as Knuth's TwoSum does, which gives what prom_sum_add gives as long as nothing
  * overflows.  If something did (or NaN is among the values), returns false and all is to be redone.
@@ -37,17 +68,42 @@ prom_sum_finite(const double *v, int n, double start, double *sum, double *c)
 	double		errors = 0;
 
 	for (int i = 0; i < n; i++)
-	{
-		double		x = v[i];
-		double		t = s + x;
-		double		added = t - s;
-
-		errors += (s - (t - added)) + (x - added);
-		s = t;
-	}
+		prom_sum_add_finite(&s, &errors, v[i]);
 	*sum = s;
 	*c = errors;
 	return isfinite(s) && isfinite(errors);
+}
+
+#define PROM_SUMS	4
+
+/* The same for some sums at a time, as far as all have values: an addition waits for the one before it, not for those of others. */
+static inline void
+prom_sum_finite_some(const double *const *v, int n, double *sum, double *c)
+{
+	double		s0 = sum[0],
+				s1 = sum[1],
+				s2 = sum[2],
+				s3 = sum[3];
+	double		c0 = c[0],
+				c1 = c[1],
+				c2 = c[2],
+				c3 = c[3];
+
+	for (int i = 0; i < n; i++)
+	{
+		prom_sum_add_finite(&s0, &c0, v[0][i]);
+		prom_sum_add_finite(&s1, &c1, v[1][i]);
+		prom_sum_add_finite(&s2, &c2, v[2][i]);
+		prom_sum_add_finite(&s3, &c3, v[3][i]);
+	}
+	sum[0] = s0;
+	sum[1] = s1;
+	sum[2] = s2;
+	sum[3] = s3;
+	c[0] = c0;
+	c[1] = c1;
+	c[2] = c2;
+	c[3] = c3;
 }
 
 /* One more value for a mean that had n - 1 of them (n >= 1); *running says what *sum holds. */

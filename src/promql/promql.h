@@ -77,6 +77,9 @@ extern void promql_run(const PromqlPlan *p, PromqlSeriesFn fn, void *arg);
 /* A lone instant selector (match[], delete_series): its matchers; raises like promql_plan. */
 extern PromMatcher *promql_parse_selector(const char *text, int *n);
 
+/* A portal that runs the SQL, read-only, by a plan that is kept if it is asked again and again; SPI is connected. */
+extern struct PortalData *promql_open_portal(const char *sql);
+
 extern void promql_init(void);
 
 #endif							/* PROMQL_H */

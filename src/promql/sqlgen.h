@@ -238,11 +238,6 @@ extern void promql_trace_segments(PromqlTrace *trace, const PromSegments *segmen
 /* The same SQL, indented: one tab per open parenthesis. */
 extern char *promql_layout(const char *sql);
 
-/* ---- plans.c ---- */
-
-/* A portal that runs the SQL, read-only; SPI is connected. */
-extern struct PortalData *promql_open_portal(const char *sql);
-
 /* ---- eval.c ---- */
 
 /* The rows (labels, "time", value, histogram) of a plan, into the result of a set-returning function. */

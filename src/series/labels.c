@@ -144,6 +144,10 @@ prom_labels_cmp(const PromLabels *a, const PromLabels *b)
 
 		if (!prom_label_next(&wb, &lb))
 			return 1;
+		/* a name and its value lie side by side, and most of two sets are the same */
+		if (la.name_len == lb.name_len && la.value_len == lb.value_len &&
+			memcmp(la.name, lb.name, la.name_len + la.value_len) == 0)
+			continue;
 		c = prom_bytes_cmp(la.name, la.name_len, lb.name, lb.name_len);
 		if (c == 0)
 			c = prom_bytes_cmp(la.value, la.value_len, lb.value, lb.value_len);

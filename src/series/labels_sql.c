@@ -13,6 +13,7 @@
 #include "libpq/pqformat.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
+#include "utils/sortsupport.h"
 #include "utils/jsonb.h"
 
 #include "common/bytes.h"
@@ -38,6 +39,7 @@ PG_FUNCTION_INFO_V1(prom_labels_le);
 PG_FUNCTION_INFO_V1(prom_labels_gt);
 PG_FUNCTION_INFO_V1(prom_labels_ge);
 PG_FUNCTION_INFO_V1(prom_labels_compare);
+PG_FUNCTION_INFO_V1(prom_labels_sortsupport);
 PG_FUNCTION_INFO_V1(prom_labels_hash4);
 PG_FUNCTION_INFO_V1(prom_labels_hash8);
 
@@ -415,6 +417,30 @@ compare_args(FunctionCallInfo fcinfo)
 	PG_FREE_IF_COPY(a, 0);
 	PG_FREE_IF_COPY(b, 1);
 	return c;
+}
+
+static int
+compare_sorted(Datum x, Datum y, SortSupport support)
+{
+	PromLabels *a = DatumGetPromLabelsP(x);
+	PromLabels *b = DatumGetPromLabelsP(y);
+	int			c = prom_labels_cmp(a, b);
+
+	if ((Pointer) a != DatumGetPointer(x))
+		pfree(a);
+	if ((Pointer) b != DatumGetPointer(y))
+		pfree(b);
+	return c;
+}
+
+/* labels_sortsupport(internal): comparisons of a sort without the way through SQL */
+Datum
+prom_labels_sortsupport(PG_FUNCTION_ARGS)
+{
+	SortSupport support = (SortSupport) PG_GETARG_POINTER(0);
+
+	support->comparator = compare_sorted;
+	PG_RETURN_VOID();
 }
 
 static bool

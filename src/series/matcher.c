@@ -16,12 +16,14 @@
 #include <ctype.h>
 
 #include "catalog/pg_type.h"
+#include "common/hashfn.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "nodes/supportnodes.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "common/compat.h"
 #include "series/labels.h"
@@ -31,6 +33,10 @@
 
 #define MATCHER_FETCH_ROWS 1000
 
+/* That there were too many is remembered, of so many sets of matchers and for so long: looking cost as much as all else. */
+#define MATCHER_REMEMBERED 256
+#define MATCHER_REMEMBERED_MS 60000
+
 /* Hashes of the values of one label that its matchers accept. */
 typedef struct HashList
 {
@@ -38,6 +44,15 @@ typedef struct HashList
 	int			n;
 	bool		too_many;
 } HashList;
+
+/* Matchers of one label that accept too many values */
+typedef struct Unselective
+{
+	uint64		hash;
+	TimestampTz found;
+} Unselective;
+
+static Unselective unselective[MATCHER_REMEMBERED];
 
 /* What a matcher comes down to when its regex is taken apart. */
 typedef enum MatchPlan
@@ -421,13 +436,35 @@ collect_hashes(const PlannedMatcher *p, int n, const char *name, HashList *list)
 		look_up_hashes(p, n, name, list);
 }
 
+/* The place of what is remembered of a label and all its matchers, and their hash. */
+static Unselective *
+find_unselective(const PlannedMatcher *p, int n, const char *name, uint64 *hash)
+{
+	*hash = hash_bytes_extended((const unsigned char *) name, strlen(name), 0);
+	for (int i = 0; i < n; i++)
+	{
+		const PromMatcher *m = p[i].matcher;
+
+		if (strcmp(m->name, name) == 0)
+			*hash = hash_bytes_extended((const unsigned char *) m->value, strlen(m->value), *hash + m->type);
+	}
+	return &unselective[*hash % MATCHER_REMEMBERED];
+}
+
 static void
 look_up_hashes(const PlannedMatcher *p, int n, const char *name, HashList *list)
 {
 	Oid			types[] = {TEXTOID};
 	Datum		args[] = {CStringGetTextDatum(name)};
 	Portal		portal;
+	uint64		hash;
+	Unselective *known = find_unselective(p, n, name, &hash);
 
+	if (known->hash == hash && !TimestampDifferenceExceeds(known->found, GetCurrentTimestamp(), MATCHER_REMEMBERED_MS))
+	{
+		list->too_many = true;
+		return;
+	}
 	SPI_connect();
 	portal = SPI_cursor_open_with_args(NULL,
 									   "SELECT value FROM prom._label_value WHERE name OPERATOR(pg_catalog.=) $1",
@@ -449,6 +486,8 @@ look_up_hashes(const PlannedMatcher *p, int n, const char *name, HashList *list)
 	} while (SPI_processed > 0 && !list->too_many);
 	SPI_cursor_close(portal);
 	SPI_finish();
+	if (list->too_many)
+		*known = (Unselective) {hash, GetCurrentTimestamp()};
 }
 
 static bool

@@ -46,7 +46,15 @@ struct PromRegex
 {
 	std::string pattern;
 	std::unique_ptr<RE2> compiled;
+	/* What every text that matches lies between, and ends with: told apart without RE2 */
+	bool		bounded = false;
+	std::string least;
+	std::string greatest;
+	std::string ending;
 };
+
+/* Bytes of a bound: more would tell few more texts apart. */
+#define PROM_REGEX_BOUND 16
 
 typedef std::list<PromRegex> RegexList;
 
@@ -77,11 +85,46 @@ has_byte_escape(const char *p, int len)
 	return false;
 }
 
+/*
+ * The letters and digits after the last sign of a pattern, which texts that match end with; none if there is an alternative
+ * or a flag somewhere, or an escape in front of them, for then they may mean something else.
+ */
+static std::string
+find_ending(const std::string &pattern)
+{
+	size_t		sign = pattern.find_last_of("\\.+*?()[]{}^$|");
+
+	if (sign == std::string::npos || pattern[sign] == '\\' || pattern.find('|') != std::string::npos ||
+		pattern.find("(?") != std::string::npos || pattern.find("\\Q") != std::string::npos)
+		return std::string();
+	/* .*\.com: an escaped sign would be part of it, but what is behind is enough; \x41, \pL and \1 have none behind */
+	return pattern.substr(sign + 1);
+}
+
+static void
+find_bounds(PromRegex *re)
+{
+	RE2::Options options;
+	std::string anchored = "^(?:" + re->pattern + ")$";
+
+	options.set_log_errors(false);
+	options.set_dot_nl(true);
+
+	RE2			whole(anchored, options);
+
+	re->bounded = whole.ok() && whole.PossibleMatchRange(&re->least, &re->greatest, PROM_REGEX_BOUND);
+	re->ending = find_ending(re->pattern);
+}
+
 static PromRegex *
 find_or_compile(const char *pattern, int len, char *fault, size_t fault_size) noexcept
 {
 	try
 	{
+		if (recent != nullptr && !recent->empty() && (int) recent->front().pattern.size() == len &&
+			memcmp(recent->front().pattern.data(), pattern, len) == 0)
+			return &recent->front();
+
 		std::string key(pattern, len);
 		RE2::Options options;
 		PromRegex	fresh;
@@ -102,6 +145,11 @@ find_or_compile(const char *pattern, int len, char *fault, size_t fault_size) no
 			return &recent->front();
 		}
 
+		if (has_byte_escape(pattern, len))
+		{
+			strlcpy(fault, "invalid escape sequence: \\C", fault_size);
+			return nullptr;
+		}
 		options.set_log_errors(false);
 		options.set_dot_nl(true);
 		fresh.compiled.reset(new RE2(key, options));
@@ -116,6 +164,7 @@ find_or_compile(const char *pattern, int len, char *fault, size_t fault_size) no
 			recent->pop_back();
 		}
 		fresh.pattern = key;
+		find_bounds(&fresh);
 		recent->push_front(std::move(fresh));
 		try
 		{
@@ -146,15 +195,29 @@ prom_regex_get(const char *pattern, int len, char **reason)
 	PromRegex  *re;
 
 	*reason = NULL;
-	if (has_byte_escape(pattern, len))
-	{
-		*reason = pstrdup("invalid escape sequence: \\C");
-		return NULL;
-	}
 	re = find_or_compile(pattern, len, fault, sizeof(fault));
 	if (re == NULL)
 		*reason = pnstrdup(fault, pg_encoding_verifymbstr(PG_UTF8, fault, strlen(fault)));
 	return re;
+}
+
+/* Is text before (-1), behind (1) or at the prefix of a bound? */
+static int
+compare(const char *text, int len, const std::string &bound)
+{
+	int			c = memcmp(text, bound.data(), std::min((size_t) len, bound.size()));
+
+	return c != 0 ? c : (size_t) len < bound.size() ? -1 : (size_t) len > bound.size();
+}
+
+static bool
+may_match(const PromRegex *re, const char *text, int len)
+{
+	size_t		ending = re->ending.size();
+
+	if ((size_t) len < ending || memcmp(text + len - ending, re->ending.data(), ending) != 0)
+		return false;
+	return !re->bounded || (compare(text, len, re->least) >= 0 && compare(text, len, re->greatest) <= 0);
 }
 
 /* 1: it matches, 0: it does not, -1: memory ran out. */
@@ -186,7 +249,7 @@ was_found(int found)
 extern "C" bool
 prom_regex_match(PromRegex *re, const char *text, int len)
 {
-	return was_found(match(re, text, len));
+	return may_match(re, text, len) && was_found(match(re, text, len));
 }
 
 /* The group that a name in a template stands for: a number without leading zeros, or a name; -1: none. */

@@ -58,20 +58,30 @@ find_access(void)
 	return a;
 }
 
+char *
+prom_leaf_matched_sql(const PromMatcher *m, int n)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	prom_matchers_sql(&out, "s", m, n);
+	return out.data;
+}
+
 /* The matched series of each shard. */
 static void
-matched_sql(StringInfo out, const PromMatcher *m, int n)
+matched_sql(StringInfo out, const char *matched)
 {
-	appendStringInfoString(out, "SELECT i.shard, pg_catalog.array_agg(i.sid) AS sids, pg_catalog.min(i.sid) AS low, pg_catalog.max(i.sid) AS high\n"
-						   "FROM prom.series AS i\n"
-						   "WHERE ");
-	prom_matchers_sql(out, "i", m, n);
-	appendStringInfoString(out, "\nGROUP BY i.shard");
+	appendStringInfo(out, "SELECT s.shard, pg_catalog.array_agg(s.sid) AS sids, pg_catalog.min(s.sid) AS low, pg_catalog.max(s.sid) AS high\n"
+					 "FROM prom.series AS s\n"
+					 "WHERE %s\n"
+					 "GROUP BY s.shard",
+					 matched);
 }
 
 /* The fresh samples of all matched series, one chunk per shard. */
 static void
-all_fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, PromScanRange range)
+all_fresh_sql(StringInfo out, const Access *access, const char *matched, PromScanRange range)
 {
 	if (access->restricted)
 	{
@@ -80,14 +90,14 @@ all_fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n,
 						 "SELECT m.shard, prom._visible_fresh(m.shard, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
 						 "FROM (\n",
 						 range.from_ms, range.to_ms);
-		matched_sql(out, m, n);
+		matched_sql(out, matched);
 		appendStringInfoString(out, ") AS m)\nSELECT v.shard, v.data FROM v");
 		return;
 	}
 	/* Per shard, so that fresh rows are looked for by ids, however few of them the planner expects. */
 	appendStringInfoString(out, "SELECT m.shard, o.data\n"
 						   "FROM (\n");
-	matched_sql(out, m, n);
+	matched_sql(out, matched);
 	appendStringInfo(out, ") AS m\n"
 					 "CROSS JOIN LATERAL (\n"
 					 "SELECT prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
@@ -100,23 +110,17 @@ all_fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n,
 
 /* The same without what came late. */
 static void
-fresh_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, PromScanRange range,
-		  const PromSegments *segments)
+fresh_sql(StringInfo out, const Access *access, const char *matched, PromScanRange range, const PromSegments *segments)
 {
-	StringInfoData which;
-
 	if (segments == NULL || segments->nexpired == 0)
 	{
-		all_fresh_sql(out, access, m, n, range);
+		all_fresh_sql(out, access, matched, range);
 		return;
 	}
-	initStringInfo(&which);
-	appendStringInfoString(&which, "s.shard OPERATOR(pg_catalog.=) x.shard AND ");
-	prom_matchers_sql(&which, "s", m, n);
 	appendStringInfoString(out, "SELECT x.shard, prom._since(x.data, o.sids, o.since) AS data\nFROM (\n");
-	all_fresh_sql(out, access, m, n, range);
+	all_fresh_sql(out, access, matched, range);
 	appendStringInfoString(out, ") AS x\nCROSS JOIN LATERAL ");
-	prom_late_sql(out, segments, which.data);
+	prom_late_sql(out, segments, psprintf("s.shard OPERATOR(pg_catalog.=) x.shard AND %s", matched));
 }
 
 /* The last millisecond of a day. */
@@ -210,24 +214,22 @@ rollup_sql(StringInfo out, const Access *access, const PromSegment *s, int parts
 
 /* A further branch: what objects in buckets have of the group b.  False: they have nothing of the time. */
 static bool
-tier_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, int32 resolution_s, int parts)
+tier_sql(StringInfo out, const char *matched, PromScanRange range, int32 resolution_s, int parts)
 {
 	if (!prom_tier_any(resolution_s, range))
 		return false;
 	appendStringInfo(out, "\nUNION ALL SELECT t.data, t.ord\n"
 					 "FROM prom._tier(b.shard, b.sids, %d, %s, " INT64_FORMAT ", " INT64_FORMAT ", ARRAY(\n"
-					 "SELECT i.shard::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32 OPERATOR(pg_catalog.|) i.sid\n"
-					 "FROM prom.series AS i\n"
-					 "WHERE ",
-					 resolution_s, parts_sql(parts), range.from_ms, range.to_ms);
-	prom_matchers_sql(out, "i", m, n);
-	appendStringInfoString(out, ")) AS t");
+					 "SELECT s.shard::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32 OPERATOR(pg_catalog.|) s.sid\n"
+					 "FROM prom.series AS s\n"
+					 "WHERE %s)) AS t",
+					 resolution_s, parts_sql(parts), range.from_ms, range.to_ms, matched);
 	return true;
 }
 
 /* What is stored of the group b, but for fresh rows: the branches of a union.  True: some of it in buckets. */
 static bool
-stored_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, PromScanRange range,
+stored_sql(StringInfo out, const Access *access, const char *matched, PromScanRange range,
 		   const PromSegments *segments)
 {
 	PromSegment raw = {range.from_ms, range.to_ms, 0};
@@ -242,7 +244,7 @@ stored_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, Pr
 		if (s->resolution_s > 0)
 		{
 			rollup_sql(out, access, s, segments->parts);
-			tier |= tier_sql(out, m, n, part, s->resolution_s, segments->parts);
+			tier |= tier_sql(out, matched, part, s->resolution_s, segments->parts);
 		}
 		if (s->mixed)
 			appendStringInfoString(out, "\nUNION ALL ");
@@ -252,7 +254,7 @@ stored_sql(StringInfo out, const Access *access, const PromMatcher *m, int n, Pr
 				mixed_warm_sql(out, access, part, segments);
 			else
 				warm_sql(out, access, part);
-			tier |= tier_sql(out, m, n, part, 0, 0);
+			tier |= tier_sql(out, matched, part, 0, 0);
 		}
 		if (i < nsegments - 1)
 			appendStringInfoString(out, "\nUNION ALL ");
@@ -285,22 +287,22 @@ narrow_to_raw(PromScanRange *range, const PromSegments *segments)
 }
 
 bool
-prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments)
+prom_leaf_fresh_sql(StringInfo out, const char *matched, PromScanRange range, const PromSegments *segments)
 {
 	Access		access = find_access();
 
 	if (segments && !narrow_to_raw(&range, segments))
 		return false;
-	fresh_sql(out, &access, m, n, range, segments);
+	fresh_sql(out, &access, matched, range, segments);
 	return true;
 }
 
 void
-prom_leaf_stored_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments)
+prom_leaf_stored_sql(StringInfo out, const char *matched, PromScanRange range, const PromSegments *segments)
 {
 	Access		access = find_access();
 
-	(void) stored_sql(out, &access, m, n, range, segments);
+	(void) stored_sql(out, &access, matched, range, segments);
 }
 
 /*
@@ -308,7 +310,7 @@ prom_leaf_stored_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange 
  * block, unless the groups have an order of their own.
  */
 static void
-groups_sql(StringInfo out, const char *groups, bool sorted, const PromMatcher *m, int n, PromScanRange range,
+groups_sql(StringInfo out, const char *groups, bool sorted, const char *matched, PromScanRange range,
 		   const PromSegments *segments, const char *leaf)
 {
 	Access		access = find_access();
@@ -318,14 +320,14 @@ groups_sql(StringInfo out, const char *groups, bool sorted, const PromMatcher *m
 	bool		has_raw = segments == NULL || narrow_to_raw(&raw, segments);
 
 	initStringInfo(&stored);
-	tier = stored_sql(&stored, &access, m, n, range, segments);
+	tier = stored_sql(&stored, &access, matched, range, segments);
 	appendStringInfo(out, "pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
 					 "FROM (\n%s%s) AS b\n",
 					 groups, tier && !sorted ? "\nORDER BY 1, 2" : "");
 	if (has_raw)
 	{
 		appendStringInfoString(out, "LEFT JOIN (\n");
-		fresh_sql(out, &access, m, n, raw, segments);
+		fresh_sql(out, &access, matched, raw, segments);
 		appendStringInfoString(out, ") AS f ON f.shard OPERATOR(pg_catalog.=) b.shard\n");
 	}
 	appendStringInfo(out, "CROSS JOIN LATERAL (\n"
@@ -343,18 +345,18 @@ void
 prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments,
 			  const char *leaf)
 {
+	const char *matched = prom_leaf_matched_sql(m, n);
 	StringInfoData groups;
 
 	initStringInfo(&groups);
 	appendStringInfo(&groups, "SELECT s.shard, s.sid OPERATOR(pg_catalog.>>) %d AS block,"
 					 " pg_catalog.array_agg(s.sid) AS sids, pg_catalog.array_agg(s.labels) AS labels\n"
 					 "FROM prom.series AS s\n"
-					 "WHERE ",
-					 PROM_BLOCK_BITS);
-	prom_matchers_sql(&groups, "s", m, n);
-	appendStringInfoString(&groups, "\nGROUP BY 1, 2");
+					 "WHERE %s\n"
+					 "GROUP BY 1, 2",
+					 PROM_BLOCK_BITS, matched);
 	appendStringInfoString(out, "(\nSELECT ");
-	groups_sql(out, groups.data, false, m, n, range, segments, leaf);
+	groups_sql(out, groups.data, false, matched, range, segments, leaf);
 }
 
 /*
@@ -365,18 +367,18 @@ void
 prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments,
 					 const char *leaf)
 {
+	const char *matched = prom_leaf_matched_sql(m, n);
 	StringInfoData groups;
 
 	initStringInfo(&groups);
 	appendStringInfo(&groups, "SELECT s.shard, s.sid OPERATOR(pg_catalog.>>) %d AS block, ARRAY[s.sid] AS sids, ARRAY[s.labels] AS labels,"
 					 " s.labels AS place\n"
 					 "FROM prom.series AS s\n"
-					 "WHERE ",
-					 PROM_BLOCK_BITS);
-	prom_matchers_sql(&groups, "s", m, n);
-	appendStringInfoString(&groups, "\nORDER BY s.labels OFFSET 0");
+					 "WHERE %s\n"
+					 "ORDER BY s.labels OFFSET 0",
+					 PROM_BLOCK_BITS, matched);
 	appendStringInfoString(out, "(\nSELECT b.place, ");
-	groups_sql(out, groups.data, true, m, n, range, segments, leaf);
+	groups_sql(out, groups.data, true, matched, range, segments, leaf);
 	appendStringInfoString(out, "\nORDER BY r.place");
 }
 
@@ -459,6 +461,7 @@ active_fresh_sql(StringInfo out, const Access *access, const char *alias, int64 
 					 alias, alias, access->fresh, first_ms, to_ms);
 }
 
+/* The days are quoted as in warm_sql. */
 void
 prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 {
@@ -475,10 +478,11 @@ prom_active_sql(StringInfo out, const char *alias, PromScanRange range)
 		return;
 	}
 	appendStringInfo(out, "(EXISTS (SELECT FROM %s AS w WHERE w.shard = %s.shard AND w.block = prom._block(%s.sid)"
-					 " AND w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT
+					 " AND w.t_min >= '" INT64_FORMAT "' AND w.t_min <= '" INT64_FORMAT "'"
+					 " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT
 					 " AND prom._has(w.data, %s.sid, " INT64_FORMAT ", " INT64_FORMAT "))",
-					 access.warm, alias, alias, prom_day_start(first_ms), range.to_ms, first_ms, alias, first_ms,
-					 range.to_ms);
+					 access.warm, alias, alias, prom_day_start(first_ms), day_end(range.to_ms), range.to_ms, first_ms,
+					 alias, first_ms, range.to_ms);
 	active_rollup_sql(out, alias, range, false, true);
 	active_tier_sql(out, alias, range);
 	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);
@@ -497,8 +501,9 @@ prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range)
 		return;
 	}
 	appendStringInfo(out, "((%s.shard, prom._block(%s.sid)) IN (SELECT w.shard, w.block FROM %s AS w"
-					 " WHERE w.t_min >= " INT64_FORMAT " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT ")",
-					 alias, alias, access.warm, prom_day_start(first_ms), range.to_ms, first_ms);
+					 " WHERE w.t_min >= '" INT64_FORMAT "' AND w.t_min <= '" INT64_FORMAT "'"
+					 " AND w.t_min <= " INT64_FORMAT " AND w.t_max >= " INT64_FORMAT ")",
+					 alias, alias, access.warm, prom_day_start(first_ms), day_end(range.to_ms), range.to_ms, first_ms);
 	active_rollup_sql(out, alias, range, false, false);
 	active_tier_sql(out, alias, range);
 	active_fresh_sql(out, &access, alias, first_ms, range.to_ms);

@@ -123,16 +123,16 @@ prom_dedup_labels_sql(StringInfo out, const char *labels, List *names)
 
 /* The series, each with its replicas. */
 static void
-series_sql(StringInfo out, const PromMatcher *m, int n, List *names)
+series_sql(StringInfo out, const char *matched, List *names)
 {
 	appendStringInfoString(out, "SELECT ");
 	prom_dedup_labels_sql(out, "s.labels", names);
-	appendStringInfoString(out, " AS labels,"
-						   " prom._replicas(pg_catalog.array_agg(s.shard), pg_catalog.array_agg(s.sid), pg_catalog.array_agg(s.labels)) AS ids\n"
-						   "FROM prom.series AS s\n"
-						   "WHERE ");
-	prom_matchers_sql(out, "s", m, n);
-	appendStringInfoString(out, "\nGROUP BY 1");
+	appendStringInfo(out, " AS labels,"
+					 " prom._replicas(pg_catalog.array_agg(s.shard), pg_catalog.array_agg(s.sid), pg_catalog.array_agg(s.labels)) AS ids\n"
+					 "FROM prom.series AS s\n"
+					 "WHERE %s\n"
+					 "GROUP BY 1",
+					 matched);
 }
 
 /* Without segments all is raw, part 0. */
@@ -144,7 +144,7 @@ segments_sql(StringInfo out, const PromSegments *segments)
 
 /* The rows of a batch, raw and of rollups. */
 static void
-rows_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments, bool has_raw)
+rows_sql(StringInfo out, const char *matched, PromScanRange range, const PromSegments *segments, bool has_raw)
 {
 	PromSegments counted;
 
@@ -157,7 +157,7 @@ rows_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const
 	appendStringInfoString(out, "SELECT w.*\n"
 						   "FROM prom._replica_blocks(b.ids) AS b\n"
 						   "CROSS JOIN LATERAL (\n");
-	prom_leaf_stored_sql(out, m, n, range, segments);
+	prom_leaf_stored_sql(out, matched, range, segments);
 	appendStringInfoString(out, "\nOFFSET 0) AS w");
 	if (has_raw)
 		appendStringInfo(out, "\nUNION ALL SELECT pg_catalog.unnest(f.data), " INT64_FORMAT, PROM_FRESH_ORDER);
@@ -165,7 +165,7 @@ rows_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const
 
 /* These rows, and what becomes of them; blocks are called b as the groups of any leaf. */
 static void
-batch_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments, bool has_raw,
+batch_sql(StringInfo out, const char *matched, PromScanRange range, const PromSegments *segments, bool has_raw,
 		  bool counter, const char *leaf)
 {
 	appendStringInfo(out, "SELECT %s AS results\n"
@@ -179,7 +179,7 @@ batch_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, cons
 	segments_sql(out, segments);
 	appendStringInfoString(out, ") AS parts\n"
 						   "FROM (\n");
-	rows_sql(out, m, n, range, segments, has_raw);
+	rows_sql(out, matched, range, segments, has_raw);
 	appendStringInfoString(out, ") AS u) AS d\n"
 						   "CROSS JOIN LATERAL pg_catalog.unnest(d.parts) WITH ORDINALITY AS p(data, part)");
 	if (segments && (segments->parts & 1 << PROM_PART_COUNT) == 0)
@@ -189,7 +189,7 @@ batch_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, cons
 
 /* What follows "SELECT" and, if there is one, the column for the order. */
 static void
-batches_sql(StringInfo out, const char *batches, const PromMatcher *m, int n, PromScanRange range,
+batches_sql(StringInfo out, const char *batches, const char *matched, PromScanRange range,
 			const PromSegments *segments, bool counter, const char *leaf)
 {
 	StringInfoData fresh;
@@ -198,7 +198,7 @@ batches_sql(StringInfo out, const char *batches, const PromMatcher *m, int n, Pr
 	if (segments)
 		range = segments->range;
 	initStringInfo(&fresh);
-	has_raw = prom_leaf_fresh_sql(&fresh, m, n, range, segments);
+	has_raw = prom_leaf_fresh_sql(&fresh, matched, range, segments);
 	appendStringInfo(out, "pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
 					 "FROM (\n%s) AS b\n",
 					 batches);
@@ -208,7 +208,7 @@ batches_sql(StringInfo out, const char *batches, const PromMatcher *m, int n, Pr
 						 "FROM (\n%s) AS f) AS f\n",
 						 fresh.data);
 	appendStringInfoString(out, "CROSS JOIN LATERAL (\n");
-	batch_sql(out, m, n, range, segments, has_raw, counter, leaf);
+	batch_sql(out, matched, range, segments, has_raw, counter, leaf);
 	appendStringInfoString(out, ") AS l) AS r\n"
 						   "WHERE r.out IS NOT NULL");
 }
@@ -219,33 +219,35 @@ void
 prom_dedup_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, const PromSegments *segments,
 					bool counter, const char *leaf)
 {
+	const char *matched = prom_leaf_matched_sql(m, n);
 	StringInfoData batches;
 
 	initStringInfo(&batches);
 	appendStringInfoString(&batches, "SELECT pg_catalog.array_agg(k.labels) AS labels, pg_catalog.array_agg(" FIRST_SID ") AS sids,"
 						   " prom._replica_batch(k.ids) AS ids\n"
 						   "FROM (\n");
-	series_sql(&batches, m, n, prom_dedup_labels());
+	series_sql(&batches, matched, prom_dedup_labels());
 	appendStringInfo(&batches, ") AS k\n"
 					 "GROUP BY k.ids[1] OPERATOR(pg_catalog.>>) %d",
 					 PROM_BLOCK_BITS);
 	appendStringInfoString(out, "(\nSELECT ");
-	batches_sql(out, batches.data, m, n, range, segments, counter, leaf);
+	batches_sql(out, batches.data, matched, range, segments, counter, leaf);
 }
 
 void
 prom_dedup_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
 						   const PromSegments *segments, const char *leaf)
 {
+	const char *matched = prom_leaf_matched_sql(m, n);
 	StringInfoData batches;
 
 	initStringInfo(&batches);
 	appendStringInfoString(&batches, "SELECT ARRAY[k.labels] AS labels, ARRAY[" FIRST_SID "] AS sids, k.ids, k.labels AS place\n"
 						   "FROM (\n");
-	series_sql(&batches, m, n, prom_dedup_labels());
+	series_sql(&batches, matched, prom_dedup_labels());
 	appendStringInfoString(&batches, ") AS k\n"
 						   "ORDER BY k.labels OFFSET 0");
 	appendStringInfoString(out, "(\nSELECT b.place, ");
-	batches_sql(out, batches.data, m, n, range, segments, false, leaf);
+	batches_sql(out, batches.data, matched, range, segments, false, leaf);
 	appendStringInfoString(out, "\nORDER BY r.place");
 }

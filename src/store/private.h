@@ -53,18 +53,21 @@ extern void prom_budget_init(void);
 
 /* ---- leaf.c ---- */
 
+/* The condition on a row "s" of prom.series, made once for all parts of a leaf: finding it may read many values of labels. */
+extern char *prom_leaf_matched_sql(const PromMatcher *m, int n);
+
 /*
  * Append a SELECT of the fresh samples of the matched series: shard, data; one chunk per shard, or NULL.  False, and
  * nothing is appended, if no segment is of raw samples.
  */
-extern bool prom_leaf_fresh_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
+extern bool prom_leaf_fresh_sql(StringInfo out, const char *matched, PromScanRange range,
 								const PromSegments *segments);
 
 /*
- * What is stored of b.sids, ids of the block b.block of b.shard, but for fresh rows: data, ord.  The matchers find all
+ * What is stored of b.sids, ids of the block b.block of b.shard, but for fresh rows: data, ord.  "matched" finds all
  * series that such blocks are made of.
  */
-extern void prom_leaf_stored_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range,
+extern void prom_leaf_stored_sql(StringInfo out, const char *matched, PromScanRange range,
 								 const PromSegments *segments);
 
 /* ---- late.c ---- */

@@ -188,6 +188,21 @@ combine_squares(double *mean, double *squares, double n, double mean2, double sq
 
 /* ---- many steps ---- */
 
+/* A row that has a value at each step; false if that makes no difference to the kind. */
+static bool
+add_full(PromAggState *s, const PromVals *x)
+{
+	uint32	   *counts = prom_agg_counts(s);
+
+	if (s->kind == PROM_AGG_SUM)
+		prom_sum_add_all(s->values, get_comps(s), x->v, x->nsteps);
+	else if (s->kind != PROM_AGG_COUNT && s->kind != PROM_AGG_GROUP)
+		return false;
+	for (int i = 0; i < x->nsteps; i++)
+		counts[i]++;
+	return true;
+}
+
 static void
 add_vals(PromAggState *s, const PromVals *x)
 {
@@ -195,6 +210,8 @@ add_vals(PromAggState *s, const PromVals *x)
 	double	   *comps = get_comps(s);
 	uint32	   *counts = prom_agg_counts(s);
 
+	if (x->npresent == x->nsteps && add_full(s, x))
+		return;
 	for (int i = 0; i < x->nsteps; i++)
 	{
 		double		v = x->v[i];

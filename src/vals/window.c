@@ -373,9 +373,18 @@ drop_points(PromGather *g, const PromRangeStitch *stitch)
 	}
 }
 
+/* Frames that live as long as the query, of the function that makes results. */
+static PromFrames *
+get_frames(FmgrInfo *function)
+{
+	if (function->fn_extra == NULL)
+		function->fn_extra = prom_frames_new(function->fn_mcxt);
+	return function->fn_extra;
+}
+
 /* The window function over one series; NULL if there is nothing. */
 static Datum
-window_result(LeafState *s, int i)
+window_result(LeafState *s, int i, PromFrames *frames)
 {
 	const PromRangeFunction *function = s->function;
 	const PromRangeScalar *scalar = s->has_scalar ? &s->scalar : NULL;
@@ -397,6 +406,8 @@ window_result(LeafState *s, int i)
 	if (g->histograms)
 		return PointerGetDatum(prom_range_eval_mixed(g->n, g->t_ms, g->values, g->histograms, &s->steps, s->range_ms,
 													 function->fn, scalar, stitch));
+	if (!scalar && !s->has_reach && !stitch && s->steps.step_ms > 0)
+		return PointerGetDatum(prom_range_eval_framed(frames, g->n, g->t_ms, g->values, &s->steps, s->range_ms, function));
 	return PointerGetDatum(prom_range_eval(g->n, g->t_ms, g->values, &s->steps, s->range_ms, function->fn, scalar,
 										   s->has_reach ? &s->reach : NULL, stitch));
 }
@@ -465,13 +476,14 @@ Datum
 prom_window_done(PG_FUNCTION_ARGS)
 {
 	LeafState  *s = final_state(fcinfo);
+	PromFrames *frames = get_frames(fcinfo->flinfo);
 	Datum	   *result = palloc(sizeof(Datum) * Max(s->rows.n, 1));
 
 	prom_packed_end(&s->rows);
 	for (int i = 0; i < s->rows.n; i++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		result[i] = window_result(s, i);
+		result[i] = window_result(s, i, frames);
 	}
 	return result_array(fcinfo, s, result);
 }

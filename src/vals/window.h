@@ -77,6 +77,34 @@ typedef struct PromRangeStitch
 /* The value of the present window; false if there is none. */
 typedef bool (*PromRangeFn) (PromRange *w, double *result);
 
+/*
+ * frames.c: the windows of all steps over samples at some times, kept for the next series, which mostly has
+ * samples at the same times.
+ */
+typedef struct PromFrames
+{
+	PromSteps	steps;
+	int64		range_ms;
+	int			n;				/* samples, and their times */
+	int64	   *t_ms;
+	int			from;			/* outside of steps [from, to) no window has a sample */
+	int			to;
+	int		   *first;			/* samples of each step within: [first, end), maybe none */
+	int		   *end;
+	/* of functions that extrapolate, private to frames.c */
+	bool		has_factors;
+	bool		per_second;
+	int			npairs;			/* steps with two samples and more: a bitmap like that of prom.vals */
+	uint64	   *pairs;
+	double	   *factor;			/* by what an increase is multiplied */
+	double	   *zero;			/* a first value beyond so many increases was not zero within the range */
+	int			size;			/* room for samples */
+	MemoryContext cxt;
+} PromFrames;
+
+/* All steps at once; false if that cannot be done of these values: then nothing is written. */
+typedef bool (*PromFramesFn) (PromFrames *f, const double *v, PromVals *out);
+
 /* A function as translated SQL names it */
 typedef struct PromRangeFunction
 {
@@ -89,6 +117,7 @@ typedef struct PromRangeFunction
 	int			parts;			/* what it reads of rollups */
 	PromRangeAnchor anchor;
 	PromRangeFn points;			/* the function over points and raw samples; NULL if it is the same */
+	PromFramesFn all;			/* the function over plain windows of all steps; NULL if there is no such */
 } PromRangeFunction;
 
 /* ---- window_names.c ---- */
@@ -104,7 +133,31 @@ extern void prom_range_bounds(const PromSteps *steps, int64 range_ms, int64 *fro
 /* The parameter of a function of so many steps: of an SQL function, in its arguments from "arg" on. */
 extern PromRangeScalar prom_range_scalar(FunctionCallInfo fcinfo, int arg, int nsteps);
 
+/* ---- frames.c ---- */
+
+extern PromFrames *prom_frames_new(MemoryContext cxt);
+
+/* Windows of these steps, whose distance is not 0, over samples at these times, of which there are some. */
+extern void prom_frames_set(PromFrames *f, const PromSteps *steps, int64 range_ms, int n, const int64 *t_ms);
+
+/* The window of a step that is among [from, to). */
+extern PromRange prom_frames_range(const PromFrames *f, const double *v, int i);
+
+/* rate, increase or delta of all steps; false if a counter was reset: the windows must be looked at one by one then. */
+extern bool prom_frames_extrapolate(PromFrames *f, const double *v, bool counter, bool per_second, PromVals *out);
+
 /* ---- window_fn.c ---- */
+
+/* The steps [*from, *to) outside of which no plain window has one of the samples between two times. */
+extern void prom_range_touched(const PromSteps *steps, int64 t_first_ms, int64 t_last_ms, int64 range_ms,
+							   int *from, int *to);
+
+/*
+ * A function over all steps, each with a window of its own and nothing else; steps must have a distance.  Frames
+ * are the caller's, to be used again.
+ */
+extern PromVals *prom_range_eval_framed(PromFrames *f, int n, const int64 *t_ms, const double *v,
+										const PromSteps *steps, int64 range_ms, const PromRangeFunction *function);
 
 /*
  * The function over all steps; NULL if no step has a value and there are no notes.  O(n + steps) plus the
@@ -125,6 +178,12 @@ extern double prom_range_seconds(int64 ms);
 
 extern bool prom_range_instant(PromRange *w, double *result);
 extern bool prom_range_timestamp(PromRange *w, double *result);
+extern bool prom_range_instant_all(PromFrames *f, const double *v, PromVals *out);
+extern bool prom_range_rate_all(PromFrames *f, const double *v, PromVals *out);
+extern bool prom_range_increase_all(PromFrames *f, const double *v, PromVals *out);
+extern bool prom_range_sum_all(PromFrames *f, const double *v, PromVals *out);
+extern bool prom_range_avg_all(PromFrames *f, const double *v, PromVals *out);
+extern bool prom_range_delta_all(PromFrames *f, const double *v, PromVals *out);
 extern bool prom_range_rate(PromRange *w, double *result);
 extern bool prom_range_increase(PromRange *w, double *result);
 extern bool prom_range_delta(PromRange *w, double *result);

@@ -58,6 +58,63 @@ find_steps(const PromSteps *steps, int64 t_first_ms, int64 t_last_ms, int64 slac
 	*end = left_ms > 0 ? (int) Min((left_ms - 1) / steps->step_ms + 1, steps->n) : 0;
 }
 
+void
+prom_range_touched(const PromSteps *steps, int64 t_first_ms, int64 t_last_ms, int64 range_ms, int *from, int *to)
+{
+	find_steps(steps, t_first_ms, add_ms(t_last_ms, range_ms), 0, from, to);
+}
+
+/* The values if there are any, or notes. */
+static PromVals *
+values_or_null(PromVals *out)
+{
+	if (out->npresent > 0 || out->notes != 0)
+		return out;
+	pfree(out);
+	return NULL;
+}
+
+/* Window by window, for functions that have no other way. */
+static void
+eval_each(const PromFrames *f, const double *v, PromRangeFn fn, PromVals *out)
+{
+	PromRange	w = prom_frames_range(f, v, f->from);
+
+	w.noted = palloc(sizeof(int) * f->n);
+	for (int i = f->from; i < f->to; i++)
+	{
+		double		result;
+
+		CHECK_FOR_INTERRUPTS();
+		w.ref_ms = f->steps.start_ms + f->steps.step_ms * i;
+		w.first = f->first[i];
+		w.end = f->end[i];
+		if (w.first < w.end && fn(&w, &result))
+			prom_vals_set(out, i, result);
+	}
+	pfree(w.noted);
+	if (w.scratch)
+		pfree(w.scratch);
+	out->notes |= w.notes;
+}
+
+PromVals *
+prom_range_eval_framed(PromFrames *f, int n, const int64 *t_ms, const double *v, const PromSteps *steps,
+					   int64 range_ms, const PromRangeFunction *function)
+{
+	PromVals   *out;
+
+	if (n == 0)
+		return NULL;
+	prom_frames_set(f, steps, range_ms, n, t_ms);
+	if (f->from >= f->to)
+		return NULL;
+	out = prom_vals_new(steps->n);
+	if (function->all == NULL || !function->all(f, v, out))
+		eval_each(f, v, function->fn, out);
+	return values_or_null(out);
+}
+
 PromVals *
 prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *steps, int64 range_ms,
 				   PromRangeFn fn, const PromRangeScalar *scalar, const PromRangeReach *reach,
@@ -109,12 +166,7 @@ prom_range_eval(int n, const int64 *t_ms, const double *v, const PromSteps *step
 	if (w.scratch)
 		pfree(w.scratch);
 	out->notes = w.notes;
-	if (out->npresent == 0 && out->notes == 0)
-	{
-		pfree(out);
-		return NULL;
-	}
-	return out;
+	return values_or_null(out);
 }
 
 /* ---- counters and gauges ---- */
@@ -237,6 +289,32 @@ prom_range_delta(PromRange *w, double *result)
 }
 
 bool
+prom_range_rate_all(PromFrames *f, const double *v, PromVals *out)
+{
+	if (!prom_frames_extrapolate(f, v, true, true, out))
+		return false;
+	if (out->npresent > 0)
+		out->notes |= PROM_NOTE_COUNTER;
+	return true;
+}
+
+bool
+prom_range_increase_all(PromFrames *f, const double *v, PromVals *out)
+{
+	if (!prom_frames_extrapolate(f, v, true, false, out))
+		return false;
+	if (out->npresent > 0)
+		out->notes |= PROM_NOTE_COUNTER;
+	return true;
+}
+
+bool
+prom_range_delta_all(PromFrames *f, const double *v, PromVals *out)
+{
+	return prom_frames_extrapolate(f, v, false, false, out);
+}
+
+bool
 prom_range_irate(PromRange *w, double *result)
 {
 	int			i = w->end - 1;
@@ -293,6 +371,69 @@ prom_range_avg(PromRange *w, double *result)
 			prom_mean_add(&sum, &c, &running, i + 1, w->v[w->first + i]);
 	}
 	*result = prom_mean(sum, c, running, n);
+	return true;
+}
+
+/* What the sum of a window's values comes to; one that overflowed is added again, with care. */
+static double
+added_value(const PromFrames *f, const double *v, int i, bool mean, double sum, double c)
+{
+	double		result = 0;
+	PromRange	w;
+
+	if (isfinite(sum) && isfinite(c))
+		return mean ? prom_mean(sum, c, false, f->end[i] - f->first[i]) : sum + c;
+	w = prom_frames_range(f, v, i);
+	(void) (mean ? prom_range_avg(&w, &result) : prom_range_sum(&w, &result));
+	return result;
+}
+
+/* The sums of n windows from step "step" on, at most PROM_SUMS, at a time. */
+static void
+add_windows(const PromFrames *f, const double *v, int step, int n, bool mean, PromVals *out)
+{
+	const double *at[PROM_SUMS] = {v};
+	double		sum[PROM_SUMS] = {0};
+	double		c[PROM_SUMS] = {0};
+	int			common = n == PROM_SUMS ? f->n : 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		at[i] = v + f->first[step + i];
+		sum[i] = mean ? -0.0 : 0.0;
+		common = Min(common, f->end[step + i] - f->first[step + i]);
+	}
+	prom_sum_finite_some(at, common, sum, c);
+	for (int i = 0; i < n; i++)
+	{
+		for (int j = f->first[step + i] + common; j < f->end[step + i]; j++)
+			prom_sum_add_finite(&sum[i], &c[i], v[j]);
+		if (f->first[step + i] < f->end[step + i])
+			prom_vals_set(out, step + i, added_value(f, v, step + i, mean, sum[i], c[i]));
+	}
+}
+
+static void
+add_all(const PromFrames *f, const double *v, bool mean, PromVals *out)
+{
+	for (int i = f->from; i < f->to; i += PROM_SUMS)
+	{
+		CHECK_FOR_INTERRUPTS();
+		add_windows(f, v, i, Min(PROM_SUMS, f->to - i), mean, out);
+	}
+}
+
+bool
+prom_range_sum_all(PromFrames *f, const double *v, PromVals *out)
+{
+	add_all(f, v, false, out);
+	return true;
+}
+
+bool
+prom_range_avg_all(PromFrames *f, const double *v, PromVals *out)
+{
+	add_all(f, v, true, out);
 	return true;
 }
 
@@ -401,6 +542,19 @@ prom_range_instant(PromRange *w, double *result)
 {
 	*result = w->v[w->end - 1];
 	return !prom_is_stale(*result);
+}
+
+bool
+prom_range_instant_all(PromFrames *f, const double *v, PromVals *out)
+{
+	for (int i = f->from; i < f->to; i++)
+	{
+		int			end = f->end[i];
+
+		if (f->first[i] < end && !prom_is_stale(v[end - 1]))
+			prom_vals_set(out, i, v[end - 1]);
+	}
+	return true;
 }
 
 /* The time of what prom_range_instant takes, in seconds */

@@ -111,3 +111,11 @@ EXPLAIN (COSTS OFF) SELECT labels FROM prom.series s WHERE :cond;
 SELECT labels FROM prom.series s WHERE :cond ORDER BY labels;
 RESET enable_seqscan;
 TRUNCATE prom.series, prom.shard, prom.metric, prom.label_value;
+
+-- what tells texts apart without matching is never wrong: letters at the end, and the least and greatest text that matches
+SELECT pattern, value, prom._label_re(prom.labels(jsonb_build_object('__name__', 'm', 'l', value)), 'l', pattern) AS matches, matches AS meant
+  FROM (VALUES ('u0[0-4].*7', 'u0417', true), ('u0[0-4].*7', 'u0517', false), ('u0[0-4].*7', 'u0418', false), ('.*\.com', 'x.com', true), ('.*\.com', 'x.org', false),
+		('\Qa.*\E7', 'a.*7', true), ('.*\Q7\E', '17', true), ('(?i)x.*AB', 'Xab', true), ('x(?i:.*)AB', 'xab', false), ('.*\d7', '17', true), ('.*\x41', 'zA', true),
+		('.*\x417', 'A7', true), ('a|.*b', 'a', true), ('(a|b)7', 'b7', true), ('[a-c]{2}é', 'abé', true), ('[a-c]{2}é', 'abe', false), ('.*7?', '1', true), ('.+', 'é', true),
+		('[^a]*', '', true), ('é.*', 'éa', true), ('.*\pLx', 'éx', true), ('a$', 'a', true), ('^a', 'a', true), ('a.*', E'a\n', true)) v(pattern, value, matches)
+ WHERE prom._label_re(prom.labels(jsonb_build_object('__name__', 'm', 'l', value)), 'l', pattern) IS DISTINCT FROM matches OR pattern LIKE 'u0%';

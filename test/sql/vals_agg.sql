@@ -5,6 +5,13 @@ INSERT INTO v VALUES ('a', '[1 _ 3 NaN -0]'), ('a', '[2 5 _ 1 -0]'), ('a', '[4 _
 SELECT g, prom._agg_sum(x), prom._agg_avg(x), prom._agg_min(x), prom._agg_max(x), prom._agg_count(x)
   FROM v GROUP BY g ORDER BY g;
 SELECT prom._agg_sum(x) FROM v WHERE false;
+-- rows that have all steps are added at once, others step by step: it is the same
+SELECT count(*), count(*) FILTER (WHERE replace(a.full::text, ']', ' _]') IS DISTINCT FROM a.gap::text) AS wrong
+  FROM (SELECT prom._agg_sum(('[' || x || ' ' || y || ']')::prom.vals) AS full, prom._agg_sum(('[' || x || ' ' || y || ' _]')::prom.vals) AS gap
+		FROM generate_series(1, 200) g, generate_series(1, 7) i,
+			 LATERAL (SELECT (ARRAY['1', '-0', '0.1', '1e100', '-1e100', '1e308', '-1.7e308', '5e-324', 'NaN', '+Inf', '-Inf', '3'])[1 + (g * i * 7919 + i * i) % 12] AS x,
+				(i * g / 7.0 * 10 ^ (g % 20 - i * 2))::float8::text AS y) v
+	   GROUP BY g) a;
 SELECT g, prom._agg_group(x), prom._agg_stdvar(x), prom._agg_stddev(x) FROM v GROUP BY g ORDER BY g;
 SELECT prom._agg_stdvar(x) FROM unnest('{[1 +Inf 1e8],[2 1 1e8],[4 1 1e8]}'::prom.vals[]) x;
 

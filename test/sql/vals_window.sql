@@ -41,6 +41,20 @@ SELECT f, count(*), count(x.steps) AS not_empty, count(*) FILTER (WHERE trim(bot
 		FROM (SELECT i, (SELECT (prom._window(f, d, 1, '{1}', (start + step * i) * 1000, 0, 1, range * 1000))[1]::text
 			FROM pg_temp.c('{30,45,60}', '{1,2,3}') d) AS o FROM generate_series(0, 39) i) s) x
  GROUP BY f ORDER BY f;
+-- series of a block share what follows from the times of their samples: each has at each step what the step has alone
+WITH samples AS (SELECT sid, t, (CASE sid WHEN 1 THEN t * 2 WHEN 2 THEN t % 200 WHEN 3 THEN 100 - t WHEN 4 THEN t WHEN 5 THEN (t - 15) / 7.0 + 0.5
+			WHEN 6 THEN t * t WHEN 8 THEN CASE WHEN t > 400 THEN 1.5e308 ELSE 1e-310 * t END ELSE 5 END)::float8 + (CASE WHEN sid = 7 AND t = 150 THEN 'NaN' WHEN sid = 7 AND t = 240 THEN 'Infinity' ELSE '0' END)::float8 AS v
+		FROM generate_series(1, 8) sid, generate_series(15, 600, 15) t WHERE (sid <> 4 OR t % 30 = 0) AND (sid <> 6 OR t <> 300)),
+	 chunks AS (SELECT sid, pg_temp.c(array_agg(t ORDER BY t), array_agg(v ORDER BY t), sid) AS d FROM samples GROUP BY sid)
+SELECT f, count(*), count(x.steps) AS not_empty, count(*) FILTER (WHERE trim(both '[]' FROM x.steps) IS DISTINCT FROM x.alone) AS wrong
+  FROM unnest('{rate,increase,delta,instant,avg_over_time,sum_over_time,min_over_time}'::text[]) f, unnest('{-100,0,7,300}'::int8[]) start, unnest('{15,37}'::int8[]) step,
+       unnest('{20,60,300}'::int8[]) range,
+       LATERAL (SELECT prom._window(f, d, 1, '{1,2,3,4,5,6,7,8}', start * 1000, step * 1000, 25, range * 1000) AS all FROM chunks) b, generate_series(1, 8) sid,
+       LATERAL (SELECT b.all[sid]::text AS steps,
+			CASE WHEN count(s.o) > 0 THEN string_agg(coalesce(trim(both '[]' FROM s.o), '_'), ' ' ORDER BY i) END AS alone
+		FROM (SELECT i, (SELECT (prom._window(f, d, 1, ARRAY[sid], (start + step * i) * 1000, 0, 1, range * 1000))[1]::text
+			FROM chunks WHERE chunks.sid = x.sid) AS o FROM (SELECT sid) x, generate_series(0, 24) i) s) x
+ GROUP BY f ORDER BY f;
 -- steps with gaps between their windows
 SELECT (prom._window('count_over_time', d, 1, '{1}', 10000, 30000, 3, 10000))[1], (prom._window('max_over_time', d, 1, '{1}', 10000, 30000, 3, 10000))[1],
        (prom._window('increase', d, 1, '{1}', 10000, 30000, 3, 20000))[1]
