@@ -20,7 +20,7 @@
 static PromqlVector leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name,
 							 List *scalars, bool keep_name);
 static PromqlVector scan_sql(PromqlContext *cx, PromqlNode *selector, PromScanRange range, const PromSegments *segments,
-							 bool counter, const char *leaf, const char *before, const char *noted);
+							 bool counter, const char *leaf, const char *before, bool keep_name, const char *noted);
 static void append_scan(StringInfo out, const PromqlNode *selector, PromScanRange range, const PromSegments *segments,
 						bool counter, const char *leaf);
 static bool is_of_counters(const char *name);
@@ -154,7 +154,7 @@ leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *n
 	}
 	leaf = psprintf("prom.%s('%s', c.data, c.ord, b.sids, %s)", segments ? "_stitched" : "_window", name,
 					windows_sql(cx, steps, window_ms, segments, parameters));
-	return scan_sql(cx, selector, range, segments, cx->counter || is_of_counters(name), leaf, before,
+	return scan_sql(cx, selector, range, segments, cx->counter || is_of_counters(name), leaf, before, keep_name,
 					keep_name ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, scalars, parameters));
 }
 
@@ -173,16 +173,17 @@ extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const cha
 	leaf = psprintf("prom.%s('%s', c.data, c.ord, b.sids, %s, %s%s%s)", segments ? "_stitched_extended" : "_extended",
 					extended, windows_sql(cx, steps, window_ms, NULL, NIL), reach, segments ? ", " : "",
 					segments ? prom_segments_sql(segments) : "");
-	return scan_sql(cx, selector, range, segments, cx->counter || is_of_counters(name), leaf, "", instant ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, NIL, NIL));
+	return scan_sql(cx, selector, range, segments, cx->counter || is_of_counters(name), leaf, "", instant,
+					noted_sql(cx, "r.out", "r.labels", selector, name, NIL, NIL));
 }
 
 /*
- * The rows of a leaf, after what stands before it in FROM.  noted: what becomes of their values if the name goes;
- * NULL if it stays.
+ * The rows of a leaf, after what stands before it in FROM.  noted: their values, with what is to be told of them
+ * told; NULL if that is nothing.
  */
 static PromqlVector
 scan_sql(PromqlContext *cx, PromqlNode *selector, PromScanRange range, const PromSegments *segments, bool counter,
-		 const char *leaf, const char *before, const char *noted)
+		 const char *leaf, const char *before, bool keep_name, const char *noted)
 {
 	PromqlVector x = {NULL, selector_names(selector)};
 	StringInfoData out;
@@ -192,7 +193,7 @@ scan_sql(PromqlContext *cx, PromqlNode *selector, PromScanRange range, const Pro
 	initStringInfo(&out);
 	if (noted)
 		appendStringInfo(&out, "SELECT n.labels, n.vals\nFROM (\nSELECT %s AS labels, %s AS vals\nFROM %s",
-						 promql_drop_name_sql("r.labels"), noted, before);
+						 keep_name ? "r.labels" : promql_drop_name_sql("r.labels"), noted, before);
 	else
 		appendStringInfo(&out, "SELECT r.labels, r.out AS vals\nFROM %s", before);
 	append_scan(&out, selector, range, segments, counter, leaf);
