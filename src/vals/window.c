@@ -399,20 +399,19 @@ window_result(LeafState *s, int i)
 }
 
 static Datum
-chunk_of(const LeafState *s, int32 sid, int n, const int64 *t_ms, const double *v, const PromHistogram *const *histograms)
+chunk_of(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, const double *v, const PromHistogram *const *histograms)
 {
-	PromChunkBuilder *b;
-
 	if (n == 0)
 		return PointerGetDatum(NULL);
-	b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->rows.shard);
+	/* in the builder and in the chunk */
+	prom_store_need_memory((size_t) n * 2 * (sizeof(int64) + sizeof(double)));
 	prom_chunk_add_mixed(b, sid, n, t_ms, v, histograms);
 	return PointerGetDatum(prom_chunk_finish(b));
 }
 
 /* The samples of an anchored or smoothed range of one step: those at its ends are made up.  They are numbers. */
 static Datum
-reached_samples(const LeafState *s, int32 sid, const PromGather *g)
+reached_samples(const LeafState *s, PromChunkBuilder *b, int32 sid, const PromGather *g)
 {
 	int64	   *t_ms;
 	double	   *v;
@@ -426,7 +425,7 @@ reached_samples(const LeafState *s, int32 sid, const PromGather *g)
 	v = palloc_extended(sizeof(double) * (g->n + 2), MCXT_ALLOC_HUGE);
 	n = prom_range_extended(g->n, g->t_ms, g->values, s->steps.start_ms - s->range_ms, s->steps.start_ms,
 							s->reach.after_ms > 0, t_ms, v);
-	return chunk_of(s, sid, n, t_ms, v, NULL);
+	return chunk_of(b, sid, n, t_ms, v, NULL);
 }
 
 static LeafState *
@@ -485,6 +484,7 @@ finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 {
 	LeafState  *s = final_state(fcinfo);
 	Datum	   *result = palloc(sizeof(Datum) * Max(s->rows.n, 1));
+	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->rows.shard);
 
 	prom_packed_end(&s->rows);
 	for (int i = 0; i < s->rows.n; i++)
@@ -495,8 +495,8 @@ finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 		CHECK_FOR_INTERRUPTS();
 		g = &prom_packed_samples(&s->rows, i)->samples;
 		finish_gather(g, keep_stale);
-		result[i] = s->has_reach ? reached_samples(s, sid, g) :
-			chunk_of(s, sid, g->n, g->t_ms, g->values, g->histograms);
+		result[i] = s->has_reach ? reached_samples(s, b, sid, g) :
+			chunk_of(b, sid, g->n, g->t_ms, g->values, g->histograms);
 	}
 	return result_array(fcinfo, s, result);
 }
