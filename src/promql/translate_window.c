@@ -23,6 +23,7 @@ static PromqlVector scan_sql(PromqlContext *cx, PromqlNode *selector, PromScanRa
 							 bool counter, const char *leaf, const char *before, bool keep_name, const char *noted);
 static void append_scan(StringInfo out, const PromqlNode *selector, PromScanRange range, const PromSegments *segments,
 						bool counter, const char *leaf);
+static const char *hinted_name(const char *name);
 static bool is_of_counters(const char *name);
 static PromqlVector extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name);
 static char *reach_sql(const PromqlContext *cx, const PromqlNode *selector, int64 more_ms, PromScanRange *range);
@@ -49,7 +50,6 @@ promql_selector_sql(PromqlContext *cx, PromqlNode *node, const char *name)
 	if (node->smoothed && strcmp(name, "instant") == 0)
 		return extended_sql(cx, node, cx->lookback_ms, name);
 	x = leaf_sql(cx, node, cx->lookback_ms, name, NIL, true);
-	/* (functions over ranges compare where they have to) */
 	return cx->wants_hints ? promql_map_sql(x, "prom._read_hints(x.vals)", true) : x;
 }
 
@@ -83,7 +83,21 @@ promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, List *s
 		return over_sql(cx, range, name, scalars, keep_name);
 	if (range->anchored || range->smoothed)
 		return extended_sql(cx, range, range->range_ms, name);
-	return leaf_sql(cx, range, range->range_ms, name, scalars, keep_name);
+	return leaf_sql(cx, range, range->range_ms, cx->wants_hints ? hinted_name(name) : name, scalars, keep_name);
+}
+
+/* The function that is told of counter resets, if it is one that looks at hints; rate and the like compare anyway. */
+static const char *
+hinted_name(const char *name)
+{
+	static const char *const names[] = {"avg_over_time", "first_over_time", "last_over_time", "sum_over_time"};
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		if (strcmp(name, names[i]) == 0)
+			return psprintf("hinted_%s", name);
+	}
+	return name;
 }
 
 char *

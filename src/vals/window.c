@@ -391,6 +391,8 @@ window_result(LeafState *s, int i)
 		return points_result(s, all, own);
 	finish_gather(g, function->sees_stale);
 	prom_gather_hints(g);
+	if (function->tells_hints)
+		prom_gather_tell_hints(g);
 	if (g->histograms)
 		return PointerGetDatum(prom_range_eval_mixed(g->n, g->t_ms, g->values, g->histograms, &s->steps, s->range_ms,
 													 function->fn, scalar, reach, stitch));

@@ -89,6 +89,7 @@ typedef struct PromRangeFunction
 	int			parts;			/* what it reads of rollups */
 	PromRangeAnchor anchor;
 	PromRangeFn points;			/* the function over points and raw samples; NULL if it is the same */
+	bool		tells_hints;	/* an unknown hint of a histogram is what reading found out */
 } PromRangeFunction;
 
 /* ---- window_names.c ---- */
