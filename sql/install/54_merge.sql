@@ -261,6 +261,7 @@ CREATE AGGREGATE prom._agg_topk(labels prom.labels, vals prom.vals, k prom.vals)
 	STYPE = prom._agg_rows,
 	SSPACE = 16384,
 	FINALFUNC = prom._agg_topk_final,
+	FINALFUNC_MODIFY = READ_WRITE,
 	COMBINEFUNC = prom._agg_rows_combine,
 	PARALLEL = SAFE
 );
@@ -271,6 +272,7 @@ CREATE AGGREGATE prom._agg_bottomk(labels prom.labels, vals prom.vals, k prom.va
 	STYPE = prom._agg_rows,
 	SSPACE = 16384,
 	FINALFUNC = prom._agg_topk_final,
+	FINALFUNC_MODIFY = READ_WRITE,
 	COMBINEFUNC = prom._agg_rows_combine,
 	PARALLEL = SAFE
 );
@@ -281,6 +283,7 @@ CREATE AGGREGATE prom._agg_limitk(labels prom.labels, vals prom.vals, k prom.val
 	STYPE = prom._agg_rows,
 	SSPACE = 16384,
 	FINALFUNC = prom._agg_topk_final,
+	FINALFUNC_MODIFY = READ_WRITE,
 	COMBINEFUNC = prom._agg_rows_combine,
 	PARALLEL = SAFE
 );

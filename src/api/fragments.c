@@ -22,6 +22,7 @@ put_row(PromFragments *f)
 	Datum		value = PointerGetDatum(cstring_to_text_with_len(f->buf.data, f->buf.len));
 	bool		isnull = false;
 
+	CHECK_FOR_INTERRUPTS();
 	tuplestore_putvalues(f->store, f->desc, &value, &isnull);
 	pfree(DatumGetPointer(value));
 	resetStringInfo(&f->buf);

@@ -336,6 +336,7 @@ extern void prom_answer_outcome(PromRequest *r, const PromOutcome *o, const char
 extern char *prom_outcome_text(const PGresult *result);
 
 #define PROM_SQLSTATE_LIMIT "53400"		/* configuration_limit_exceeded */
+#define PROM_SQLSTATE_SYNTAX "42601"	/* syntax_error */
 
 /* The same as a line of text, for what does not answer in the envelope. */
 extern void prom_answer_outcome_text(PromRequest *r, const PromOutcome *o);

@@ -171,6 +171,9 @@ extern void prom_gather_finish(PromGather *g);
 /* After finish: hints of histograms as storage delivers them to queries.  Not for what is stored again. */
 extern void prom_gather_hints(PromGather *g);
 
+/* After that, for queries that only count: an unknown hint is what reading found out. */
+extern void prom_gather_tell_hints(PromGather *g);
+
 /* ---- merge.c ---- */
 
 /*

@@ -47,6 +47,14 @@ prom_gather_hints(PromGather *g)
 	}
 }
 
+void
+prom_gather_tell_hints(PromGather *g)
+{
+	for (int i = 0; g->histograms && i < g->n; i++)
+		if (g->slots[i] && g->slots[i]->hint == PROM_HINT_UNKNOWN)
+			g->slots[i]->hint = g->slots[i]->read_hint;
+}
+
 /* _hints(data): of all histograms of the first series */
 Datum
 prom_chunk_hints(PG_FUNCTION_ARGS)

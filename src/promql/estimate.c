@@ -65,7 +65,7 @@ prom_query_support(PG_FUNCTION_ARGS)
 	tree = promql_parse(TextDatumGetCString(expr));
 	request->rows = series_of(tree);
 	if (tree->type == PROMQL_MATRIX)
-		request->rows *= Max(1, tree->range_ms / USUAL_INTERVAL_MS);
+		request->rows *= Max(1, tree->range_ms / (tree->step_ms > 0 ? tree->step_ms : USUAL_INTERVAL_MS));
 	PG_RETURN_POINTER(request);
 }
 

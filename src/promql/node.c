@@ -195,9 +195,7 @@ promql_make_aggregate(PromqlParser *parser, PromqlSpan span, PromqlAgg agg, Prom
 		case PROMQL_LIMITK:
 		case PROMQL_LIMIT_RATIO:
 			if (!promql_experimental)
-				promql_experimental_error(parser->text, span.start,
-										  "%s() is experimental and must be enabled with --enable-feature=promql-experimental-functions",
-										  promql_agg_name(agg));
+				promql_experimental_error(parser->text, span.start, "%s() is experimental and not enabled", promql_agg_name(agg));
 			/* FALLTHROUGH */
 		case PROMQL_TOPK:
 		case PROMQL_BOTTOMK:

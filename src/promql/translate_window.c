@@ -20,9 +20,10 @@
 static PromqlVector leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name,
 							 List *scalars, bool keep_name);
 static PromqlVector scan_sql(PromqlContext *cx, PromqlNode *selector, PromScanRange range, const PromSegments *segments,
-							 bool counter, const char *leaf, const char *before, const char *noted);
+							 bool counter, const char *leaf, const char *before, bool keep_name, const char *noted);
 static void append_scan(StringInfo out, const PromqlNode *selector, PromScanRange range, const PromSegments *segments,
 						bool counter, const char *leaf);
+static const char *hinted_name(const char *name);
 static bool is_of_counters(const char *name);
 static PromqlVector extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name);
 static char *reach_sql(const PromqlContext *cx, const PromqlNode *selector, int64 more_ms, PromScanRange *range);
@@ -49,7 +50,6 @@ promql_selector_sql(PromqlContext *cx, PromqlNode *node, const char *name)
 	if (node->smoothed && strcmp(name, "instant") == 0)
 		return extended_sql(cx, node, cx->lookback_ms, name);
 	x = leaf_sql(cx, node, cx->lookback_ms, name, NIL, true);
-	/* (functions over ranges compare where they have to) */
 	return cx->wants_hints ? promql_map_sql(x, "prom._read_hints(x.vals)", true) : x;
 }
 
@@ -83,7 +83,21 @@ promql_range_sql(PromqlContext *cx, PromqlNode *range, const char *name, List *s
 		return over_sql(cx, range, name, scalars, keep_name);
 	if (range->anchored || range->smoothed)
 		return extended_sql(cx, range, range->range_ms, name);
-	return leaf_sql(cx, range, range->range_ms, name, scalars, keep_name);
+	return leaf_sql(cx, range, range->range_ms, cx->wants_hints ? hinted_name(name) : name, scalars, keep_name);
+}
+
+/* The function that is told of counter resets, if it is one that looks at hints; rate and the like compare anyway. */
+static const char *
+hinted_name(const char *name)
+{
+	static const char *const names[] = {"avg_over_time", "first_over_time", "last_over_time", "sum_over_time"};
+
+	for (int i = 0; i < lengthof(names); i++)
+	{
+		if (strcmp(name, names[i]) == 0)
+			return psprintf("hinted_%s", name);
+	}
+	return name;
 }
 
 char *
@@ -154,7 +168,7 @@ leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *n
 	}
 	leaf = psprintf("prom.%s('%s', c.data, c.ord, b.sids, %s)", segments ? "_stitched" : "_window", name,
 					windows_sql(cx, steps, window_ms, segments, parameters));
-	return scan_sql(cx, selector, range, segments, cx->counter || is_of_counters(name), leaf, before,
+	return scan_sql(cx, selector, range, segments, cx->counter || is_of_counters(name), leaf, before, keep_name,
 					keep_name ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, scalars, parameters));
 }
 
@@ -173,16 +187,17 @@ extended_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const cha
 	leaf = psprintf("prom.%s('%s', c.data, c.ord, b.sids, %s, %s%s%s)", segments ? "_stitched_extended" : "_extended",
 					extended, windows_sql(cx, steps, window_ms, NULL, NIL), reach, segments ? ", " : "",
 					segments ? prom_segments_sql(segments) : "");
-	return scan_sql(cx, selector, range, segments, cx->counter || is_of_counters(name), leaf, "", instant ? NULL : noted_sql(cx, "r.out", "r.labels", selector, name, NIL, NIL));
+	return scan_sql(cx, selector, range, segments, cx->counter || is_of_counters(name), leaf, "", instant,
+					noted_sql(cx, "r.out", "r.labels", selector, name, NIL, NIL));
 }
 
 /*
- * The rows of a leaf, after what stands before it in FROM.  noted: what becomes of their values if the name goes;
- * NULL if it stays.
+ * The rows of a leaf, after what stands before it in FROM.  noted: their values, with what is to be told of them
+ * told; NULL if that is nothing.
  */
 static PromqlVector
 scan_sql(PromqlContext *cx, PromqlNode *selector, PromScanRange range, const PromSegments *segments, bool counter,
-		 const char *leaf, const char *before, const char *noted)
+		 const char *leaf, const char *before, bool keep_name, const char *noted)
 {
 	PromqlVector x = {NULL, selector_names(selector)};
 	StringInfoData out;
@@ -192,7 +207,7 @@ scan_sql(PromqlContext *cx, PromqlNode *selector, PromScanRange range, const Pro
 	initStringInfo(&out);
 	if (noted)
 		appendStringInfo(&out, "SELECT n.labels, n.vals\nFROM (\nSELECT %s AS labels, %s AS vals\nFROM %s",
-						 promql_drop_name_sql("r.labels"), noted, before);
+						 keep_name ? "r.labels" : promql_drop_name_sql("r.labels"), noted, before);
 	else
 		appendStringInfo(&out, "SELECT r.labels, r.out AS vals\nFROM %s", before);
 	append_scan(&out, selector, range, segments, counter, leaf);

@@ -14,12 +14,8 @@
 
 #include "vals/window.h"
 
-/*
- * Moves the window's first sample on to the last one at or before its start, if there is one: those before
- * it are of no use to later windows either.  False if no sample is newer than the start.
- */
-static bool
-anchor(PromRange *w)
+bool
+prom_range_anchor(PromRange *w)
 {
 	int64		start_ms = w->ref_ms - w->range_ms;
 
@@ -42,9 +38,8 @@ interpolate(const PromRange *w, int i, int64 t_ms, bool counter)
 	return left + (right - left) * (double) (t_ms - w->t_ms[i]) / (double) (w->t_ms[i + 1] - w->t_ms[i]);
 }
 
-/* The first sample at or after the window's end, or else its last one. */
-static int
-smoothed_last(const PromRange *w)
+int
+prom_range_smoothed_last(const PromRange *w)
 {
 	int			i = w->end - 1;
 
@@ -81,9 +76,9 @@ difference(PromRange *w, bool smoothed, bool counter, bool per_second, double *r
 	double		right;
 	int			last;
 
-	if (!anchor(w))
+	if (!prom_range_anchor(w))
 		return false;
-	last = smoothed ? smoothed_last(w) : w->end - 1;
+	last = smoothed ? prom_range_smoothed_last(w) : w->end - 1;
 	before = left_edge(w, smoothed, counter);
 	right = right_edge(w, last, smoothed, counter);
 	*result = right - before;
@@ -129,13 +124,13 @@ prom_range_anchored_delta(PromRange *w, double *result)
 bool
 prom_range_anchored_changes(PromRange *w, double *result)
 {
-	return anchor(w) && prom_range_changes(w, result);
+	return prom_range_anchor(w) && prom_range_changes(w, result);
 }
 
 bool
 prom_range_anchored_resets(PromRange *w, double *result)
 {
-	return anchor(w) && prom_range_resets(w, result);
+	return prom_range_anchor(w) && prom_range_resets(w, result);
 }
 
 bool
@@ -160,7 +155,7 @@ prom_range_smoothed_delta(PromRange *w, double *result)
 bool
 prom_range_smoothed_instant(PromRange *w, double *result)
 {
-	int			last = smoothed_last(w);
+	int			last = prom_range_smoothed_last(w);
 
 	if (last == w->first && w->t_ms[last] > w->ref_ms)
 		return false;
@@ -176,9 +171,9 @@ prom_range_extended(int n, const int64 *t_ms, const double *v, int64 from_ms, in
 	int			last;
 	int			found = 0;
 
-	if (n == 0 || !anchor(&w))
+	if (n == 0 || !prom_range_anchor(&w))
 		return 0;
-	last = smoothed ? smoothed_last(&w) : n - 1;
+	last = smoothed ? prom_range_smoothed_last(&w) : n - 1;
 	out_ms[found] = from_ms;
 	out_v[found++] = left_edge(&w, smoothed, false);
 	for (int i = w.first; i <= last; i++)

@@ -39,7 +39,7 @@ prom_labeled_labels(const PromLabels *l)
 }
 
 void
-prom_labeled_add(PromLabeledList *list, const PromLabels *labels, const PromVals *vals)
+prom_labeled_refer(PromLabeledList *list, PromLabels *labels, PromVals *vals)
 {
 	if (list->n == list->size)
 	{
@@ -49,11 +49,19 @@ prom_labeled_add(PromLabeledList *list, const PromLabels *labels, const PromVals
 	}
 	CHECK_FOR_INTERRUPTS();
 	prom_store_count_samples(vals->nsteps);
-	prom_store_need_memory(VARSIZE_ANY(labels));
-	list->rows[list->n].labels = prom_labeled_labels(labels);
-	list->rows[list->n].vals = prom_vals_copy(vals);
-	list->rows[list->n].vals->notes = vals->notes;
+	list->rows[list->n].labels = labels;
+	list->rows[list->n].vals = vals;
 	list->n++;
+}
+
+void
+prom_labeled_add(PromLabeledList *list, const PromLabels *labels, const PromVals *vals)
+{
+	PromVals   *copy = prom_vals_copy(vals);
+
+	prom_store_need_memory(VARSIZE_ANY(labels));
+	copy->notes = vals->notes;
+	prom_labeled_refer(list, prom_labeled_labels(labels), copy);
 }
 
 static int
@@ -91,9 +99,14 @@ prom_labeled_array(FunctionCallInfo fcinfo, const PromLabeledList *list)
 	Oid			type = get_element_type(get_fn_expr_rettype(fcinfo->flinfo));
 	TupleDesc	desc;
 	Datum	   *elements;
+	size_t		bytes = 0;
 
 	if (list->n == 0)
 		PG_RETURN_NULL();
+	for (int k = 0; k < list->n; k++)
+		bytes += VARSIZE_ANY(list->rows[k].labels) + VARSIZE_ANY(list->rows[k].vals);
+	/* as tuples, and as the array of them */
+	prom_store_need_memory(bytes * 2);
 	desc = lookup_rowtype_tupdesc(type, -1);
 	elements = palloc(sizeof(Datum) * list->n);
 	for (int k = 0; k < list->n; k++)

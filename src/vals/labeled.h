@@ -30,6 +30,9 @@ extern PromLabels *prom_labeled_labels(const PromLabels *l);
  */
 extern void prom_labeled_add(PromLabeledList *list, const PromLabels *labels, const PromVals *vals);
 
+/* The same without copying: labels and vals have to stay where they are. */
+extern void prom_labeled_refer(PromLabeledList *list, PromLabels *labels, PromVals *vals);
+
 /* Sorts by labels and makes one row of those with equal ones, which must not share a step. */
 extern void prom_labeled_merge(PromLabeledList *list);
 

@@ -97,7 +97,7 @@ prom_over(PG_FUNCTION_ARGS)
 	read_samples(x, PG_GETARG_INT64(2), PG_GETARG_INT64(3), t_ms, v, h);
 	prom_store_count_samples(x->npresent);
 	if (h)
-		out = prom_range_eval_mixed(x->npresent, t_ms, v, h, &steps, range_ms, fn, has_scalar ? &scalar : NULL, NULL);
+		out = prom_range_eval_mixed(x->npresent, t_ms, v, h, &steps, range_ms, fn, has_scalar ? &scalar : NULL, NULL, NULL);
 	else
 		out = prom_range_eval(x->npresent, t_ms, v, &steps, range_ms, fn, has_scalar ? &scalar : NULL, NULL, NULL);
 	pfree(t_ms);

@@ -27,6 +27,7 @@ extern Datum prom_labels_recv(PG_FUNCTION_ARGS);
 
 #define ROWS_VERSION	2
 #define FIRST_PRUNE		64		/* rows */
+#define GROW_BYTES		((size_t) 64 * 1024 * 1024)	/* a state does not become larger by more than that at once */
 #define COPY_BYTES		((size_t) 1024 * 1024)	/* between two checks for a cancelled query */
 #define STATE_HEAD_BYTES 12		/* version, kind, notes, nsteps, nrows */
 
@@ -117,8 +118,9 @@ make_room(PromRows *s, size_t more)
 				 errmsg("aggregation has too many values in one group"),
 				 errdetail("The %d series seen so far have %d steps each.", s->nrows, s->nsteps),
 				 errhint("Ask for fewer steps, or select fewer series.")));
-	size = Min(needed * 2, MaxAllocSize);
-	prom_store_need_memory(size);
+	size = Min(needed + Min(needed, GROW_BYTES), MaxAllocSize);
+	/* the executor copies what was moved */
+	prom_store_need_memory(size * 2);
 	moved = palloc(size);
 	copy_large(moved, s, offsetof(PromRows, data) + s->used);
 	SET_VARSIZE(moved, size);

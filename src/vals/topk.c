@@ -149,6 +149,17 @@ compare_rows(const void *a, const void *b, void *arg)
 	return compare_at(arg, *(const int *) a, *(const int *) b);
 }
 
+/*
+ * The state, to be changed.  The aggregates say that their final function does so (FINALFUNC_MODIFY); called with a
+ * state from elsewhere it must not.
+ */
+static PromRows *
+own_rows(FunctionCallInfo fcinfo)
+{
+	return AggCheckCallContext(fcinfo, NULL) ? PG_GETARG_PROM_ROWS_P(0) :
+		(PromRows *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0));
+}
+
 /* Notes have a row of their own, as there may be no other. */
 static void
 add_notes(PromLabeledList *list, const PromRows *s)
@@ -164,7 +175,7 @@ add_notes(PromLabeledList *list, const PromRows *s)
 Datum
 prom_agg_topk_final(PG_FUNCTION_ARGS)
 {
-	PromRows *s = (PromRows *) PG_DETOAST_DATUM_COPY(PG_GETARG_DATUM(0));
+	PromRows *s = own_rows(fcinfo);
 	PromRow  *rows;
 	int		   *order;
 	PromLabeledList list = {NULL, 0, 0};
@@ -180,7 +191,7 @@ prom_agg_topk_final(PG_FUNCTION_ARGS)
 	for (int i = 0; i < s->nrows; i++)
 	{
 		rows[order[i]].vals->notes = 0;
-		prom_labeled_add(&list, rows[order[i]].labels, rows[order[i]].vals);
+		prom_labeled_refer(&list, rows[order[i]].labels, rows[order[i]].vals);
 	}
 	if (s->notes != 0)
 		add_notes(&list, s);

@@ -313,14 +313,10 @@ remove_stale(PromGather *g)
 	g->n = n;
 }
 
-/* The samples of a series in order; extended windows are of floats. */
+/* The samples of a series in order */
 static void
-finish_gather(const LeafState *s, PromGather *g, bool keep_stale)
+finish_gather(PromGather *g, bool keep_stale)
 {
-	if (g->histograms && s->has_reach)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("%s modifier is not supported with histograms", s->reach.after_ms > 0 ? "smoothed" : "anchored")));
 	/* what sorting takes: two arrays of samples with time, value and order */
 	if (!g->sorted)
 		prom_store_need_memory((size_t) g->n * 2 * 3 * 8);
@@ -341,10 +337,10 @@ points_result(const LeafState *s, PromPackedSamples *one, PromRangeStitch stitch
 	PromStitched all;
 	PromVals   *result;
 
-	finish_gather(s, &one->samples, false);
+	finish_gather(&one->samples, false);
 	/* least and greatest are kept only where the last sample, which is among the points, does not say it */
-	finish_gather(s, values, false);
-	finish_gather(s, counts, true);
+	finish_gather(values, false);
+	finish_gather(counts, true);
 	if (counts_only)
 		counts = values;
 	else if (!s->rows.has_counts)
@@ -352,7 +348,7 @@ points_result(const LeafState *s, PromPackedSamples *one, PromRangeStitch stitch
 	all = prom_range_stitch(&one->samples, values, counts, stitch.segment, stitch.n);
 	stitch.weight = all.weight;
 	if (all.h && !counts_only)
-		result = prom_range_eval_mixed(all.n, all.t_ms, all.v, all.h, &s->steps, s->range_ms, fn, NULL, &stitch);
+		result = prom_range_eval_mixed(all.n, all.t_ms, all.v, all.h, &s->steps, s->range_ms, fn, NULL, NULL, &stitch);
 	else
 		result = prom_range_eval(all.n, all.t_ms, all.v, &s->steps, s->range_ms, fn, NULL, NULL, &stitch);
 	prom_range_stitched_free(&all);
@@ -388,6 +384,7 @@ window_result(LeafState *s, int i, PromFrames *frames)
 {
 	const PromRangeFunction *function = s->function;
 	const PromRangeScalar *scalar = s->has_scalar ? &s->scalar : NULL;
+	const PromRangeReach *reach = s->has_reach ? &s->reach : NULL;
 	PromRangeStitch own = s->stitch;
 	const PromRangeStitch *stitch = s->stitch.segment ? &own : NULL;
 	PromPackedSamples *all = prom_packed_samples(&s->rows, i);
@@ -401,39 +398,47 @@ window_result(LeafState *s, int i, PromFrames *frames)
 	}
 	if (s->rows.has_points)
 		return points_result(s, all, own);
-	finish_gather(s, g, function->sees_stale);
+	finish_gather(g, function->sees_stale);
 	prom_gather_hints(g);
+	if (function->tells_hints)
+		prom_gather_tell_hints(g);
 	if (g->histograms)
 		return PointerGetDatum(prom_range_eval_mixed(g->n, g->t_ms, g->values, g->histograms, &s->steps, s->range_ms,
-													 function->fn, scalar, stitch));
+													 function->fn, scalar, reach, stitch));
 	if (!scalar && !s->has_reach && !stitch && s->steps.step_ms > 0)
 		return PointerGetDatum(prom_range_eval_framed(frames, g->n, g->t_ms, g->values, &s->steps, s->range_ms, function));
 	return PointerGetDatum(prom_range_eval(g->n, g->t_ms, g->values, &s->steps, s->range_ms, function->fn, scalar,
-										   s->has_reach ? &s->reach : NULL, stitch));
+										   reach, stitch));
 }
 
 static Datum
-chunk_of(const LeafState *s, int32 sid, int n, const int64 *t_ms, const double *v, const PromHistogram *const *histograms)
+chunk_of(PromChunkBuilder *b, int32 sid, int n, const int64 *t_ms, const double *v, const PromHistogram *const *histograms)
 {
-	PromChunkBuilder *b;
-
 	if (n == 0)
 		return PointerGetDatum(NULL);
-	b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->rows.shard);
+	/* in the builder and in the chunk */
+	prom_store_need_memory((size_t) n * 2 * (sizeof(int64) + sizeof(double)));
 	prom_chunk_add_mixed(b, sid, n, t_ms, v, histograms);
 	return PointerGetDatum(prom_chunk_finish(b));
 }
 
-/* The samples of an anchored or smoothed range of one step: those at its ends are made up. */
+/* The samples of an anchored or smoothed range of one step: those at its ends are made up.  They are numbers. */
 static Datum
-reached_samples(const LeafState *s, int32 sid, const PromGather *g)
+reached_samples(const LeafState *s, PromChunkBuilder *b, int32 sid, const PromGather *g)
 {
-	int64	   *t_ms = palloc_extended(sizeof(int64) * (g->n + 2), MCXT_ALLOC_HUGE);
-	double	   *v = palloc_extended(sizeof(double) * (g->n + 2), MCXT_ALLOC_HUGE);
-	int			n = prom_range_extended(g->n, g->t_ms, g->values, s->steps.start_ms - s->range_ms, s->steps.start_ms,
-										s->reach.after_ms > 0, t_ms, v);
+	int64	   *t_ms;
+	double	   *v;
+	int			n;
 
-	return chunk_of(s, sid, n, t_ms, v, NULL);
+	if (g->histograms)
+		ereport(ERROR,
+				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+				 errmsg("%s modifier is not supported with histograms", s->reach.after_ms > 0 ? "smoothed" : "anchored")));
+	t_ms = palloc_extended(sizeof(int64) * (g->n + 2), MCXT_ALLOC_HUGE);
+	v = palloc_extended(sizeof(double) * (g->n + 2), MCXT_ALLOC_HUGE);
+	n = prom_range_extended(g->n, g->t_ms, g->values, s->steps.start_ms - s->range_ms, s->steps.start_ms,
+							s->reach.after_ms > 0, t_ms, v);
+	return chunk_of(b, sid, n, t_ms, v, NULL);
 }
 
 static LeafState *
@@ -493,6 +498,7 @@ finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 {
 	LeafState  *s = final_state(fcinfo);
 	Datum	   *result = palloc(sizeof(Datum) * Max(s->rows.n, 1));
+	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_PLAIN, s->rows.shard);
 
 	prom_packed_end(&s->rows);
 	for (int i = 0; i < s->rows.n; i++)
@@ -502,9 +508,9 @@ finish_samples(FunctionCallInfo fcinfo, bool keep_stale)
 
 		CHECK_FOR_INTERRUPTS();
 		g = &prom_packed_samples(&s->rows, i)->samples;
-		finish_gather(s, g, keep_stale);
-		result[i] = s->has_reach ? reached_samples(s, sid, g) :
-			chunk_of(s, sid, g->n, g->t_ms, g->values, g->histograms);
+		finish_gather(g, keep_stale);
+		result[i] = s->has_reach ? reached_samples(s, b, sid, g) :
+			chunk_of(b, sid, g->n, g->t_ms, g->values, g->histograms);
 	}
 	return result_array(fcinfo, s, result);
 }

@@ -118,6 +118,7 @@ typedef struct PromRangeFunction
 	PromRangeAnchor anchor;
 	PromRangeFn points;			/* the function over points and raw samples; NULL if it is the same */
 	PromFramesFn all;			/* the function over plain windows of all steps; NULL if there is no such */
+	bool		tells_hints;	/* an unknown hint of a histogram is what reading found out */
 } PromRangeFunction;
 
 /* ---- window_names.c ---- */
@@ -226,6 +227,15 @@ extern bool prom_range_smoothed_increase(PromRange *w, double *result);
 extern bool prom_range_smoothed_delta(PromRange *w, double *result);
 extern bool prom_range_smoothed_instant(PromRange *w, double *result);
 
+/*
+ * Moves the window's first sample on to the last one at or before its start, if there is one: those before
+ * it are of no use to later windows either.  False if no sample is newer than the start.
+ */
+extern bool prom_range_anchor(PromRange *w);
+
+/* The first sample at or after the window's end, or else its last one. */
+extern int	prom_range_smoothed_last(const PromRange *w);
+
 /* The samples of one extended window (from, to], edges included; returns how many, in t_ms and v (n + 2). */
 extern int	prom_range_extended(int n, const int64 *t_ms, const double *v, int64 from_ms, int64 to_ms,
 								bool smoothed, int64 *out_ms, double *out_v);
@@ -238,7 +248,7 @@ extern int	prom_range_extended(int n, const int64 *t_ms, const double *v, int64 
  */
 extern PromVals *prom_range_eval_mixed(int n, const int64 *t_ms, const double *v, const PromHistogram *const *h,
 									   const PromSteps *steps, int64 range_ms, PromRangeFn fn,
-									   const PromRangeScalar *scalar,
+									   const PromRangeScalar *scalar, const PromRangeReach *reach,
 									   const PromRangeStitch *stitch);
 
 /* ---- stitch.c ---- */

@@ -18,32 +18,7 @@
 
 #include "chunk/chunk.h"
 #include "vals/annotate.h"
-#include "vals/window.h"
-
-typedef struct MixedRange
-{
-	PromRange	w;				/* histograms are NaN in it */
-	const PromHistogram *const *h;
-	int		   *before;			/* of each sample, and of the end: how many histograms are before it */
-	const PromRangeStitch *stitch;	/* NULL: all samples are raw */
-	int		   *events;			/* changes or resets up to each sample; NULL until a function wants them */
-	uint16		notes;
-} MixedRange;
-
-/* The result of a window is a number, if *h remains NULL.  It may be a sample's histogram. */
-typedef bool (*MixedFn) (MixedRange *m, double *v, const PromHistogram **h);
-
-static bool
-has_floats(const MixedRange *m)
-{
-	return m->before[m->w.end] - m->before[m->w.first] < m->w.end - m->w.first;
-}
-
-static bool
-has_histograms(const MixedRange *m)
-{
-	return m->before[m->w.end] > m->before[m->w.first];
-}
+#include "vals/window_mixed.h"
 
 static bool
 is_custom(const PromHistogram *h)
@@ -54,7 +29,7 @@ is_custom(const PromHistogram *h)
 /* ---- samples as they are ---- */
 
 static bool
-sample_of(const MixedRange *m, int i, double *v, const PromHistogram **h)
+sample_of(const PromMixedRange *m, int i, double *v, const PromHistogram **h)
 {
 	*h = m->h[i];
 	*v = m->w.v[i];
@@ -62,13 +37,13 @@ sample_of(const MixedRange *m, int i, double *v, const PromHistogram **h)
 }
 
 static bool
-mixed_newest(MixedRange *m, double *v, const PromHistogram **h)
+mixed_newest(PromMixedRange *m, double *v, const PromHistogram **h)
 {
 	return sample_of(m, m->w.end - 1, v, h);
 }
 
 static bool
-mixed_first(MixedRange *m, double *v, const PromHistogram **h)
+mixed_first(PromMixedRange *m, double *v, const PromHistogram **h)
 {
 	return sample_of(m, m->w.first, v, h);
 }
@@ -76,7 +51,7 @@ mixed_first(MixedRange *m, double *v, const PromHistogram **h)
 /* ---- events from one sample to the next ---- */
 
 static bool
-is_change(const MixedRange *m, int i)
+is_change(const PromMixedRange *m, int i)
 {
 	double		before = m->w.v[i - 1];
 	double		v = m->w.v[i];
@@ -89,16 +64,16 @@ is_change(const MixedRange *m, int i)
 }
 
 static bool
-is_reset(const MixedRange *m, int i)
+is_reset(const PromMixedRange *m, int i)
 {
 	if (m->h[i] && m->h[i - 1])
 		return prom_histogram_is_reset(palloc, m->h[i - 1], m->h[i]);
 	return m->h[i] || m->h[i - 1] || m->w.v[i] < m->w.v[i - 1];
 }
 
-/* How many samples of the window are so after the one before them; counted once for all steps. */
-static int
-count_events(MixedRange *m, bool (*is_so) (const MixedRange *m, int i))
+/* For each sample, how many up to it are so after the one before them; counted once for all steps. */
+static const int *
+events(PromMixedRange *m, bool (*is_so) (const PromMixedRange *m, int i))
 {
 	if (m->events == NULL)
 	{
@@ -107,25 +82,26 @@ count_events(MixedRange *m, bool (*is_so) (const MixedRange *m, int i))
 		for (int i = 1; i < m->w.n; i++)
 			m->events[i] = m->events[i - 1] + is_so(m, i);
 	}
-	return m->events[m->w.end - 1] - m->events[m->w.first];
+	return m->events;
 }
 
-/* After count_events */
-static bool
-is_event(const MixedRange *m, int i)
+static int
+count_events(PromMixedRange *m, bool (*is_so) (const PromMixedRange *m, int i))
 {
-	return m->events[i] > m->events[i - 1];
+	const int  *n = events(m, is_so);
+
+	return n[m->w.end - 1] - n[m->w.first];
 }
 
-static bool
-mixed_changes(MixedRange *m, double *v, const PromHistogram **h)
+bool
+prom_mixed_changes(PromMixedRange *m, double *v, const PromHistogram **h)
 {
 	*v = count_events(m, is_change);
 	return true;
 }
 
-static bool
-mixed_resets(MixedRange *m, double *v, const PromHistogram **h)
+bool
+prom_mixed_resets(PromMixedRange *m, double *v, const PromHistogram **h)
 {
 	*v = count_events(m, is_reset);
 	return true;
@@ -133,11 +109,19 @@ mixed_resets(MixedRange *m, double *v, const PromHistogram **h)
 
 /* ---- rate and the like ---- */
 
-/* Notes what is said of the samples; false if they cannot be subtracted from each other. */
+bool
+prom_mixed_first_is_empty(PromMixedRange *m)
+{
+	const int  *resets = events(m, is_reset);
+
+	return m->w.first + 1 < m->w.end && resets[m->w.first + 1] > resets[m->w.first];
+}
+
 static bool
-check_counter(MixedRange *m, bool first_is_empty)
+check_counter(PromMixedRange *m)
 {
 	bool		custom = is_custom(m->h[m->w.end - 1]);
+	bool		first_is_empty = prom_mixed_first_is_empty(m);
 
 	for (int i = m->w.first; i < m->w.end; i++)
 	{
@@ -153,7 +137,7 @@ check_counter(MixedRange *m, bool first_is_empty)
 }
 
 static bool
-check_gauge(MixedRange *m, int first, int last)
+check_gauge(PromMixedRange *m, int first, int last)
 {
 	if (m->h[first]->hint != PROM_HINT_GAUGE || m->h[last]->hint != PROM_HINT_GAUGE)
 		m->notes |= PROM_NOTE_NOT_GAUGE;
@@ -165,9 +149,15 @@ check_gauge(MixedRange *m, int first, int last)
 	return true;
 }
 
+bool
+prom_mixed_check(PromMixedRange *m, bool counter)
+{
+	return counter ? check_counter(m) : check_gauge(m, m->w.first, m->w.end - 1);
+}
+
 /* The coarsest schema that the window's samples have, so that the result does not depend on resets. */
 static void
-coarsen(const MixedRange *m, int from, PromHistogram *h)
+coarsen(const PromMixedRange *m, int from, PromHistogram *h)
 {
 	int			schema = h->schema;
 
@@ -177,52 +167,50 @@ coarsen(const MixedRange *m, int from, PromHistogram *h)
 		prom_histogram_reduce(h, schema);
 }
 
-/* Last less first; of a counter, with what it had before each reset. */
-static PromHistogram *
-difference(MixedRange *m, bool counter, bool first_is_empty)
+PromHistogram *
+prom_mixed_difference(PromMixedRange *m, bool counter, const PromHistogram *begin, const PromHistogram *end)
 {
 	PromHistogramSum sum = {NULL, NULL};
-	PromHistogram *last = prom_histogram_copy(palloc, m->h[m->w.end - 1]);
+	PromHistogram *h = prom_histogram_copy(palloc, end);
+	int			first = m->w.first + (counter && prom_mixed_first_is_empty(m) ? 1 : 0);
 
 	if (counter)
-		coarsen(m, m->w.first + (first_is_empty ? 1 : 0), last);
-	(void) prom_histogram_sum_add(palloc, &sum, last, 1);
-	if (!first_is_empty &&
-		(prom_histogram_sum_add(palloc, &sum, m->h[m->w.first], -1) & PROM_HISTOGRAM_REBOUNDED))
+		coarsen(m, first, h);
+	(void) prom_histogram_sum_add(palloc, &sum, h, 1);
+	if (begin && (prom_histogram_sum_add(palloc, &sum, begin, -1) & PROM_HISTOGRAM_REBOUNDED))
 		m->notes |= PROM_NOTE_RECONCILED_SUB;
 	if (counter)
-		for (int i = m->w.first + (first_is_empty ? 2 : 1); i < m->w.end; i++)
-			if (is_event(m, i) &&
+	{
+		const int  *resets = events(m, is_reset);
+
+		for (int i = first + 1; i < m->w.end; i++)
+			if (resets[i] > resets[i - 1] &&
 				(prom_histogram_sum_add(palloc, &sum, m->h[i - 1], 1) & PROM_HISTOGRAM_REBOUNDED))
 				m->notes |= PROM_NOTE_RECONCILED_ADD;
-	last = prom_histogram_sum_done(palloc, &sum);
-	last->hint = PROM_HINT_GAUGE;
-	return last;
+	}
+	h = prom_histogram_sum_done(palloc, &sum);
+	h->hint = PROM_HINT_GAUGE;
+	return h;
 }
 
 static bool
-extrapolate(MixedRange *m, bool counter, bool per_second, const PromHistogram **result)
+extrapolate(PromMixedRange *m, bool counter, bool per_second, const PromHistogram **result)
 {
-	bool		first_is_empty = false;
+	const PromHistogram *begin = m->h[m->w.first];
 	PromHistogram *h;
 	double		factor;
 
 	if (m->w.end - m->w.first < 2)
 		return false;
-	if (has_floats(m))
+	if (prom_mixed_has_floats(m))
 	{
 		m->notes |= PROM_NOTE_MIX;
 		return false;
 	}
-	if (counter)
-	{
-		(void) count_events(m, is_reset);
-		first_is_empty = is_event(m, m->w.first + 1);
-	}
-	if (counter ? !check_counter(m, first_is_empty) : !check_gauge(m, m->w.first, m->w.end - 1))
+	if (!prom_mixed_check(m, counter))
 		return false;
-	h = difference(m, counter, first_is_empty);
-	factor = prom_range_stretch(&m->w, m->h[m->w.first]->count, h->count, counter);
+	h = prom_mixed_difference(m, counter, counter && prom_mixed_first_is_empty(m) ? NULL : begin, m->h[m->w.end - 1]);
+	factor = prom_range_stretch(&m->w, begin->count, h->count, counter);
 	if (per_second)
 		factor /= m->w.range_s;
 	h = prom_histogram_scale(palloc, h, factor);
@@ -232,26 +220,26 @@ extrapolate(MixedRange *m, bool counter, bool per_second, const PromHistogram **
 }
 
 static bool
-mixed_rate(MixedRange *m, double *v, const PromHistogram **h)
+mixed_rate(PromMixedRange *m, double *v, const PromHistogram **h)
 {
 	return extrapolate(m, true, true, h);
 }
 
 static bool
-mixed_increase(MixedRange *m, double *v, const PromHistogram **h)
+mixed_increase(PromMixedRange *m, double *v, const PromHistogram **h)
 {
 	return extrapolate(m, true, false, h);
 }
 
 static bool
-mixed_delta(MixedRange *m, double *v, const PromHistogram **h)
+mixed_delta(PromMixedRange *m, double *v, const PromHistogram **h)
 {
 	return extrapolate(m, false, false, h);
 }
 
 /* The last two samples; they are of one kind, floats if *is_floats. */
 static bool
-check_two(MixedRange *m, bool *is_floats)
+check_two(PromMixedRange *m, bool *is_floats)
 {
 	int			i = m->w.end - 1;
 
@@ -266,7 +254,7 @@ check_two(MixedRange *m, bool *is_floats)
 
 /* What the last histogram has more than the one before; of a counter that was reset, all of it. */
 static PromHistogram *
-last_difference(MixedRange *m, bool counter)
+last_difference(PromMixedRange *m, bool counter)
 {
 	const PromHistogram *before = m->h[m->w.end - 2];
 	const PromHistogram *last = m->h[m->w.end - 1];
@@ -293,7 +281,7 @@ last_difference(MixedRange *m, bool counter)
 }
 
 static bool
-mixed_irate(MixedRange *m, double *v, const PromHistogram **h)
+mixed_irate(PromMixedRange *m, double *v, const PromHistogram **h)
 {
 	int			i = m->w.end - 1;
 	bool		is_floats;
@@ -309,7 +297,7 @@ mixed_irate(MixedRange *m, double *v, const PromHistogram **h)
 }
 
 static bool
-mixed_idelta(MixedRange *m, double *v, const PromHistogram **h)
+mixed_idelta(PromMixedRange *m, double *v, const PromHistogram **h)
 {
 	bool		is_floats;
 
@@ -325,11 +313,11 @@ mixed_idelta(MixedRange *m, double *v, const PromHistogram **h)
 
 /* Adds up the window's histograms, for a mean if "running" is not NULL; false if they cannot be. */
 static bool
-add_up(MixedRange *m, PromHistogramSum *sum, bool *running)
+add_up(PromMixedRange *m, PromHistogramSum *sum, bool *running)
 {
 	bool		seen[PROM_HINT_GAUGE + 1] = {false};
 
-	if (has_floats(m))
+	if (prom_mixed_has_floats(m))
 	{
 		m->notes |= PROM_NOTE_MIX;
 		return false;
@@ -360,7 +348,7 @@ add_up(MixedRange *m, PromHistogramSum *sum, bool *running)
 }
 
 static bool
-mixed_sum(MixedRange *m, double *v, const PromHistogram **h)
+mixed_sum(PromMixedRange *m, double *v, const PromHistogram **h)
 {
 	PromHistogramSum sum = {NULL, NULL};
 
@@ -371,7 +359,7 @@ mixed_sum(MixedRange *m, double *v, const PromHistogram **h)
 }
 
 static bool
-mixed_avg(MixedRange *m, double *v, const PromHistogram **h)
+mixed_avg(PromMixedRange *m, double *v, const PromHistogram **h)
 {
 	PromHistogramSum sum = {NULL, NULL};
 	bool		running = false;
@@ -384,7 +372,7 @@ mixed_avg(MixedRange *m, double *v, const PromHistogram **h)
 
 /* Of points, each a sum of histograms */
 static bool
-mixed_points_avg(MixedRange *m, double *v, const PromHistogram **h)
+mixed_points_avg(PromMixedRange *m, double *v, const PromHistogram **h)
 {
 	double		count = prom_range_weight(&m->w);
 
@@ -401,31 +389,41 @@ mixed_points_avg(MixedRange *m, double *v, const PromHistogram **h)
 typedef struct MixedFunction
 {
 	PromRangeFn fn;				/* that of floats */
-	MixedFn		mixed;			/* NULL: the same, as it looks at no value */
-	bool		always;			/* used for windows of floats, too; its histograms are those of samples */
+	PromMixedFn mixed;			/* NULL: the same, as it looks at no value */
+	bool		always;			/* used for windows of floats, too */
+	bool		makes;			/* its histograms are made in the step's memory, not those of samples */
 } MixedFunction;
 
 /* What is not here looks at floats only. */
 static const MixedFunction functions[] = {
 	{prom_range_instant, mixed_newest, true},
 	{prom_range_timestamp, NULL, true},
-	{prom_range_rate, mixed_rate, false},
-	{prom_range_increase, mixed_increase, false},
-	{prom_range_delta, mixed_delta, false},
-	{prom_range_irate, mixed_irate, false},
-	{prom_range_idelta, mixed_idelta, false},
-	{prom_range_changes, mixed_changes, true},
-	{prom_range_resets, mixed_resets, true},
-	{prom_range_sum, mixed_sum, false},
-	{prom_range_avg, mixed_avg, false},
-	{prom_range_points_sum, mixed_sum, false},
-	{prom_range_points_avg, mixed_points_avg, false},
+	{prom_range_rate, mixed_rate, false, true},
+	{prom_range_increase, mixed_increase, false, true},
+	{prom_range_delta, mixed_delta, false, true},
+	{prom_range_irate, mixed_irate, false, true},
+	{prom_range_idelta, mixed_idelta, false, true},
+	{prom_range_changes, prom_mixed_changes, true},
+	{prom_range_resets, prom_mixed_resets, true},
+	{prom_range_sum, mixed_sum, false, true},
+	{prom_range_avg, mixed_avg, false, true},
+	{prom_range_points_sum, mixed_sum, false, true},
+	{prom_range_points_avg, mixed_points_avg, false, true},
 	{prom_range_count, NULL, true},
 	{prom_range_first, mixed_first, true},
 	{prom_range_last, mixed_newest, true},
 	{prom_range_present, NULL, true},
 	{prom_range_ts_of_first, NULL, true},
 	{prom_range_ts_of_last, NULL, true},
+	{prom_range_anchored_rate, prom_mixed_anchored_rate, true, true},
+	{prom_range_anchored_increase, prom_mixed_anchored_increase, true, true},
+	{prom_range_anchored_delta, prom_mixed_anchored_delta, true, true},
+	{prom_range_anchored_changes, prom_mixed_anchored_changes, true},
+	{prom_range_anchored_resets, prom_mixed_anchored_resets, true},
+	{prom_range_smoothed_rate, prom_mixed_smoothed_rate, true, true},
+	{prom_range_smoothed_increase, prom_mixed_smoothed_increase, true, true},
+	{prom_range_smoothed_delta, prom_mixed_smoothed_delta, true, true},
+	{prom_range_smoothed_instant, prom_mixed_smoothed_instant, true, true},
 };
 
 static const MixedFunction *
@@ -439,26 +437,26 @@ find_function(PromRangeFn fn)
 
 /* Moves the window to a step; false if it is empty. */
 static bool
-move(MixedRange *m, const PromSteps *steps, int i)
+move(PromMixedRange *m, const PromSteps *steps, int i)
 {
 	PromRange  *w = &m->w;
 
 	w->ref_ms = steps->start_ms + steps->step_ms * i;
 	if (m->stitch)
 	{
-		prom_range_move_stitched(w, m->stitch, NULL);
+		prom_range_move_stitched(w, m->stitch, m->reach);
 		return w->first < w->end;
 	}
-	while (w->end < w->n && w->t_ms[w->end] <= w->ref_ms)
+	while (w->end < w->n && w->t_ms[w->end] <= w->ref_ms + (m->reach ? m->reach->after_ms : 0))
 		w->end++;
-	while (w->first < w->end && w->t_ms[w->first] <= w->ref_ms - w->range_ms)
+	while (w->first < w->end && w->t_ms[w->first] <= w->ref_ms - w->range_ms - (m->reach ? m->reach->before_ms : 0))
 		w->first++;
 	return w->first < w->end;
 }
 
 /* The function that looks at floats only, and whether it ignored anything in a window that has some. */
 static PromVals *
-eval_floats(MixedRange *m, const PromSteps *steps, PromRangeFn fn, const PromRangeScalar *scalar)
+eval_floats(PromMixedRange *m, const PromSteps *steps, PromRangeFn fn, const PromRangeScalar *scalar)
 {
 	int64	   *t_ms = palloc_extended(sizeof(int64) * m->w.n, MCXT_ALLOC_HUGE);
 	double	   *v = palloc_extended(sizeof(double) * m->w.n, MCXT_ALLOC_HUGE);
@@ -474,7 +472,7 @@ eval_floats(MixedRange *m, const PromSteps *steps, PromRangeFn fn, const PromRan
 	}
 	out = prom_range_eval(n, t_ms, v, steps, m->w.range_ms, fn, scalar, NULL, m->stitch);
 	for (int i = 0; i < steps->n; i++)
-		if (move(m, steps, i) && has_floats(m) && has_histograms(m))
+		if (move(m, steps, i) && prom_mixed_has_floats(m) && prom_mixed_has_histograms(m))
 			m->notes |= PROM_NOTE_IGNORED;
 	pfree(t_ms);
 	pfree(v);
@@ -487,14 +485,14 @@ eval_floats(MixedRange *m, const PromSteps *steps, PromRangeFn fn, const PromRan
 
 /* One step's result into out. */
 static void
-eval_step(MixedRange *m, const MixedFunction *f, MemoryContext work, PromMixed *out, int i)
+eval_step(PromMixedRange *m, const MixedFunction *f, MemoryContext work, PromMixed *out, int i)
 {
 	MemoryContext old = MemoryContextSwitchTo(work);
 	const PromHistogram *h = NULL;
 	double		v;
 	bool		found;
 
-	if (f->mixed && (f->always || has_histograms(m)))
+	if (f->mixed && (f->always || prom_mixed_has_histograms(m)))
 		found = f->mixed(m, &v, &h);
 	else
 		found = f->fn(&m->w, &v);
@@ -502,12 +500,12 @@ eval_step(MixedRange *m, const MixedFunction *f, MemoryContext work, PromMixed *
 	if (found && h == NULL)
 		prom_mixed_set(out, i, v);
 	else if (found)
-		prom_mixed_set_histogram(out, i, f->always ? h : prom_histogram_copy(palloc, h));
+		prom_mixed_set_histogram(out, i, f->makes ? prom_histogram_copy(palloc, h) : h);
 	MemoryContextReset(work);
 }
 
 static PromVals *
-eval_mixed(MixedRange *m, const MixedFunction *f, const PromSteps *steps)
+eval_mixed(PromMixedRange *m, const MixedFunction *f, const PromSteps *steps)
 {
 	bool		once = steps->step_ms == 0;
 	PromMixed	out = prom_mixed_new(steps->n);
@@ -536,9 +534,10 @@ eval_mixed(MixedRange *m, const MixedFunction *f, const PromSteps *steps)
 
 PromVals *
 prom_range_eval_mixed(int n, const int64 *t_ms, const double *v, const PromHistogram *const *h, const PromSteps *steps,
-					  int64 range_ms, PromRangeFn fn, const PromRangeScalar *scalar, const PromRangeStitch *stitch)
+					  int64 range_ms, PromRangeFn fn, const PromRangeScalar *scalar, const PromRangeReach *reach,
+					  const PromRangeStitch *stitch)
 {
-	MixedRange	m = {{t_ms, v, n, range_ms, prom_range_seconds(range_ms)}, h, .stitch = stitch};
+	PromMixedRange m = {{t_ms, v, n, range_ms, prom_range_seconds(range_ms)}, h, .reach = reach, .stitch = stitch};
 	const MixedFunction *f = find_function(fn);
 	PromVals   *out;
 

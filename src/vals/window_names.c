@@ -19,7 +19,7 @@
 static const PromRangeFunction functions[] = {
 	/*
 	 * name, function, parameters, extended windows, sees staleness markers; needs two samples, parts of rollups,
-	 * anchor, function of points, function of all steps
+	 * anchor, function of points, function of all steps; whether hints are told
 	 */
 	{"anchored_changes", prom_range_anchored_changes, 0, true, false, true, LAST, PROM_ANCHOR_NONE},
 	{"anchored_delta", prom_range_anchored_delta, 0, true, false, true, LAST, PROM_ANCHOR_NONE},
@@ -34,6 +34,11 @@ static const PromRangeFunction functions[] = {
 	{"deriv", prom_range_deriv, 0, false, false, true, LAST, PROM_ANCHOR_ALONE},
 	{"double_exponential_smoothing", prom_range_double_exponential_smoothing, 2, false, false, true, LAST, PROM_ANCHOR_ALONE},
 	{"first_over_time", prom_range_first, 0, false, false, false, LAST, PROM_ANCHOR_NONE},
+	/* below histogram_count and the like, which are told of resets: see read_hint */
+	{"hinted_avg_over_time", prom_range_avg, 0, false, false, false, SUM | COUNT, PROM_ANCHOR_NONE, prom_range_points_avg, .tells_hints = true},
+	{"hinted_first_over_time", prom_range_first, 0, false, false, false, LAST, PROM_ANCHOR_NONE, .tells_hints = true},
+	{"hinted_last_over_time", prom_range_last, 0, false, false, false, LAST, PROM_ANCHOR_NONE, .tells_hints = true},
+	{"hinted_sum_over_time", prom_range_sum, 0, false, false, false, SUM, PROM_ANCHOR_NONE, prom_range_points_sum, .tells_hints = true},
 	{"idelta", prom_range_idelta, 0, false, false, true, LAST, PROM_ANCHOR_ALONE},
 	{"increase", prom_range_increase, 0, false, false, true, COUNTER, PROM_ANCHOR_ALWAYS, .all = prom_range_increase_all},
 	{"instant", prom_range_instant, 0, false, true, false, LAST, PROM_ANCHOR_NONE, .all = prom_range_instant_all},

@@ -43,8 +43,23 @@ FROM (VALUES (1, $$prom.query('http_requests_total', to_timestamp(600))$$),
 	(8, $$prom.query('http_requests_total[5m]', to_timestamp(600))$$),
 	(9, $$prom.query_range('http_requests_total', to_timestamp(0), to_timestamp(600), '15s')$$),
 	(10, $$prom.graph('sum(http_requests_total)', to_timestamp(0), to_timestamp(600), '15s')$$),
-	(11, $$prom.samples_of('http_requests_total{code!="200"}', to_timestamp(0), to_timestamp(600))$$)) v(o, q),
+	(11, $$prom.samples_of('http_requests_total{code!="200"}', to_timestamp(0), to_timestamp(600))$$),
+	(12, $$prom.query('http_requests_total[1m:2s]', to_timestamp(600))$$)) v(o, q),
 	LATERAL pg_temp.estimate(q) ORDER BY o;
+-- joined with a table of the business: few series look its rows up, many are hashed
+CREATE TEMP TABLE asset AS SELECT n::text AS i, 'owner ' || n % 7 AS owner FROM generate_series(1, 20000) n;
+ALTER TABLE asset ADD PRIMARY KEY (i);
+ANALYZE asset;
+CREATE FUNCTION pg_temp.join_node(query text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE plan json;
+BEGIN
+	EXECUTE 'EXPLAIN (FORMAT JSON) SELECT * FROM ' || query || ' q JOIN asset a ON a.i = q.labels[''i'']' INTO plan;
+	RETURN plan->0->'Plan'->>'Node Type';
+END $$;
+SELECT q, pg_temp.join_node(q)
+FROM (VALUES (1, $$prom.query('http_requests_total{i="7"}', to_timestamp(600))$$),
+	(2, $$prom.query('topk(3, http_requests_total)', to_timestamp(600))$$),
+	(3, $$prom.query_range('http_requests_total', to_timestamp(0), to_timestamp(600), '1s')$$)) v(o, q) ORDER BY o;
 -- a query that is not known yet has the estimate of its declaration
 PREPARE later(text) AS SELECT * FROM prom.query($1, to_timestamp(600));
 SET plan_cache_mode = force_generic_plan;

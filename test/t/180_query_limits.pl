@@ -35,6 +35,7 @@ sub peak
 	my ($query, $limit) = @_;
 	my ($ret, $out, $err) = $node->psql('postgres', <<"SQL", on_error_stop => 0);
 SET promgres.query_memory = '$limit';
+SET promgres.promql_experimental = on;
 SELECT count(*) FROM prom.query_range('$query', to_timestamp(0), to_timestamp(240), '50ms');
 SELECT (regexp_match(pg_read_file('/proc/' || pg_backend_pid() || '/status'), 'VmHWM:\\s*(\\d+)'))[1]::int / 1024;
 SQL
@@ -53,6 +54,13 @@ my ($mb, $err) = peak('quantile(0.5, wide)', '1GB');
 is($err, '', 'with more it does not');
 cmp_ok($mb, '>', 115, "and then held $mb MB");
 is((peak('sum(wide)', '16MB'))[1], '', 'a sum needs little');
+
+# What is put together at the end is counted as well: it is as large as what was gathered.
+foreach my $query ('topk(3000, wide)', 'limitk(3000, wide)', 'quantile(0.5, wide)')
+{
+	my ($held, $said) = peak("$query", '400MB');
+	cmp_ok($held, '<', 400 + 64 + 20, "$query may use 400 MB, and held $held MB");
+}
 
 my $answer = http_post($node, '/api/v1/query_range',
 	[ query => 'quantile(0.5, wide)', start => 0, end => 240, step => '50ms' ]);
@@ -79,6 +87,8 @@ foreach my $call (
 	q{generate_series(1, 1000) g, prom.query('sort_by_label(sort(wide), "i")', to_timestamp(200 + g * 0.001))},
 	q{(SELECT sum(length(j)) FROM prom._api_query_range('wide', 0, 240000, 50, 300000, 0) j) j},
 	q{generate_series(1, 1000) g, prom._api_series('{wide}', 0, g, 0)},
+	q{(SELECT sum(length(j)) FROM generate_series(1, 1000) g, prom._api_query('long[23h]', 80000000 + g, 300000, 0) j) j},
+	q{generate_series(1, 1000) g, prom.query('long[23h]', to_timestamp(80000 + g))},
 	q{prom.query_range('sum_over_time(long[20h])', to_timestamp(70000), to_timestamp(79000), '1s')},
 	q{prom.query_range('quantile_over_time(0.5, long[20h])', to_timestamp(70000), to_timestamp(79000), '1s')},
 	q{prom.query_range('sum(max_over_time(wide[3m:50ms]))', to_timestamp(0), to_timestamp(240), '50ms')},

@@ -154,4 +154,17 @@ is_deeply([ sort keys %$error ], [qw(error errorType status)], 'is an error like
 like($error->{error}, qr/^query processing would load too many samples into memory in query execution \(hint: .*"promgres\.query_max_samples"\.\)$/,
 	'that begins as Prometheus\' and ends with the setting');
 
+# So does what is offered only if that is set, wherever it is in the query.
+foreach my $case ([ 'limitk(1, up)', '1:1: parse error: limitk() is experimental and not enabled' ],
+	[ 'abs(mad_over_time(up[5m]))', '1:5: parse error: function "mad_over_time" is not enabled' ],
+	[ 'rate(up[5m] smoothed)', '1:6: parse error: smoothed modifier is experimental and not enabled' ],
+	[ 'up[step()]', '1:4: parse error: experimental duration expression is not enabled' ])
+{
+	my ($query, $text) = @$case;
+	my $answer = request('GET', "/api/v1/query?time=$t&query=" . $query =~ s/([^A-Za-z0-9])/sprintf '%%%02X', ord $1/ger);
+	is($answer->{status}, 400, "$query is bad data");
+	is(decode_json($answer->{content})->{error},
+		qq(invalid parameter "query": $text (hint: Turn on "promgres.promql_experimental".)), 'that names the setting');
+}
+
 done_testing();
