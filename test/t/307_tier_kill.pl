@@ -76,9 +76,8 @@ foreach my $round (1 .. $rounds)
 	}
 	else
 	{
-		$killed{ kill(9, $pid) ? 'backend' : 'too late' }++;
+		$killed{ kill_backend($node, $pid) ? 'backend' : 'too late' }++;
 		eval { $psql->finish };
-		wait_for(sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 }, 'recovery');
 	}
 	my $now = held($node);
 	push @wrong, sprintf 'round %d, "%s" killed after %.3f s: %s', $round, $call, $wait, $now if $now ne $before;
