@@ -164,21 +164,27 @@ LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	above	int8 := coalesce((SELECT max(o.seq) FROM prom.tier_object o WHERE o.resolution = level AND o.shard = one AND o.day = _tier_resume.day), 0);
-	noted	text[] := ARRAY(SELECT x.key FROM prom.tier_upload x WHERE x.server = _tier_resume.server AND x.resolution = level AND x.shard = one
-		AND x.day = _tier_resume.day AND x.source IS NULL AND x.seq > above);
-	u		record;
+	u		prom.tier_upload;
+	id		text;
 BEGIN
-	IF noted = '{}' THEN
-		RETURN NULL;
-	END IF;
-	SELECT p.key, p.id INTO u FROM prom._bucket_uploads(server, prom._tier_prefix(prom._tier_cluster(), level, day, one)) p
-	WHERE p.key = ANY (noted) ORDER BY p.begun DESC, p.id LIMIT 1;
-	IF NOT FOUND OR EXISTS (SELECT FROM prom._bucket_head(server, u.key)) THEN
-		RETURN NULL;
-	END IF;
-	UPDATE prom.tier_upload x SET upload = u.id, started = clock_timestamp() WHERE x.server = _tier_resume.server AND x.key = u.key;
-	RETURN u.key;
+	FOR u IN SELECT x.* FROM prom.tier_upload x
+		WHERE x.server = _tier_resume.server AND x.resolution = level AND x.shard = one AND x.day = _tier_resume.day AND x.source IS NULL
+			AND x.seq > ALL (SELECT o.seq FROM prom.tier_object o WHERE o.resolution = level AND o.shard = one AND o.day = _tier_resume.day)
+		ORDER BY x.seq DESC
+	LOOP
+		BEGIN
+			-- (By the whole key: not every S3 lists by what it begins with.)
+			SELECT p.id INTO id FROM prom._bucket_uploads(server, u.key) p WHERE p.key = u.key ORDER BY p.begun DESC, p.id LIMIT 1;
+		EXCEPTION WHEN io_error THEN
+			-- Who may not list uploads begins anew; that what is left cannot be found is told when it is to be removed.
+			RETURN NULL;
+		END;
+		IF id IS NOT NULL AND NOT EXISTS (SELECT FROM prom._bucket_head(server, u.key)) THEN
+			UPDATE prom.tier_upload x SET upload = id, started = clock_timestamp() WHERE x.server = u.server AND x.key = u.key;
+			RETURN u.key;
+		END IF;
+	END LOOP;
+	RETURN NULL;
 END
 $$;
 COMMENT ON FUNCTION prom._tier_resume(name, int4, int8, int2) IS
@@ -546,7 +552,7 @@ BEGIN
 		ORDER BY x.started LIMIT 100
 	LOOP
 		prefix := left(u.key, -length('data-0'));
-		PERFORM prom._upload_abort(server, p.key, p.id) FROM prom._bucket_uploads(server, prefix) p;
+		PERFORM prom._upload_abort(server, p.key, p.id) FROM prom._bucket_uploads(server, u.key) p;
 		PERFORM prom._bucket_delete(server, ARRAY[prefix || 'manifest.json']);
 		PERFORM prom._bucket_delete(server, ARRAY[prefix || 'data-0', prefix || 'series']);
 		DELETE FROM prom.tier_upload x WHERE x.server = u.server AND x.key = u.key;

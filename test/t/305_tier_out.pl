@@ -77,7 +77,7 @@ my $raw_before = digest(0);
 my $rows = local_rows();
 sql($all);
 is(local_rows(), '0', 'all local rows are gone');
-is(sql("SELECT count(*) FROM prom._parts()"), '0', 'and their partitions');
+ok(wait_for(sub { return 1 if sql('SELECT count(*) FROM prom._parts()') eq '0'; sql($all); return 0 }, 'partitions are dropped'), 'and their partitions, when nobody reads them');
 is(digest(), $before, 'objects hold every sample and point that was there');
 is(doubles(), '0', 'once');
 is(sql('SELECT count(*) FROM prom.tier_upload'), '0', 'nothing is left of uploads');

@@ -209,19 +209,22 @@ is($noted->() . sql("SELECT (SELECT count(*) FROM prom._bucket_uploads('b', ''))
 # ---- kill -9 at any moment of it
 
 $bring_back->();
-my ($killed, $wrong, $puts) = (0, 0, 0);
+my ($killed, $wrong, $puts, $takes) = (0, 0, 0, 1);
 my $began = time;
 foreach my $round (1 .. $rounds)
 {
+	$bring_back->() if sql('SELECT count(*) FROM prom.warm') eq '0';
 	$proxy->rules();
 	my $mover = $node->background_psql('postgres', on_error_stop => 0);
 	my $pid = $mover->query('SELECT pg_backend_pid()');
 	$mover->{stdin} .= "$move;\n";
 	$mover->{run}->pump_nb;
-	sleep rand 3;
-	$killed++ if $node->psql('postgres', "SELECT 1 / count(*) FROM pg_stat_activity WHERE pid = $pid AND state = 'active'") == 0;
+	sleep rand $takes;
 	kill_backend($node, $pid);
 	$mover->{run}->kill_kill;
+	my $hit = sql('SELECT count(*) FROM prom.warm') ne '0';
+	$killed += $hit;
+	$takes *= $hit ? 1.2 : 0.7;
 	$puts += () = puts() =~ /\b\d\b/g;
 	my $now = all_of();
 	next if $now eq $before;
