@@ -79,7 +79,7 @@ foreach my $round (1 .. $rounds)
 		my $hit = kill_backend($node, $pid);
 		$killed{ $hit ? 'backend' : 'too late' }++;
 		# (What was killed before leaves less to do, or more; and this machine is faster or slower than it was.)
-		$takes{$call} *= $hit ? 1.05 : 0.8;
+		$takes{$call} *= $hit ? 1.05 : 0.7;
 		eval { $psql->finish };
 	}
 	my $now = held($node);
@@ -87,7 +87,7 @@ foreach my $round (1 .. $rounds)
 	note(sprintf '%d rounds, %d s', $round, time - $begun) if $round % 25 == 0;
 }
 note(sprintf 'measured: %d rounds in %d s with PROM_SEED=%d: killed %s', $rounds, time - $begun, $seed, join ', ', map { "$_ $killed{$_}" } sort keys %killed);
-cmp_ok($killed{backend} + $killed{server}, '>', $rounds / 2, 'most were killed in the middle');
+cmp_ok($killed{backend} + $killed{server}, '>', $rounds / 3, 'many were killed in the middle');
 is(join("\n", @wrong), '', "all samples were there each time, once: $before");
 
 # What was killed is done by those who come next, and nothing but what is noted is left over.
