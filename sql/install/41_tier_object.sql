@@ -62,11 +62,13 @@ CREATE TABLE prom.tier_upload (
 	day			int8 NOT NULL,
 	seq			int8 NOT NULL,
 	started		timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
+	upload		text,
 	source		jsonb,
 	object		prom.tier_object,
 	PRIMARY KEY (server, key)
 );
 COMMENT ON TABLE prom.tier_upload IS 'Objects that were begun and not committed; what is left of those whose upload was killed is removed by age.';
+COMMENT ON COLUMN prom.tier_upload.upload IS 'the bucket''s name of the upload in parts that a later run goes on with';
 COMMENT ON COLUMN prom.tier_upload.source IS 'what the rows were that were read for it';
 COMMENT ON COLUMN prom.tier_upload.object IS 'once it has been uploaded and verified: its row of prom.tier_object';
 

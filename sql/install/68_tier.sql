@@ -30,14 +30,14 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN pg_catalog.hashtextextended(pg_catalog.format('%s %s %s %s %s %s', block, part, t_min, seq, samples, writer), 0);
 COMMENT ON FUNCTION prom._row_mark(int4, int2, int8, int8, int4, xid) IS 'A hash of what tells one row of samples, as somebody has written it, from all others.';
 
-CREATE FUNCTION prom._tier_write(server text, key text, resolution int4, shard int2, day int8, first_block int4, max_seq int8,
+CREATE FUNCTION prom._tier_write(server text, key text, resolution int4, shard int2, day int8, first_block int4, max_seq int8, upload text,
 	OUT block_min int4, OUT block_max int4, OUT more bool, OUT chunks int4, OUT samples int8, OUT series int4, OUT t_min int8, OUT t_max int8,
 	OUT bytes int8, OUT etag text, OUT sha256 bytea, OUT directory bytea, OUT rows int8, OUT mark int8) RETURNS record
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'prom_tier_write';
-COMMENT ON FUNCTION prom._tier_write(text, text, int4, int2, int8, int4, int8) IS
-'Writes local rows of a day, from a block of series on, as an object of a bucket, about 64 MB of them, and reads it back; all NULL if there are no rows.';
+COMMENT ON FUNCTION prom._tier_write(text, text, int4, int2, int8, int4, int8, text) IS
+'Writes local rows of a day, from a block of series on, as an object of a bucket, about 64 MB of them, and reads it back; all NULL if there are no rows. With the id of an upload in parts it goes on with that, and sends only parts that are not there.';
 
 CREATE FUNCTION prom._tier_chunks(server text, key text, etag text, directory bytea, blocks int4[],
 	OUT block int4, OUT part int2, OUT t_min int8, OUT t_max int8, OUT samples int4, OUT data prom.chunk) RETURNS SETOF record
@@ -151,6 +151,45 @@ COMMENT ON FUNCTION prom._tier_name_day(int4, int8) IS 'For what is told of prog
 
 -- ---- moving
 
+CREATE FUNCTION prom._tier_prefix(cluster uuid, level int4, day int8, one int2) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN format('promgres/v1/%s/%s/%s/%s-', cluster, level, to_char(timestamp '1970-01-01' + day / 86400000 * interval '1 day', 'YYYY/YYYYMMDD'), one);
+COMMENT ON FUNCTION prom._tier_prefix(uuid, int4, int8, int2) IS 'How the keys of all objects of a day begin; behind it comes their seq.';
+
+-- An object is never written twice: a PUT of the run that was killed may arrive late, and would replace it.  An upload in parts
+-- that is neither complete nor aborted is none yet, and whoever completes it first ends it for all others.
+CREATE FUNCTION prom._tier_resume(server name, level int4, day int8, one int2) RETURNS text
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	u		prom.tier_upload;
+	id		text;
+BEGIN
+	FOR u IN SELECT x.* FROM prom.tier_upload x
+		WHERE x.server = _tier_resume.server AND x.resolution = level AND x.shard = one AND x.day = _tier_resume.day AND x.source IS NULL
+			AND x.seq > ALL (SELECT o.seq FROM prom.tier_object o WHERE o.resolution = level AND o.shard = one AND o.day = _tier_resume.day)
+		ORDER BY x.seq DESC
+	LOOP
+		BEGIN
+			-- (By the whole key: not every S3 lists by what it begins with.)
+			SELECT p.id INTO id FROM prom._bucket_uploads(server, u.key) p WHERE p.key = u.key ORDER BY p.begun DESC, p.id LIMIT 1;
+		EXCEPTION WHEN io_error THEN
+			-- Who may not list uploads begins anew; that what is left cannot be found is told when it is to be removed.
+			RETURN NULL;
+		END;
+		IF id IS NOT NULL AND NOT EXISTS (SELECT FROM prom._bucket_head(server, u.key)) THEN
+			UPDATE prom.tier_upload x SET upload = id, started = clock_timestamp() WHERE x.server = u.server AND x.key = u.key;
+			RETURN u.key;
+		END IF;
+	END LOOP;
+	RETURN NULL;
+END
+$$;
+COMMENT ON FUNCTION prom._tier_resume(name, int4, int8, int2) IS
+'The key of an object of this day whose upload in parts was killed and can be gone on with; NULL if there is none.';
+
 CREATE FUNCTION prom._tier_begin(server name, level int4, day int8, one int2) RETURNS text
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -158,19 +197,20 @@ AS $$
 DECLARE
 	cluster	uuid := prom._tier_cluster();
 	seq		int8;
-	prefix	text;
+	key		text := prom._tier_resume(server, level, day, one);
 BEGIN
+	IF key IS NOT NULL THEN
+		RETURN key;
+	END IF;
 	-- By the clock: a server that was restored from a backup must not write under a name that is taken.
 	seq := greatest((extract(epoch FROM clock_timestamp()) * 1000000)::int8,
 		(SELECT max(o.seq) + 1 FROM prom.tier_object o WHERE o.resolution = level AND o.shard = one AND o.day = _tier_begin.day));
-	prefix := format('promgres/v1/%s/%s/%s/%s-%s/', cluster, level,
-		to_char(timestamp '1970-01-01' + day / 86400000 * interval '1 day', 'YYYY/YYYYMMDD'), one, seq);
-	INSERT INTO prom.tier_upload (server, key, cluster, resolution, shard, day, seq)
-	VALUES (server, prefix || 'data-0', cluster, level, one, day, seq);
-	RETURN prefix || 'data-0';
+	key := format('%s%s/data-0', prom._tier_prefix(cluster, level, day, one), seq);
+	INSERT INTO prom.tier_upload (server, key, cluster, resolution, shard, day, seq) VALUES (server, key, cluster, level, one, day, seq);
+	RETURN key;
 END
 $$;
-COMMENT ON FUNCTION prom._tier_begin(name, int4, int8, int2) IS 'Notes that an object is begun; its key.';
+COMMENT ON FUNCTION prom._tier_begin(name, int4, int8, int2) IS 'Notes that an object is begun, or gone on with; its key.';
 
 CREATE FUNCTION prom._tier_put(server text, key text, data bytea) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -197,9 +237,10 @@ DECLARE
 	prefix	text := left(key, -length('data-0'));
 BEGIN
 	SELECT x.* INTO STRICT u FROM prom.tier_upload x WHERE x.key = _tier_upload.key;
-	SELECT x.* INTO w FROM prom._tier_write(u.server, u.key, u.resolution, u.shard, u.day, first_block, max_seq) x;
+	SELECT x.* INTO w FROM prom._tier_write(u.server, u.key, u.resolution, u.shard, u.day, first_block, max_seq, coalesce(u.upload, '')) x;
 	IF w.block_min IS NULL THEN
-		DELETE FROM prom.tier_upload x WHERE x.server = u.server AND x.key = u.key;
+		-- (With something in the bucket it is left over.)
+		DELETE FROM prom.tier_upload x WHERE x.server = u.server AND x.key = u.key AND x.upload IS NULL;
 		RETURN false;
 	END IF;
 	SELECT prom._tier_pack(coalesce(convert_to(string_agg(jsonb_build_array(s.sid, s.labels::jsonb)::text, E'\n' ORDER BY s.sid), 'UTF8'), '')) INTO labels
@@ -502,6 +543,7 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	u		prom.tier_upload;
+	stray	record;
 	n		int8 := 0;
 	prefix	text;
 BEGIN
@@ -510,16 +552,25 @@ BEGIN
 		ORDER BY x.started LIMIT 100
 	LOOP
 		prefix := left(u.key, -length('data-0'));
-		PERFORM prom._upload_abort(server, p.key, p.id) FROM prom._bucket_uploads(server, prefix) p;
+		PERFORM prom._upload_abort(server, p.key, p.id) FROM prom._bucket_uploads(server, u.key) p;
 		PERFORM prom._bucket_delete(server, ARRAY[prefix || 'manifest.json']);
 		PERFORM prom._bucket_delete(server, ARRAY[prefix || 'data-0', prefix || 'series']);
 		DELETE FROM prom.tier_upload x WHERE x.server = u.server AND x.key = u.key;
 		n := n + 1;
 	END LOOP;
+	-- The answer to their beginning was lost, or this database was restored from a backup.
+	FOR stray IN SELECT x.* FROM prom.tier_cluster c, prom._bucket_uploads(_tier_tidy.server, format('promgres/v1/%s/', c.cluster)) x
+		WHERE c.own AND x.begun <= clock_timestamp() - age
+			AND NOT EXISTS (SELECT FROM prom.tier_upload k WHERE k.server = _tier_tidy.server AND k.key = x.key AND coalesce(k.upload, x.id) = x.id)
+	LOOP
+		PERFORM prom._upload_abort(server, stray.key, stray.id);
+		n := n + 1;
+	END LOOP;
 	RETURN n;
 END
 $$;
-COMMENT ON FUNCTION prom._tier_tidy(name, interval) IS 'Removes what is left in the bucket of uploads that were begun so long ago and never committed; returns how many.';
+COMMENT ON FUNCTION prom._tier_tidy(name, interval) IS
+'Removes what is left in the bucket of uploads that were begun so long ago and never committed, and uploads in parts that are as old and that nobody knows; returns how many.';
 
 CREATE FUNCTION prom._tier_forget_series() RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE

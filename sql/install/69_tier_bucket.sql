@@ -206,22 +206,26 @@ DECLARE
 	damage	text;
 	prefix	text;
 	seen	jsonb;
+	size	jsonb;
 BEGIN
 	IF name IS NULL THEN
 		RAISE object_not_in_prerequisite_state USING MESSAGE = 'there is no bucket to verify', HINT = 'Give the name of a server, or set promgres.tier_server.';
 	END IF;
-	SELECT coalesce(jsonb_object_agg(l.key, jsonb_build_array(l.size, l.etag)), '{}') INTO seen FROM prom._bucket_list(name, 'promgres/v1/') l;
+	SELECT coalesce(jsonb_object_agg(l.key, l.size), '{}') INTO seen FROM prom._bucket_list(name, 'promgres/v1/') l;
 	FOR o IN SELECT x.* FROM prom.tier_object x WHERE x.server = name ORDER BY x.key LOOP
 		prefix := left(o.key, -length('data-0'));
 		object := o.key;
 		damage := NULL;
-		IF NOT seen ? o.key THEN
+		-- A listing may be of a moment ago: what is not in it is asked for by name.
+		SELECT jsonb_object_agg(k, coalesce((seen ->> k)::int8, (SELECT h.size FROM prom._bucket_head(name, k) h))) INTO size
+		FROM unnest(ARRAY[o.key, prefix || 'manifest.json', prefix || 'series']) k;
+		IF size ->> o.key IS NULL THEN
 			damage := 'it is missing';
-		ELSIF (seen -> o.key -> 0)::int8 <> o.bytes THEN
-			damage := format('it has %s bytes instead of %s', seen -> o.key -> 0, o.bytes);
-		ELSIF NOT seen ? (prefix || 'manifest.json') THEN
+		ELSIF (size -> o.key)::int8 <> o.bytes THEN
+			damage := format('it has %s bytes instead of %s', size -> o.key, o.bytes);
+		ELSIF size ->> (prefix || 'manifest.json') IS NULL THEN
 			damage := 'it has no manifest';
-		ELSIF NOT seen ? (prefix || 'series') THEN
+		ELSIF size ->> (prefix || 'series') IS NULL THEN
 			damage := 'it has no series';
 		ELSE
 			BEGIN
@@ -235,7 +239,7 @@ BEGIN
 				ELSIF read_all AND encode(sha256(prom._bucket_get(name, prefix || 'series')), 'hex') <> m -> 'series' ->> 'sha256' THEN
 					damage := 'its series are not those that were written';
 				END IF;
-			EXCEPTION WHEN data_corrupted OR io_error THEN
+			EXCEPTION WHEN data_corrupted OR io_error OR undefined_file THEN
 				damage := SQLERRM;
 			END;
 		END IF;
@@ -249,6 +253,10 @@ BEGIN
 		JOIN prom.tier_cluster c ON c.server = name AND c.cluster::text = split_part(k, '/', 3)
 	WHERE NOT EXISTS (SELECT FROM prom.tier_object x WHERE x.server = name AND starts_with(x.key, regexp_replace(k, '[^/]*$', '')))
 		AND NOT EXISTS (SELECT FROM prom.tier_upload x WHERE x.server = name AND starts_with(x.key, regexp_replace(k, '[^/]*$', '')))
+	ORDER BY 1;
+	RETURN QUERY SELECT DISTINCT p.key, 'an upload of it is left over, that nobody knows' FROM prom.tier_cluster c, prom._bucket_uploads(name, format('promgres/v1/%s/', c.cluster)) p
+	WHERE c.server = name AND c.own
+		AND NOT EXISTS (SELECT FROM prom.tier_upload x WHERE x.server = name AND x.key = p.key AND coalesce(x.upload, p.id) = p.id)
 	ORDER BY 1;
 END
 $$;

@@ -156,6 +156,8 @@ BEGIN
 			('_tier_directory', false, NULL),
 			('_tier_days', false, NULL),
 			('_tier_ready', false, NULL),
+			('_tier_prefix', false, NULL),
+			('_tier_resume', false, NULL),
 			('_tier_begin', false, NULL),
 			('_tier_put', false, NULL),
 			('_tier_upload', false, NULL),

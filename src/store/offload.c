@@ -10,8 +10,12 @@
  * computes the same under the lock of merges, and knows that these rows are there as they were read, and no
  * others.  Rows that are written meanwhile have a greater seq than max_seq, and stay.
  *
+ * The same rows become the same bytes.  So the next run goes on with an upload that was killed in the middle: parts
+ * that the bucket has with the bytes that they have now are not sent again.  Nothing depends on it: what differs
+ * is sent, and all is read back.
+ *
  * No lock is held but that of having read the tables.  What is left of an upload that did not end is found by
- * prom.tier_upload, and removed by age.
+ * prom.tier_upload; nobody having gone on with it for a day, it is removed.
  */
 #include "postgres.h"
 
@@ -78,6 +82,8 @@ typedef struct Offload
 	const char *key;
 	PromUpload *upload;			/* NULL: all there is fits into the part at hand */
 	PromTransfers *transfers;
+	PromPart   *there;			/* parts that an earlier run has sent, by number */
+	int			nthere;
 	char	   *part;
 	size_t		part_bytes;
 	SentPart   *sent;
@@ -91,7 +97,9 @@ static void write_block(Offload *o, int32 block, int16 part, PromPieces *pieces,
 static void set_slices(PromPieces *pieces, const int *samples, int64 t_min, int64 t_max);
 static void add_chunk(Offload *o, const PromPiece *piece, int16 part);
 static void add_bytes(Offload *o, const void *bytes, size_t n);
+static void begin_upload(Offload *o, const char *id);
 static void send_part(Offload *o);
+static bool is_there(const Offload *o, SentPart *part, int number);
 static void take_ended(Offload *o, bool wait);
 static void finish_upload(Offload *o);
 static void read_back(Offload *o);
@@ -121,7 +129,7 @@ prom_offload_init(void)
 							&tier_object_kb, 64 * 1024, 16, 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 
-/* _tier_write(server, key, resolution, shard, day, first_block, max_seq): no rows, no object: block_min is NULL. */
+/* _tier_write(server, key, resolution, shard, day, first_block, max_seq, upload): no rows, no object: block_min is NULL. */
 Datum
 prom_tier_write(PG_FUNCTION_ARGS)
 {
@@ -148,6 +156,8 @@ prom_tier_write(PG_FUNCTION_ARGS)
 		elog(ERROR, "no SHA-256");
 	o.part = palloc(UPLOAD_PART_BYTES);
 	o.sent = palloc0(sizeof(SentPart) * PROM_PART_MAX_COUNT);
+	if (VARSIZE_ANY_EXHDR(PG_GETARG_TEXT_PP(7)) > 0)
+		begin_upload(&o, text_to_cstring(PG_GETARG_TEXT_PP(7)));
 	add_bytes(&o, PROM_OBJECT_MAGIC, PROM_OBJECT_HEAD_BYTES);
 	write_object(&o);
 	directory = prom_object_directory_pack(o.entry, o.nentries, &length, &raw_length);
@@ -359,6 +369,22 @@ add_bytes(Offload *o, const void *bytes, size_t n)
 	}
 }
 
+/* Goes on with that of an earlier run; id NULL: a new one. */
+static void
+begin_upload(Offload *o, const char *id)
+{
+	if (id == NULL)
+		o->upload = prom_upload_begin(o->bucket, o->key);
+	else
+	{
+		o->upload = palloc0(sizeof(PromUpload));
+		o->upload->key = o->key;
+		o->upload->id = id;
+		o->there = prom_upload_parts(o->bucket, o->upload, &o->nthere);
+	}
+	o->transfers = prom_transfers_begin(o->bucket);
+}
+
 /* The part at hand is on its way, and there is another. */
 static void
 send_part(Offload *o)
@@ -367,10 +393,7 @@ send_part(Offload *o)
 	SentPart   *part = &o->sent[o->nsent];
 
 	if (o->upload == NULL)
-	{
-		o->upload = prom_upload_begin(o->bucket, o->key);
-		o->transfers = prom_transfers_begin(o->bucket);
-	}
+		begin_upload(o, NULL);
 	while (prom_transfers_left(o->transfers) >= PARTS_IN_FLIGHT)
 		take_ended(o, true);
 	part->offset = o->nsent > 0 ? part[-1].offset + part[-1].size : 0;
@@ -378,9 +401,25 @@ send_part(Offload *o)
 	part->crc = prom_object_crc(o->part, o->part_bytes);
 	request.upload_id = o->upload->id;
 	request.part = ++o->nsent;
-	(void) prom_transfers_add(o->transfers, &request);
-	o->part = palloc(UPLOAD_PART_BYTES);
+	if (!is_there(o, part, request.part))
+	{
+		(void) prom_transfers_add(o->transfers, &request);
+		o->part = palloc(UPLOAD_PART_BYTES);
+	}
 	o->part_bytes = 0;
+}
+
+/* Has an earlier run sent the part at hand? */
+static bool
+is_there(const Offload *o, SentPart *part, int number)
+{
+	for (int i = 0; i < o->nthere; i++)
+		if (o->there[i].number == number && prom_upload_part_is(&o->there[i], o->part, o->part_bytes))
+		{
+			part->etag = pstrdup(o->there[i].etag);
+			return true;
+		}
+	return false;
 }
 
 /* Parts that have arrived: one if it is waited for. */

@@ -15,7 +15,7 @@ use JSON::PP;
 use PostgreSQL::Test::Utils;
 use Promgres;
 
-our @EXPORT = qw(start_radosgw start_swift start_proxy make_server bucket_missing);
+our @EXPORT = qw(start_radosgw start_swift start_proxy make_server held bucket_missing);
 
 my $top = "$FindBin::Bin/../..";
 
@@ -88,6 +88,31 @@ sub make_server
 	$sql .= "CREATE USER MAPPING FOR CURRENT_USER SERVER $name OPTIONS (" . $list->(%mapping) . ');' if defined $mapping{access_key_id};
 	$node->safe_psql('postgres', $sql);
 	return;
+}
+
+# What is in local rows and, by the objects that are in use, in the bucket: samples and points, of all or of one resolution.
+# "HASH DOUBLES": of those that count, and how many are beneath another one of the same time.
+sub held
+{
+	my ($node, $resolution) = @_;
+	my $where = defined $resolution ? "h.resolution = $resolution" : 'true';
+
+	return $node->safe_psql('postgres', <<"SQL");
+SET jit = off;
+WITH held AS MATERIALIZED (
+	SELECT o.resolution, o.shard, c.part, o.seq - 2000000000000000000 AS ord, c.data
+	FROM prom.tier_object o, prom._tier_chunks(o.server, o.key, o.etag, o.directory,
+		ARRAY(SELECT DISTINCT e.block FROM prom._tier_entries(o.directory) e WHERE NOT e.block = ANY (o.gone))) c WHERE o.deleted IS NULL
+	UNION ALL SELECT 0, shard, 0, seq, data FROM prom.warm UNION ALL SELECT 0, shard, 0, seq + 4000000000000000000, data FROM prom.fresh
+	UNION ALL SELECT resolution, shard, part, seq, data FROM prom.rollup),
+sample AS (
+	SELECT h.resolution, h.part, s.sid, s.t_ms, s.value, lead(true) OVER (PARTITION BY h.resolution, h.part, s.sid, s.t_ms ORDER BY h.ord) AS beneath
+	FROM held h, prom.samples(h.data) s WHERE $where)
+SELECT count(*) FILTER (WHERE beneath IS NULL) || ':'
+	|| coalesce(md5(string_agg(concat_ws(',', resolution, part, sid, t_ms, value), ' ' ORDER BY resolution, part, sid, t_ms) FILTER (WHERE beneath IS NULL)), '')
+	|| ' ' || count(beneath)
+FROM sample
+SQL
 }
 
 # A proxy before a port: $proxy->{port}, $proxy->rules({...}, ...), $proxy->log.

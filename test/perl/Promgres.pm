@@ -19,7 +19,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_node start_node kill_server restart_killed configure reload_gateway
+our @EXPORT = qw(new_node start_node kill_server restart_killed kill_backend configure reload_gateway
   gateway_url http_get http_post http_json query_json
   write_body remote_write write_body2 otlp_body varint message snappy wait_for free_port spawn end_program worker_pid
   sample_series sample_answers samples_of);
@@ -97,6 +97,17 @@ sub restart_killed
 			$node->start(fail_ok => 1);
 		},
 		'the killed server has started again');
+}
+
+# Kill -9 a backend, and wait until the server has come back from it; false if it had ended before.
+sub kill_backend
+{
+	my ($node, $pid) = @_;
+
+	return 0 unless kill 9, $pid;
+	# Once it is gone the postmaster knows, and lets nobody in before it has recovered.
+	wait_for(sub { !kill 0, $pid }, 'the backend is gone');
+	return wait_for(sub { ($node->psql('postgres', 'SELECT 1'))[0] == 0 }, 'the server has recovered');
 }
 
 # Reload, and wait until the gateway has: it then answers with an origin that only the new settings allow.

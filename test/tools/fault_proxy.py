@@ -2,7 +2,8 @@
 """An HTTP proxy before an S3 that does what the real one cannot be made to do: fault_proxy.py PORT TARGET_PORT
 
 Rules are given as JSON to POST /__rules, and replace those that were there; what was seen is answered to
-GET /__log (and forgotten): a list of {method, path, headers, size, rule}.
+GET /__log (and forgotten): "requests", a list of {method, path, headers, size, rule}, and "closed", the times at which
+the other side has closed connections that were hanging.
 
 A rule is {"method": regex, "path": regex, "skip": n, "times": n, "do": action, ...}: the first that matches
 method and path (with its query) is taken, after having let pass `skip` requests, at most `times` times (for ever).
@@ -23,6 +24,7 @@ method and path (with its query) is taken, after having let pass `skip` requests
 import http.client
 import json
 import re
+import select
 import socket
 import struct
 import sys
@@ -34,6 +36,7 @@ TARGET = int(sys.argv[2])
 lock = threading.Lock()
 rules = []
 log = []
+closed = []
 kept = []
 
 
@@ -83,15 +86,16 @@ class Proxy(BaseHTTPRequestHandler):
                 rules[:] = json.loads(body)
                 answer = b"[]"
             else:
-                answer = json.dumps({"requests": log}).encode()
+                answer = json.dumps({"requests": log, "closed": closed}).encode()
                 log.clear()
+                closed.clear()
         self.send(200, {"Content-Length": str(len(answer))}, answer)
 
     def serve(self, rule, body):
         do = rule.get("do")
         at = rule.get("at", 0)
         if do == "hang":
-            time.sleep(rule.get("seconds", 600))
+            self.hang(rule.get("seconds", 600))
             return self.reset()
         if do == "reset" and "at" not in rule:
             return self.reset()
@@ -129,6 +133,17 @@ class Proxy(BaseHTTPRequestHandler):
                 self.wfile.write(data[i:i + 4096])
             return None
         return self.send(status, headers, data)
+
+    def hang(self, seconds):
+        if not select.select([self.connection], [], [], seconds)[0]:
+            return
+        try:
+            gone = not self.connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            gone = True
+        if gone:
+            with lock:
+                closed.append(time.time())
 
     def ask(self, body):
         connection = http.client.HTTPConnection("127.0.0.1", TARGET, timeout=60)
