@@ -405,7 +405,7 @@ window_result(LeafState *s, int i, PromFrames *frames)
 	if (g->histograms)
 		return PointerGetDatum(prom_range_eval_mixed(g->n, g->t_ms, g->values, g->histograms, &s->steps, s->range_ms,
 													 function->fn, scalar, reach, stitch));
-	if (!scalar && !s->has_reach && !stitch && s->steps.step_ms > 0)
+	if (!scalar && !reach && !stitch && s->steps.step_ms > 0)
 		return PointerGetDatum(prom_range_eval_framed(frames, g->n, g->t_ms, g->values, &s->steps, s->range_ms, function));
 	return PointerGetDatum(prom_range_eval(g->n, g->t_ms, g->values, &s->steps, s->range_ms, function->fn, scalar,
 										   reach, stitch));
