@@ -5,13 +5,16 @@
  * Series come from a cursor in order of labels, as for remote read: fresh, warm and whatever else a query sees, and
  * for the caller's eyes.  Each becomes chunks, which go to segment files at once; the index follows at the end.
  * All of it happens in a directory that Prometheus removes if it finds it when it starts; renaming it
- * makes the block, whole or not at all.
+ * makes the block, whole or not at all.  Until then a file in it is locked, so that the next export can tell a directory
+ * whose maker was killed from one that is being filled, and remove it.
  *
  * The block is named by its content: 48 bits of time are that of its last sample, 80 bits a hash of
  * chunks and index.  What is exported again unchanged is there already.
  */
 #include "postgres.h"
 
+#include <dirent.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +25,7 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -30,11 +34,14 @@
 #include "common/clock.h"
 #include "store/block.h"
 
-#define SEGMENT_BYTES	(512 * 1024 * 1024)
+#define SEGMENT_KB		(512 * 1024)	/* what Prometheus makes, and at most maps at once */
+#define TEMPORARY		".tmp-for-creation"	/* Prometheus' own, too */
+#define LOCK_FILE		"promgres.lock"
 
 typedef struct Export
 {
 	const char *temporary;		/* directory */
+	int			lock;			/* descriptor of a file in it */
 	PromBlockOut segment;
 	bool		segment_open;
 	uint32		nsegments;
@@ -54,11 +61,22 @@ typedef struct Export
 	int64		bytes;			/* of chunks and index */
 } Export;
 
+static int	segment_kb = SEGMENT_KB;
+
 static void export_series(Export *ex, const PromLabels *labels, const PromChunk *samples);
+static void unlock_directory(Export *ex);
 static void finish_block(Export *ex, const PromLabels *external, const PromBlockTarget *target, char **ulid);
 
 PG_FUNCTION_INFO_V1(prom_export_block);
 PG_FUNCTION_INFO_V1(prom_export_directory);
+
+void
+prom_export_init(void)
+{
+	DefineCustomIntVariable("promgres.export_segment_size",
+							"Size at which prom.export_blocks() goes on with the next file of chunks of a block.",
+							NULL, &segment_kb, SEGMENT_KB, 64, SEGMENT_KB, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+}
 
 /* ---- files ---- */
 
@@ -107,7 +125,7 @@ put_chunk(Export *ex, uint8 encoding, const uint8 *data, size_t len, int64 t_min
 {
 	PromTsdbChunk *chunk;
 
-	if (!ex->segment_open || ex->segment.written + (int64) len + 15 > SEGMENT_BYTES)
+	if (!ex->segment_open || ex->segment.written + (int64) len + 15 > segment_kb * INT64CONST(1024))
 		next_segment(ex);
 	if (ex->nchunks == ex->chunks_size)
 	{
@@ -302,12 +320,21 @@ finish_block(Export *ex, const PromLabels *external, const PromBlockTarget *targ
 		return;
 	}
 	write_meta(ex, *ulid, external);
+	unlock_directory(ex);
 	fsync_fname(psprintf("%s/chunks", ex->temporary), true);
 	fsync_fname(ex->temporary, true);
 	if (rename(ex->temporary, path) != 0)
+	{
+		/* somebody who has exported the same was faster */
+		if (errno == ENOTEMPTY || errno == EEXIST)
+		{
+			prom_remove_directory(ex->temporary);
+			return;
+		}
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not rename directory \"%s\" to \"%s\": %m", ex->temporary, path)));
+	}
 	fsync_fname(target->directory, true);
 	if (target->bucket)
 		prom_bucket_take_block(target, *ulid, (int) ex->nsegments);
@@ -323,7 +350,69 @@ temporary_directory(const char *directory)
 		ereport(ERROR,
 				(errcode(ERRCODE_INTERNAL_ERROR),
 				 errmsg("could not generate a random name")));
-	return psprintf("%s/%s.tmp-for-creation", directory, prom_ulid(prom_clock_to_ms(GetCurrentTimestamp()), rest));
+	return psprintf("%s/%s" TEMPORARY, directory, prom_ulid(prom_clock_to_ms(GetCurrentTimestamp()), rest));
+}
+
+/* The file appears when it is locked already. */
+static void
+lock_directory(Export *ex)
+{
+	char	   *path = psprintf("%s/" LOCK_FILE, ex->temporary);
+	char	   *made = psprintf("%s.new", path);
+
+	ex->lock = OpenTransientFile(made, O_CREAT | O_EXCL | O_RDWR | PG_BINARY);
+	if (ex->lock < 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not create file \"%s\": %m", made)));
+	if (flock(ex->lock, LOCK_EX | LOCK_NB) != 0 || rename(made, path) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not lock file \"%s\": %m", made)));
+}
+
+/* The directory is about to become a block. */
+static void
+unlock_directory(Export *ex)
+{
+	char	   *path = psprintf("%s/" LOCK_FILE, ex->temporary);
+
+	if (unlink(path) != 0)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not remove file \"%s\": %m", path)));
+	CloseTransientFile(ex->lock);
+}
+
+/* Is it a directory of an export that was killed? */
+static bool
+is_left(const char *directory, const char *name)
+{
+	int			fd = OpenTransientFile(psprintf("%s/%s/" LOCK_FILE, directory, name), O_RDWR | PG_BINARY);
+	bool		left = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+
+	if (fd >= 0)
+		CloseTransientFile(fd);
+	return left;
+}
+
+/* What exports that were killed have left. */
+static void
+remove_left(const char *directory)
+{
+	DIR		   *dir = AllocateDir(directory);
+	struct dirent *entry;
+
+	while ((entry = ReadDir(dir, directory)) != NULL)
+	{
+		size_t		len = strlen(entry->d_name);
+
+		CHECK_FOR_INTERRUPTS();
+		if (len == PROM_ULID_LENGTH + strlen(TEMPORARY) && strcmp(entry->d_name + PROM_ULID_LENGTH, TEMPORARY) == 0 &&
+			is_left(directory, entry->d_name))
+			prom_remove_directory(psprintf("%s/%s", directory, entry->d_name));
+	}
+	FreeDir(dir);
 }
 
 /* _export_block(directory, ops, names, vals, from_ms, to_ms, labels) */
@@ -355,9 +444,11 @@ prom_export_block(PG_FUNCTION_ARGS)
 	prom_scan_sorted_sql(&sql, matchers, n, range, NULL,
 						 psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")",
 								  range.from_ms, range.to_ms));
+	remove_left(target->directory);
 	make_directory(ex->temporary);
 	PG_TRY();
 	{
+		lock_directory(ex);
 		make_directory(psprintf("%s/chunks", ex->temporary));
 		ex->index = prom_index_begin();
 		export_all(ex, sql.data);

@@ -144,6 +144,12 @@ extern PromPart *prom_upload_parts(PromBucket *bucket, const PromUpload *upload,
 /* One part, waited for; its etag.  Several at a time: PROM_VERB_PART. */
 extern const char *prom_upload_part(PromBucket *bucket, const PromUpload *upload, int number, const void *data, size_t size);
 
+/*
+ * Are these the bytes of a part that the bucket has?  By its etag, which is their MD5, but where the bucket encrypts with
+ * keys of its own: false if it cannot be told.
+ */
+extern bool prom_upload_part_is(const PromPart *part, const void *data, size_t size);
+
 /* The parts become the object.  Returns its etag. */
 extern const char *prom_upload_complete(PromBucket *bucket, const PromUpload *upload, const PromPart *parts, int nparts);
 

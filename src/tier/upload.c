@@ -8,6 +8,7 @@
  */
 #include "postgres.h"
 
+#include "common/md5.h"
 #include "lib/stringinfo.h"
 #include "utils/builtins.h"
 #include "utils/memutils.h"
@@ -112,6 +113,19 @@ prom_upload_part(PromBucket *bucket, const PromUpload *upload, int number, const
 	if (answer->status != PROM_TRANSFER_OK)
 		prom_transfer_raise(answer);
 	return answer->new_etag;
+}
+
+bool
+prom_upload_part_is(const PromPart *part, const void *data, size_t size)
+{
+	char		etag[MD5_PASSWD_LEN];
+	const char *reason;
+
+	etag[0] = '"';
+	if (part->size != size || !pg_md5_hash(data, size, etag + 1, &reason))
+		return false;
+	strcat(etag, "\"");
+	return strcmp(part->etag, etag) == 0;
 }
 
 /*
