@@ -381,7 +381,6 @@ unlock_directory(Export *ex)
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not remove file \"%s\": %m", path)));
-	CloseTransientFile(ex->lock);
 }
 
 /* Is it a directory of an export that was killed? */
@@ -456,6 +455,7 @@ prom_export_block(PG_FUNCTION_ARGS)
 			finish_block(ex, external, target, &ulid);
 		else
 			prom_remove_directory(ex->temporary);
+		CloseTransientFile(ex->lock);
 	}
 	PG_CATCH();
 	{
