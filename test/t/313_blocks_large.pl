@@ -80,7 +80,9 @@ foreach my $metric ([ 'wide', 340, 3840 ], [ 'narrow', 24, 960 ])
 {
 	my ($name, $series, $samples) = @$metric;
 	sql("SELECT prom._make_day($day)");
-	sql(<<"SQL") for my $first (grep { $_ % 960 == 0 } 0 .. $samples - 1);
+	foreach my $first (grep { $_ % 960 == 0 } 0 .. $samples - 1)
+	{
+		sql(<<"SQL");
 WITH s AS (SELECT (prom.series_id(prom.labels(jsonb_build_object('__name__', '$name', 'i', i::text, 'third', (i % 3)::text)))).* FROM generate_series(1, $series) i)
 INSERT INTO prom.warm (shard, block, t_min, seq, t_max, gen, samples, data)
 SELECT s.shard, s.sid >> 6, $day + $first * 15000 + 1, nextval('prom.store_seq'), $day + ($first + 959) * 15000 + 1, 0, count(*) * 960,
@@ -88,9 +90,10 @@ SELECT s.shard, s.sid >> 6, $day + $first * 15000 + 1, nextval('prom.store_seq')
 		(SELECT array_agg(random() + s.sid * 0 ORDER BY n) FROM generate_series($first, $first + 959) n), 'warm'), 1)
 FROM s GROUP BY s.shard, s.sid >> 6
 SQL
+	}
 }
 my $wide = held('wide');
-my $narrow = held('narrow');
+my $narrow = held('narrow{copy=""}');
 like($wide, qr/^1305600 /, 'many samples');
 like($narrow, qr/^23040 /, 'and some');
 
@@ -104,15 +107,15 @@ like($segments[-1], qr{/0*@{[ scalar @segments ]}$}, 'which are numbered');
 cmp_ok(max(map { -s } @segments), '<=', 65536, 'none is longer than it may be');
 cmp_ok(sum(map { -s } @segments), '>', 23040 * 6, 'and all is there');
 like(run_tool('promtool', 'tsdb', 'list', "$tmp/segments"), qr/^01\S+ .* 23040 /m, 'promtool lists the block');
-like(run_tool('promtool', 'tsdb', 'analyze', "$tmp/segments"), qr/Total Series: 24$/m, 'and analyzes it');
+like(run_tool('promtool', 'tsdb', 'analyze', "$tmp/segments"), qr/^Series: 24$/m, 'and analyzes it');
 {
 	mkdir "$tmp/segments/wal";
 	my $dumped = run_tool('promtool', 'tsdb', 'dump', "$tmp/segments");
 	sql('CREATE TABLE dumped (line text)');
 	append_to_file("$tmp/dumped", $dumped);
 	sql("COPY dumped FROM '$tmp/dumped'");
-	is(sql(q{SELECT count(*) || ' ' || sum(hashtextextended(split_part(line, '} ', 1) || '}', split_part(line, ' ', -1)::int8)
-		# hashfloat8extended(split_part(line, ' ', -2)::float8, split_part(line, ' ', -1)::int8)) FROM dumped}), $narrow, 'and dumps every sample');
+	is(sql(q!SELECT count(*) || ' ' || sum(hashtextextended(split_part(line, '} ', 1) || '}', split_part(line, ' ', -1)::int8)
+		# hashfloat8extended(split_part(line, ' ', -2)::float8, split_part(line, ' ', -1)::int8)) FROM dumped!), $narrow, 'and dumps every sample');
 }
 {
 	my $port = free_port();
@@ -184,7 +187,6 @@ my $bytes = sub {
 	my ($first, $last) = $_[0]{headers}{range} =~ /bytes=(\d+)-(\d+)/ or return 0;
 	return $last - $first + 1;
 };
-my $open = 0;    # how many are on their way at a time
 $proxy->rules({ do => 'wait', seconds => $wait, method => 'GET', path => 'chunks' });
 $begun = time;
 sql(qq{CALL prom.import_blocks('s3://b/large', 'wide{i=~"[0-9]*7"}', labels => '{copy="2"}')});
@@ -214,7 +216,7 @@ my $whole = sub {
 	return @odd ? "odd: @odd" : scalar keys %files;
 };
 my $left = sub { return scalar(my @tmp = glob "$place{directory}/*.tmp-for-creation") };
-my $export = sub { return "CALL prom.export_blocks('$place{$_[0]}', 'narrow', block_range => '1 hour')" };
+my $export = sub { return "CALL prom.export_blocks('$place{$_[0]}', 'narrow{copy=\"\"}', block_range => '1 hour')" };
 my $import = sub { return "SET promgres.import_step_samples = 500;\nCALL prom.import_blocks('$place{$_[0]}', labels => '{copy=\"$_[0]\"}')" };
 my %takes;
 foreach my $kind (sort keys %place)
@@ -268,17 +270,17 @@ foreach my $round (1 .. $rounds)
 	$killed{import} += kill_backend($one->{pid});
 	eval { $one->{psql}->finish };
 	my $there = sql(qq{SELECT count(*) FROM prom.samples_of('narrow{copy="$kind"}')});
-	my $said = sql(qq{SELECT coalesce(sum(samples), 0) FROM prom.block_import WHERE labels = '{copy="$kind"}'});
+	my $said = sql(qq{SELECT coalesce(sum(samples), 0) FROM prom.block_import WHERE labels::text = '{copy="$kind"}'});
 	push @wrong, "round $round: $there samples are there, and prom.block_import says $said" if $there ne $said;
 	next if $round % 3;
 	sql($import->($kind));
 	push @wrong, "round $round: in the end " . held(qq{narrow{copy="$kind"}})
 	  if sql(qq{SELECT count(*) || ' ' || count(DISTINCT (labels, t_ms)) FROM prom.samples_of('narrow{copy="$kind"}')}) ne '23040 23040';
-	sql(qq{SELECT prom.delete_series('{copy="$kind"}'); CALL prom.merge(); DELETE FROM prom.block_import WHERE labels = '{copy="$kind"}'});
+	sql(qq{SELECT prom.delete_series('{copy="$kind"}'); CALL prom.merge(); DELETE FROM prom.block_import WHERE labels::text = '{copy="$kind"}'});
 }
 is(join("\n", @wrong), '', "$killed{export} exports and $killed{import} imports were killed, and nothing was lost or there twice");
 cmp_ok($killed{export} + $killed{import}, '>=', $rounds, 'most were killed in the middle');
-is(held('narrow'), $narrow, 'what was exported is as it was');
+is(held('narrow{copy=""}'), $narrow, 'what was exported is as it was');
 unlike(slurp_file($node->logfile), qr/PANIC|terminated by signal (?!9:)/, 'no process crashed by itself');
 
 $node->stop;
