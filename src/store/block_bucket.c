@@ -230,6 +230,21 @@ send_parts(Sending *s, PromPlace *files, const char *file, int64 size)
 		take_part(s);
 }
 
+/* After an error, which is the one to be told, whatever becomes of this. */
+static void
+abort_upload(const PromBlockTarget *t, const PromUpload *upload)
+{
+	PG_TRY();
+	{
+		prom_upload_abort(t->bucket, upload);
+	}
+	PG_CATCH();
+	{
+		FlushErrorState();
+	}
+	PG_END_TRY();
+}
+
 static void
 upload_parts(const PromBlockTarget *t, PromPlace *files, const char *file, const char *key, int64 size)
 {
@@ -254,7 +269,7 @@ upload_parts(const PromBlockTarget *t, PromPlace *files, const char *file, const
 		prom_transfers_end(s.transfers);
 		/* the parts are for the next export, if it is not for ever that the bucket refuses */
 		if (error->sqlerrcode == ERRCODE_IO_ERROR)
-			prom_upload_abort(t->bucket, s.upload);
+			abort_upload(t, s.upload);
 		MemoryContextSwitchTo(cxt);
 		ReThrowError(error);
 	}

@@ -14,6 +14,7 @@
 #include "store/block.h"
 
 #define QUEUE_SERIES	1024	/* a power of 2 */
+#define QUEUE_CHUNKS	65536	/* with more than these, no series are looked up ahead */
 
 struct PromUpcomingQueue
 {
@@ -24,6 +25,7 @@ struct PromUpcomingQueue
 	int64		place;			/* of the next series that is looked up, */
 	int			chunk;			/* and of its chunks the first that is not read yet */
 	int			left;			/* so many may be looked up */
+	int64		nchunks;		/* of all in the queue */
 	bool		at_end;			/* there is none any more */
 	uint64		asked;			/* the series, */
 	int			asked_chunk;	/* and its chunk, that are next to be asked for */
@@ -65,7 +67,10 @@ prom_upcoming_first(PromUpcomingQueue *q)
 void
 prom_upcoming_drop(PromUpcomingQueue *q)
 {
-	pfree(entry(q, q->first++)->chunks);
+	PromUpcoming *u = entry(q, q->first++);
+
+	q->nchunks -= u->nchunks;
+	pfree(u->chunks);
 }
 
 int64
@@ -94,7 +99,7 @@ prom_upcoming_ahead(PromUpcomingQueue *q)
 					!prom_block_ahead(q->block, &u->chunks[q->asked_chunk]))
 					return;
 		}
-		if (q->end - q->first == QUEUE_SERIES || !look_up(q))
+		if (q->end - q->first == QUEUE_SERIES || q->nchunks > QUEUE_CHUNKS || !look_up(q))
 			return;
 	}
 }
@@ -129,6 +134,7 @@ look_up(PromUpcomingQueue *q)
 		*u = (PromUpcoming) {s.place, s.next, labels, reason, labels ? s.nchunks : 0};
 		u->chunks = palloc_extended(sizeof(PromTsdbChunk) * (u->nchunks + 1), MCXT_ALLOC_HUGE);
 		memcpy(u->chunks, s.chunks, sizeof(PromTsdbChunk) * u->nchunks);
+		q->nchunks += u->nchunks;
 		return true;
 	}
 	return false;
