@@ -229,11 +229,9 @@ prom_block_file_ahead(PromBlockFile *f, int64 offset, size_t len)
 		return true;
 	for (int64 number = Max(offset / page_bytes, f->next); number * page_bytes < end; number++)
 	{
+		/* a run that is not full stays: there will be room for its other pages */
 		if (f->nahead >= f->npages / 2)
-		{
-			send_run(f);
 			return false;
-		}
 		f->next = number + 1;
 		if (find_page(f, number))
 			continue;

@@ -5,8 +5,8 @@
  * Series come from a cursor in order of labels, as for remote read: fresh, warm and whatever else a query sees, and
  * for the caller's eyes.  Each becomes chunks, which go to segment files at once; the index follows at the end.
  * All of it happens in a directory that Prometheus removes if it finds it when it starts; renaming it
- * makes the block, whole or not at all.  Until then a file in it is locked, so that the next export can tell a directory
- * whose maker was killed from one that is being filled, and remove it.
+ * makes the block, whole or not at all.  Until then it is locked, so that the next export can tell a directory whose maker
+ * was killed from one that is being filled, and remove it; a mark in its name tells that it is none of Prometheus'.
  *
  * The block is named by its content: 48 bits of time are that of its last sample, 80 bits a hash of
  * chunks and index.  What is exported again unchanged is there already.
@@ -36,12 +36,13 @@
 
 #define SEGMENT_KB		(512 * 1024)	/* what Prometheus makes, and at most maps at once */
 #define TEMPORARY		".tmp-for-creation"	/* Prometheus' own, too */
-#define LOCK_FILE		"promgres.lock"
+#define MARK			"PR0MGRES"	/* in names of our temporary directories, */
+#define MARK_AT			10			/* behind their time */
 
 typedef struct Export
 {
 	const char *temporary;		/* directory */
-	int			lock;			/* descriptor of a file in it */
+	int			lock;			/* its descriptor, while it is temporary */
 	PromBlockOut segment;
 	bool		segment_open;
 	uint32		nsegments;
@@ -64,7 +65,6 @@ typedef struct Export
 static int	segment_kb = SEGMENT_KB;
 
 static void export_series(Export *ex, const PromLabels *labels, const PromChunk *samples);
-static void unlock_directory(Export *ex);
 static void finish_block(Export *ex, const PromLabels *external, const PromBlockTarget *target, char **ulid);
 
 PG_FUNCTION_INFO_V1(prom_export_block);
@@ -320,7 +320,6 @@ finish_block(Export *ex, const PromLabels *external, const PromBlockTarget *targ
 		return;
 	}
 	write_meta(ex, *ulid, external);
-	unlock_directory(ex);
 	fsync_fname(psprintf("%s/chunks", ex->temporary), true);
 	fsync_fname(ex->temporary, true);
 	if (rename(ex->temporary, path) != 0)
@@ -340,59 +339,60 @@ finish_block(Export *ex, const PromLabels *external, const PromBlockTarget *targ
 		prom_bucket_take_block(target, *ulid, (int) ex->nsegments);
 }
 
-/* A name for the directory in the meantime; Prometheus knows from it that it is left over. */
-static const char *
-temporary_directory(const char *directory)
-{
-	uint8		rest[10];
-
-	if (!pg_strong_random(rest, sizeof(rest)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate a random name")));
-	return psprintf("%s/%s" TEMPORARY, directory, prom_ulid(prom_clock_to_ms(GetCurrentTimestamp()), rest));
-}
-
-/* The file appears when it is locked already. */
-static void
+/* Lock the temporary directory; false: somebody has taken it for one that was left, and removes it. */
+static bool
 lock_directory(Export *ex)
 {
-	char	   *path = psprintf("%s/" LOCK_FILE, ex->temporary);
-	char	   *made = psprintf("%s.new", path);
+	struct stat st;
 
-	ex->lock = OpenTransientFile(made, O_CREAT | O_EXCL | O_RDWR | PG_BINARY);
+	ex->lock = OpenTransientFile(ex->temporary, O_RDONLY | PG_BINARY);
 	if (ex->lock < 0)
+	{
+		if (errno == ENOENT)
+			return false;
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not create file \"%s\": %m", made)));
-	if (flock(ex->lock, LOCK_EX | LOCK_NB) != 0 || rename(made, path) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not lock file \"%s\": %m", made)));
+				 errmsg("could not open directory \"%s\": %m", ex->temporary)));
+	}
+	/* where there are no locks nobody removes anything */
+	if ((flock(ex->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) && stat(ex->temporary, &st) == 0)
+		return true;
+	CloseTransientFile(ex->lock);
+	return false;
 }
 
-/* The directory is about to become a block. */
+/* The directory in the meantime; Prometheus knows from its name that it is left over. */
 static void
-unlock_directory(Export *ex)
+make_temporary(Export *ex, const char *directory)
 {
-	char	   *path = psprintf("%s/" LOCK_FILE, ex->temporary);
+	uint8		rest[10];
+	char	   *name;
 
-	if (unlink(path) != 0)
-		ereport(ERROR,
-				(errcode_for_file_access(),
-				 errmsg("could not remove file \"%s\": %m", path)));
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!pg_strong_random(rest, sizeof(rest)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate a random name")));
+		name = prom_ulid(prom_clock_to_ms(GetCurrentTimestamp()), rest);
+		memcpy(name + MARK_AT, MARK, strlen(MARK));
+		ex->temporary = psprintf("%s/%s" TEMPORARY, directory, name);
+		make_directory(ex->temporary);
+	} while (!lock_directory(ex));
 }
 
-/* Is it a directory of an export that was killed? */
-static bool
-is_left(const char *directory, const char *name)
+/* Remove a directory, unless it is being filled; nobody takes the lock meanwhile. */
+static void
+remove_unlocked(const char *path)
 {
-	int			fd = OpenTransientFile(psprintf("%s/%s/" LOCK_FILE, directory, name), O_RDWR | PG_BINARY);
-	bool		left = fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0;
+	int			fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
 
-	if (fd >= 0)
-		CloseTransientFile(fd);
-	return left;
+	if (fd < 0)
+		return;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		prom_remove_directory(path);
+	CloseTransientFile(fd);
 }
 
 /* What exports that were killed have left. */
@@ -408,8 +408,8 @@ remove_left(const char *directory)
 
 		CHECK_FOR_INTERRUPTS();
 		if (len == PROM_ULID_LENGTH + strlen(TEMPORARY) && strcmp(entry->d_name + PROM_ULID_LENGTH, TEMPORARY) == 0 &&
-			is_left(directory, entry->d_name))
-			prom_remove_directory(psprintf("%s/%s", directory, entry->d_name));
+			strncmp(entry->d_name + MARK_AT, MARK, strlen(MARK)) == 0)
+			remove_unlocked(psprintf("%s/%s", directory, entry->d_name));
 	}
 	FreeDir(dir);
 }
@@ -432,7 +432,6 @@ prom_export_block(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	ex->temporary = temporary_directory(target->directory);
 	ex->t_min = PG_INT64_MAX;
 	ex->t_max = PG_INT64_MIN;
 	ex->series_cxt = AllocSetContextCreate(CurrentMemoryContext, "promgres export series", ALLOCSET_DEFAULT_SIZES);
@@ -444,10 +443,9 @@ prom_export_block(PG_FUNCTION_ARGS)
 						 psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")",
 								  range.from_ms, range.to_ms));
 	remove_left(target->directory);
-	make_directory(ex->temporary);
+	make_temporary(ex, target->directory);
 	PG_TRY();
 	{
-		lock_directory(ex);
 		make_directory(psprintf("%s/chunks", ex->temporary));
 		ex->index = prom_index_begin();
 		export_all(ex, sql.data);
