@@ -1,4 +1,4 @@
-"""Recorded series, and how they are sent: what replay and rollup share."""
+"""Recorded series, and how they are sent: what replay, rollup and blocks share."""
 import struct
 
 
@@ -66,3 +66,35 @@ def head(pairs, number):
     if number:
         pairs = sorted(pairs + [("replica", str(number))])
     return b"".join(field(1, field(1, name.encode()) + field(2, value.encode())) for name, value in pairs)
+
+
+def post(connection, packed):
+    """Send a body of remote write 1.0."""
+    connection.request("POST", "/api/v1/write", packed,
+                       {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0"})
+    answer = connection.getresponse()
+    text = answer.read()
+    if answer.status // 100 != 2:
+        raise SystemExit(f"{answer.status} {text[:300]}")
+
+
+def bodies(series, every, times, targets, end_ms):
+    """Bodies in the order of time, the last sample at end_ms, and how many samples each has."""
+    first = min(s[2][0] for s in series)
+    last = max(s[2][-1] for s in series)
+    shift = end_ms - (last + (times - 1) * (last - first + every * 1000))
+    scrapes = {}
+    for target, pairs, ts, bits in series:
+        heads = [head(pairs, number) for number in range(targets)]
+        for k in range(0, len(ts), every):
+            scrapes.setdefault((ts[k], target), []).append((heads, bits[k]))
+    order = sorted(scrapes)
+    for turn in range(times):
+        base = shift + turn * (last - first + every * 1000)
+        for key in order:
+            out = []
+            for number in range(targets):
+                for heads, bits in scrapes[key]:
+                    out.append(field(1, heads[number] + field(2, b"\x09" + struct.pack("<Q", bits) + b"\x10" + varint(key[0] + base))))
+                yield b"".join(out), len(out)
+                out = []

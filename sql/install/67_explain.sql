@@ -22,6 +22,7 @@ SET search_path = pg_catalog, pg_temp
 SET max_parallel_workers_per_gather = 0
 SET jit = off
 SET enable_sort = off
+SET enable_incremental_sort = off
 AS $$
 DECLARE
 	query	record;
@@ -143,6 +144,7 @@ LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE ROWS 20
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_sort = off
+SET enable_incremental_sort = off
 AS $$
 BEGIN
 	RETURN QUERY SELECT prom._explain_text(prom.explain_json(expr, start, "end", step));
@@ -159,6 +161,7 @@ LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE ROWS 20
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_sort = off
+SET enable_incremental_sort = off
 AS $$
 BEGIN
 	RETURN QUERY SELECT prom._explain_text(prom.explain_json(expr, "time"));

@@ -5,6 +5,7 @@ LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 SET jit = off
 SET enable_sort = off
+SET enable_incremental_sort = off
 AS $$
 DECLARE
 	start timestamptz := to_timestamp(start_ms / 1000.0);

@@ -240,7 +240,8 @@ run_row(const PromqlPlan *p, Datum labels_datum, Datum result, PromqlSeriesFn fn
 
 /*
  * Planner settings while a translated query runs.  Estimates of how many groups labels make are far
- * too high, and would choose sorting wide rows over hashing them; compiling never pays here.  Several
+ * too high, and would choose sorting wide rows over hashing them; where rows must be sorted none of its ways is the better
+ * one, or it would read all series in the order of their ids rather than sort the few that match.  Compiling never pays here.  Several
  * nodes of a plan may each take work_mem: unless somebody has set it, it is a share of promgres.query_memory,
  * which is the limit here.
  */
@@ -255,6 +256,7 @@ begin_execution(void)
 		(void) set_config_option("work_mem", psprintf("%d", share_kb), PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("jit", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	(void) set_config_option("enable_sort", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	(void) set_config_option("enable_incremental_sort", "off", PGC_USERSET, PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
 	return nest_level;
 }
 

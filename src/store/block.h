@@ -27,6 +27,8 @@ typedef struct PromPlace
 	List	   *(*list) (struct PromPlace *place, const char *folder);	/* names (char *) of what is in it, in no order */
 	int64		(*size) (struct PromPlace *place, const char *path);	/* of a file; -1: it is not there */
 	void		(*read) (struct PromPlace *place, const char *path, int64 offset, void *to, size_t len);
+	struct PromBucket *bucket;	/* or NULL; from there it can be read ahead, */
+	const char *prefix;			/* of keys that begin with this: "" or with a slash at its end */
 } PromPlace;
 
 /* Where blocks are written to. */
@@ -63,10 +65,13 @@ extern void prom_bucket_take_block(const PromBlockTarget *t, const char *ulid, i
 
 /* ---- block_file.c ---- */
 
-/* A file that is read here and there, through pages that are kept. */
+/* A file that is read here and there, through pages that are kept; of a bucket, some of them before they are needed. */
 typedef struct PromBlockFile PromBlockFile;
 
-/* NULL if it is not there.  Lives in the current context; "pages" of them are kept. */
+/*
+ * NULL if it is not there.  Lives in the current context; "pages" of them are kept, at most half of which are those that were
+ * asked for ahead.
+ */
 extern PromBlockFile *prom_block_file_open(PromPlace *place, const char *path, int pages);
 extern void prom_block_file_close(PromBlockFile *f);
 extern int64 prom_block_file_size(const PromBlockFile *f);
@@ -74,6 +79,15 @@ extern int64 prom_block_file_bytes_read(const PromBlockFile *f);
 
 /* So many bytes at that place, until the next call; raises DATA_CORRUPTED if the file ends before. */
 extern const uint8 *prom_block_file_bytes(PromBlockFile *f, int64 offset, size_t len);
+
+/*
+ * These bytes will be needed, after those that this was called for before: begin to read them, if that saves time.  False: not
+ * now, ask again when more was read.  What cannot be read is told when it is needed.
+ */
+extern bool prom_block_file_ahead(PromBlockFile *f, int64 offset, size_t len);
+
+/* Wait for what is on its way, because for a while nobody will look after it. */
+extern void prom_block_file_settle(PromBlockFile *f);
 
 /* The file is damaged: raises DATA_CORRUPTED with its name and the place. */
 extern void prom_block_file_fail(const PromBlockFile *f, const char *what, const PromWireError *err, int64 base)
@@ -121,8 +135,14 @@ extern int64 prom_block_end(const PromBlock *b);
 /* The series at a place or behind it; false: there is none. */
 extern bool prom_block_series(PromBlock *b, int64 place, PromBlockSeries *s);
 
-/* Append the samples of a chunk with from_ms <= t <= to_ms that no tombstone covers. */
-extern void prom_block_chunk(PromBlock *b, const PromBlockSeries *s, const PromTsdbChunk *chunk, int64 from_ms, int64 to_ms,
+/* The chunk will be read, after those that this was called for before; see prom_block_file_ahead. */
+extern bool prom_block_ahead(PromBlock *b, const PromTsdbChunk *chunk);
+
+/* Nothing of the block will be read for a while. */
+extern void prom_block_settle(PromBlock *b);
+
+/* Append the samples of a chunk, of the series at a place, with from_ms <= t <= to_ms that no tombstone covers. */
+extern void prom_block_chunk(PromBlock *b, int64 place, const PromTsdbChunk *chunk, int64 from_ms, int64 to_ms,
 							 PromSamples *out);
 
 /* What Thanos has made of a series' chunk, until the next one is read. */
@@ -143,13 +163,55 @@ typedef struct PromBlockAggregates
 	int64		to_ms;
 } PromBlockAggregates;
 
-extern void prom_block_aggregates(PromBlock *b, const PromBlockSeries *s, const PromTsdbChunk *chunk, int64 from_ms, int64 to_ms,
+extern void prom_block_aggregates(PromBlock *b, int64 place, const PromTsdbChunk *chunk, int64 from_ms, int64 to_ms,
 								  PromBlockAggregates *out);
 
 /* Is the time within the bounds, and does no tombstone cover it? */
 extern bool prom_block_wants(const PromBlockAggregates *a, int64 t_ms);
 
 extern int64 prom_block_bytes_read(const PromBlock *b);
+
+/* ---- import_series.c ---- */
+
+/* What is wanted of a block. */
+typedef struct PromBlockWanted
+{
+	int64		from_ms;
+	int64		to_ms;
+	PromLabel  *extra;			/* labels that all series get, in place of their own */
+	int			nextra;
+	PromMatcher *matchers;
+	int			nmatchers;
+} PromBlockWanted;
+
+/* A series of which something is wanted. */
+typedef struct PromUpcoming
+{
+	int64		place;			/* of its entry in the index */
+	int64		next;			/* where the next one of which something is wanted may be */
+	PromLabels *labels;			/* with those that all get; NULL: it cannot be stored, */
+	char	   *reason;			/* and why */
+	int			nchunks;		/* wanted or not */
+	PromTsdbChunk *chunks;
+} PromUpcoming;
+
+typedef struct PromUpcomingQueue PromUpcomingQueue;
+
+/* Series at a place and behind it, the first from a chunk on; "most" series are looked at.  In the current context. */
+extern PromUpcomingQueue *prom_upcoming_begin(PromBlock *b, const PromBlockWanted *wanted, int64 place, int chunk, int most);
+
+/* The one that is read, until it is dropped; NULL: none is left. */
+extern const PromUpcoming *prom_upcoming_first(PromUpcomingQueue *q);
+extern void prom_upcoming_drop(PromUpcomingQueue *q);
+
+/* To be called before each chunk is read: asks for later ones, if that saves time. */
+extern void prom_upcoming_ahead(PromUpcomingQueue *q);
+
+/* Where one goes on when none is left; *at_end: there are no more in the block. */
+extern int64 prom_upcoming_end(const PromUpcomingQueue *q, bool *at_end);
+
+/* Has the chunk no sample of that time? */
+extern bool prom_block_is_outside(const PromBlockWanted *wanted, const PromTsdbChunk *chunk);
 
 /* ---- import_rollup.c ---- */
 

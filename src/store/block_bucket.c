@@ -6,6 +6,10 @@
  *
  * A block is made in a directory of temporary files, which goes when the server starts again, and uploaded
  * with meta.json last: without that nobody, Thanos included, takes it for a block.
+ *
+ * The name of a block is a hash of what is in it.  So an object that is there under the key of a file was sent by somebody who
+ * exported the same, and so were the parts of an upload that has not ended: an export that was killed, or is
+ * on its way yet.  Whatever is there already is not sent again.
  */
 #include "postgres.h"
 
@@ -24,15 +28,9 @@
 #include "tier/tier.h"
 
 #define SCHEME		"s3://"
-#define PAGE_BYTES	(1024 * 1024)
-#define PART_BYTES	(16 * 1024 * 1024)	/* what is larger is uploaded in parts */
-
-typedef struct BucketPlace
-{
-	PromPlace	place;
-	PromBucket *bucket;
-	const char *prefix;			/* of keys; "" or with a slash at its end */
-} BucketPlace;
+#define PAGE_BYTES	(128 * 1024)	/* several that follow each other are one request */
+#define PART_BYTES	(8 * 1024 * 1024)	/* what is larger is uploaded in parts, */
+#define PARTS_IN_FLIGHT	3	/* several at a time */
 
 bool
 prom_is_bucket(const char *name)
@@ -70,9 +68,8 @@ open_bucket(const char *name, const char **prefix)
 static List *
 list_bucket(PromPlace *place, const char *folder)
 {
-	BucketPlace *b = (BucketPlace *) place;
-	const char *prefix = folder[0] ? psprintf("%s%s/", b->prefix, folder) : b->prefix;
-	PromListing *listing = prom_bucket_list(b->bucket, prefix, NULL, "/", 0);
+	const char *prefix = folder[0] ? psprintf("%s%s/", place->prefix, folder) : place->prefix;
+	PromListing *listing = prom_bucket_list(place->bucket, prefix, NULL, "/", 0);
 	PromObject	object;
 	List	   *names = NIL;
 
@@ -91,22 +88,20 @@ list_bucket(PromPlace *place, const char *folder)
 static int64
 object_size(PromPlace *place, const char *path)
 {
-	BucketPlace *b = (BucketPlace *) place;
 	PromObject	object;
 
-	return prom_bucket_head(b->bucket, psprintf("%s%s", b->prefix, path), &object) ? object.size : -1;
+	return prom_bucket_head(place->bucket, psprintf("%s%s", place->prefix, path), &object) ? object.size : -1;
 }
 
 static void
 read_object(PromPlace *place, const char *path, int64 offset, void *to, size_t len)
 {
-	BucketPlace *b = (BucketPlace *) place;
-	char	   *key = psprintf("%s%s", b->prefix, path);
+	char	   *key = psprintf("%s%s", place->prefix, path);
 	void	   *bytes;
 
 	if (len == 0)
 		return;
-	bytes = prom_bucket_get_range(b->bucket, key, NULL, offset, len);
+	bytes = prom_bucket_get_range(place->bucket, key, NULL, offset, len);
 	memcpy(to, bytes, len);
 	pfree(bytes);
 	pfree(key);
@@ -115,18 +110,18 @@ read_object(PromPlace *place, const char *path, int64 offset, void *to, size_t l
 PromPlace *
 prom_bucket_place(const char *name)
 {
-	BucketPlace *b = palloc0(sizeof(BucketPlace));
+	PromPlace  *place = palloc0(sizeof(PromPlace));
 	char	   *shown = pstrdup(name);
 
-	b->bucket = open_bucket(name, &b->prefix);
+	place->bucket = open_bucket(name, &place->prefix);
 	while (shown[strlen(shown) - 1] == '/')
 		shown[strlen(shown) - 1] = '\0';
-	b->place.name = shown;
-	b->place.page_bytes = PAGE_BYTES;
-	b->place.list = list_bucket;
-	b->place.size = object_size;
-	b->place.read = read_object;
-	return &b->place;
+	place->name = shown;
+	place->page_bytes = PAGE_BYTES;
+	place->list = list_bucket;
+	place->size = object_size;
+	place->read = read_object;
+	return place;
 }
 
 /* ---- writing ---- */
@@ -156,36 +151,112 @@ prom_bucket_has_block(const PromBlockTarget *t, const char *ulid)
 	return prom_bucket_head(t->bucket, psprintf("%s%s/meta.json", t->prefix, ulid), &object);
 }
 
-static void
-upload_file(const PromBlockTarget *t, PromPlace *files, const char *file, const char *ulid, uint8 *buffer)
+/* Parts of a file on their way. */
+typedef struct Sending
 {
-	const char *key = psprintf("%s%s/%s", t->prefix, ulid, file);
-	int64		size = files->size(files, file);
+	const PromBlockTarget *target;
 	PromUpload *upload;
+	PromPart   *there;			/* parts that somebody has sent before */
+	int			nthere;
+	PromTransfers *transfers;
 	PromPart   *parts;
-	int			nparts = 0;
+	int			nparts;
+} Sending;
 
-	if (size <= PART_BYTES)
+static void
+begin_upload(Sending *s, const char *key)
+{
+	int			n;
+	PromUpload *left = prom_bucket_uploads(s->target->bucket, key, &n);
+
+	for (int i = 0; i < n && s->upload == NULL; i++)
 	{
-		files->read(files, file, 0, buffer, size);
-		(void) prom_bucket_put(t->bucket, key, buffer, size);
-		return;
+		if (strcmp(left[i].key, key) != 0)
+			continue;
+		s->there = prom_upload_parts(s->target->bucket, &left[i], &s->nthere);
+		if (s->nthere >= 0)
+			s->upload = &left[i];
 	}
-	upload = prom_upload_begin(t->bucket, key);
-	parts = palloc(sizeof(PromPart) * (size / PART_BYTES + 1));
+	if (s->upload == NULL)
+		s->upload = prom_upload_begin(s->target->bucket, key);
+}
+
+static const char *
+part_there(const Sending *s, const PromPart *part, const void *bytes)
+{
+	for (int i = 0; i < s->nthere; i++)
+		if (s->there[i].number == part->number && prom_upload_part_is(&s->there[i], bytes, part->size))
+			return s->there[i].etag;
+	return NULL;
+}
+
+/* Wait for one part that was sent. */
+static void
+take_part(Sending *s)
+{
+	PromTransfer *t = prom_transfers_next(s->transfers, true);
+
+	if (t->status != PROM_TRANSFER_OK)
+		prom_transfer_raise(t);
+	s->parts[t->part - 1].etag = pstrdup(t->new_etag);
+	pfree((void *) t->data);
+	prom_transfer_free(t);
+}
+
+static void
+send_parts(Sending *s, PromPlace *files, const char *file, int64 size)
+{
+	for (int64 at = 0; at < size; at += PART_BYTES)
+	{
+		PromPart   *part = &s->parts[s->nparts++];
+		uint8	   *bytes = palloc(PART_BYTES);
+		PromTransfer request = {.verb = PROM_VERB_PART, .key = s->upload->key, .upload_id = s->upload->id, .data = bytes};
+
+		CHECK_FOR_INTERRUPTS();
+		request.part = part->number = s->nparts;
+		request.size = part->size = Min(PART_BYTES, size - at);
+		files->read(files, file, at, bytes, part->size);
+		part->etag = part_there(s, part, bytes);
+		if (part->etag)
+		{
+			pfree(bytes);
+			continue;
+		}
+		while (prom_transfers_left(s->transfers) >= PARTS_IN_FLIGHT)
+			take_part(s);
+		(void) prom_transfers_add(s->transfers, &request);
+	}
+	while (prom_transfers_left(s->transfers) > 0)
+		take_part(s);
+}
+
+/* After an error, which is the one to be told, whatever becomes of this. */
+static void
+abort_upload(const PromBlockTarget *t, const PromUpload *upload)
+{
 	PG_TRY();
 	{
-		for (int64 at = 0; at < size; at += PART_BYTES)
-		{
-			PromPart   *part = &parts[nparts++];
+		prom_upload_abort(t->bucket, upload);
+	}
+	PG_CATCH();
+	{
+		FlushErrorState();
+	}
+	PG_END_TRY();
+}
 
-			part->number = nparts;
-			part->size = Min(PART_BYTES, size - at);
-			CHECK_FOR_INTERRUPTS();
-			files->read(files, file, at, buffer, part->size);
-			part->etag = prom_upload_part(t->bucket, upload, part->number, buffer, part->size);
-		}
-		(void) prom_upload_complete(t->bucket, upload, parts, nparts);
+static void
+upload_parts(const PromBlockTarget *t, PromPlace *files, const char *file, const char *key, int64 size)
+{
+	Sending		s = {.target = t};
+
+	s.parts = palloc(sizeof(PromPart) * (size / PART_BYTES + 1));
+	s.transfers = prom_transfers_begin(t->bucket);
+	begin_upload(&s, key);
+	PG_TRY();
+	{
+		send_parts(&s, files, file, size);
+		(void) prom_upload_complete(t->bucket, s.upload, s.parts, s.nparts);
 	}
 	PG_CATCH();
 	{
@@ -195,24 +266,46 @@ upload_file(const PromBlockTarget *t, PromPlace *files, const char *file, const 
 		MemoryContextSwitchTo(TopTransactionContext);
 		error = CopyErrorData();
 		FlushErrorState();
-		/* a bucket that is silent keeps the parts; whoever cleans it up sees the upload */
-		if (error->sqlerrcode != ERRCODE_CONNECTION_FAILURE && error->sqlerrcode != ERRCODE_QUERY_CANCELED)
-			prom_upload_abort(t->bucket, upload);
+		prom_transfers_end(s.transfers);
+		/* the parts are for the next export, if it is not for ever that the bucket refuses */
+		if (error->sqlerrcode == ERRCODE_IO_ERROR)
+			abort_upload(t, s.upload);
 		MemoryContextSwitchTo(cxt);
 		ReThrowError(error);
 	}
 	PG_END_TRY();
+	prom_transfers_end(s.transfers);
+	pfree(s.parts);
+}
+
+static void
+upload_file(const PromBlockTarget *t, PromPlace *files, const char *file, const char *ulid)
+{
+	const char *key = psprintf("%s%s/%s", t->prefix, ulid, file);
+	int64		size = files->size(files, file);
+	PromObject	object;
+	uint8	   *bytes;
+
+	if (prom_bucket_head(t->bucket, key, &object) && object.size == size)
+		return;
+	if (size > PART_BYTES)
+	{
+		upload_parts(t, files, file, key, size);
+		return;
+	}
+	bytes = palloc(size);
+	files->read(files, file, 0, bytes, size);
+	(void) prom_bucket_put(t->bucket, key, bytes, size);
+	pfree(bytes);
 }
 
 void
 prom_bucket_take_block(const PromBlockTarget *t, const char *ulid, int segments)
 {
 	PromPlace  *files = prom_place_of_directory(psprintf("%s/%s", t->directory, ulid));
-	uint8	   *buffer = palloc(PART_BYTES);
 
 	for (int i = 1; i <= segments; i++)
-		upload_file(t, files, psprintf("chunks/%06d", i), ulid, buffer);
-	upload_file(t, files, "index", ulid, buffer);
-	upload_file(t, files, "meta.json", ulid, buffer);
-	pfree(buffer);
+		upload_file(t, files, psprintf("chunks/%06d", i), ulid);
+	upload_file(t, files, "index", ulid);
+	upload_file(t, files, "meta.json", ulid);
 }

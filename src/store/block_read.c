@@ -13,7 +13,9 @@
 #include "store/block.h"
 
 #define INDEX_BYTES			(64 * 1024 * 1024)	/* of pages that are kept */
-#define SEGMENT_BYTES		(4 * 1024 * 1024)
+#define INDEX_AHEAD_BYTES	(2 * 1024 * 1024)	/* of it, read before they are needed */
+#define SEGMENT_BYTES		(16 * 1024 * 1024)
+#define CHUNK_BYTES			4096	/* few chunks are longer, and none tells before it is read */
 #define SYMBOLS_STEP		32	/* each so many-th has its place noted */
 #define SYMBOLS_KEPT		8192	/* a power of 2 */
 #define SYMBOLS_KEPT_BYTES	(8 * 1024 * 1024)
@@ -142,6 +144,7 @@ read_symbols(PromBlock *b)
 		{
 			CHECK_FOR_INTERRUPTS();
 			b->symbol_places[i / SYMBOLS_STEP] = place;
+			(void) prom_block_file_ahead(b->index, place, Min(INDEX_AHEAD_BYTES, end - place));
 		}
 		place = symbol_at(b, place, &len);
 		place += len;
@@ -293,6 +296,7 @@ prom_block_series(PromBlock *b, int64 place, PromBlockSeries *s)
 	s->place = (place + PROM_TSDB_ALIGNMENT - 1) / PROM_TSDB_ALIGNMENT * PROM_TSDB_ALIGNMENT;
 	if (s->place >= (int64) b->toc.series_end)
 		return false;
+	(void) prom_block_file_ahead(b->index, s->place, Min(INDEX_AHEAD_BYTES, (int64) b->toc.series_end - s->place));
 	body = prom_block_file_frame(b->index, s->place, 0, "entry of a series", &len, &s->next);
 	old = MemoryContextSwitchTo(b->series_cxt);
 	copy = memcpy(palloc(Max(len, 1)), body, len);	/* symbols are on other pages */
@@ -361,6 +365,21 @@ open_segment(PromBlock *b, uint32 number)
 		b->segment_number = PG_UINT32_MAX;
 		prom_block_file_fail(b->segment, "head of the segment", &err, 0);
 	}
+}
+
+bool
+prom_block_ahead(PromBlock *b, const PromTsdbChunk *chunk)
+{
+	return b->segment != NULL && b->segment_number == chunk->segment &&
+		prom_block_file_ahead(b->segment, chunk->offset, CHUNK_BYTES);
+}
+
+void
+prom_block_settle(PromBlock *b)
+{
+	prom_block_file_settle(b->index);
+	if (b->segment)
+		prom_block_file_settle(b->segment);
 }
 
 /* Is the sample at this time wanted? */
@@ -445,9 +464,9 @@ read_histograms(PromBlock *b, const PromTsdbChunk *chunk, const uint8 *data, siz
 }
 
 void
-prom_block_chunk(PromBlock *b, const PromBlockSeries *s, const PromTsdbChunk *chunk, int64 from_ms, int64 to_ms, PromSamples *out)
+prom_block_chunk(PromBlock *b, int64 place, const PromTsdbChunk *chunk, int64 from_ms, int64 to_ms, PromSamples *out)
 {
-	uint64		series = s->place / PROM_TSDB_ALIGNMENT;
+	uint64		series = place / PROM_TSDB_ALIGNMENT;
 	const PromTsdbTombstone *deleted = find_tombstones(b, series);
 	PromWireError err = {"encoding is not known", 0};
 	const uint8 *body;
@@ -499,7 +518,7 @@ read_column(PromBlock *b, const PromTsdbAggregate *aggregate, int64 base)
 }
 
 void
-prom_block_aggregates(PromBlock *b, const PromBlockSeries *s, const PromTsdbChunk *chunk, int64 from_ms, int64 to_ms,
+prom_block_aggregates(PromBlock *b, int64 place, const PromTsdbChunk *chunk, int64 from_ms, int64 to_ms,
 					  PromBlockAggregates *out)
 {
 	PromTsdbAggregate found[PROM_TSDB_AGGREGATES];
@@ -517,7 +536,7 @@ prom_block_aggregates(PromBlock *b, const PromBlockSeries *s, const PromTsdbChun
 	MemoryContextSwitchTo(b->chunk_cxt);
 	memset(out, 0, sizeof(*out));
 	out->block = b;
-	out->series = s->place / PROM_TSDB_ALIGNMENT;
+	out->series = place / PROM_TSDB_ALIGNMENT;
 	out->from_ms = from_ms;
 	out->to_ms = to_ms;
 	for (int i = 0; i < PROM_TSDB_AGGREGATES; i++)

@@ -5,13 +5,16 @@
  * Series come from a cursor in order of labels, as for remote read: fresh, warm and whatever else a query sees, and
  * for the caller's eyes.  Each becomes chunks, which go to segment files at once; the index follows at the end.
  * All of it happens in a directory that Prometheus removes if it finds it when it starts; renaming it
- * makes the block, whole or not at all.
+ * makes the block, whole or not at all.  Until then it is locked, so that the next export can tell a directory whose maker
+ * was killed from one that is being filled, and remove it; a mark in its name tells that it is none of Prometheus'.
  *
  * The block is named by its content: 48 bits of time are that of its last sample, 80 bits a hash of
  * chunks and index.  What is exported again unchanged is there already.
  */
 #include "postgres.h"
 
+#include <dirent.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -22,6 +25,7 @@
 #include "miscadmin.h"
 #include "storage/fd.h"
 #include "utils/builtins.h"
+#include "utils/guc.h"
 #include "utils/json.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
@@ -30,11 +34,15 @@
 #include "common/clock.h"
 #include "store/block.h"
 
-#define SEGMENT_BYTES	(512 * 1024 * 1024)
+#define SEGMENT_KB		(512 * 1024)	/* what Prometheus makes, and at most maps at once */
+#define TEMPORARY		".tmp-for-creation"	/* Prometheus' own, too */
+#define MARK			"PR0MGRES"	/* in names of our temporary directories, */
+#define MARK_AT			10			/* behind their time */
 
 typedef struct Export
 {
 	const char *temporary;		/* directory */
+	int			lock;			/* its descriptor, while it is temporary */
 	PromBlockOut segment;
 	bool		segment_open;
 	uint32		nsegments;
@@ -54,11 +62,21 @@ typedef struct Export
 	int64		bytes;			/* of chunks and index */
 } Export;
 
+static int	segment_kb = SEGMENT_KB;
+
 static void export_series(Export *ex, const PromLabels *labels, const PromChunk *samples);
 static void finish_block(Export *ex, const PromLabels *external, const PromBlockTarget *target, char **ulid);
 
 PG_FUNCTION_INFO_V1(prom_export_block);
 PG_FUNCTION_INFO_V1(prom_export_directory);
+
+void
+prom_export_init(void)
+{
+	DefineCustomIntVariable("promgres.export_segment_size",
+							"Size at which prom.export_blocks() goes on with the next file of chunks of a block.",
+							NULL, &segment_kb, SEGMENT_KB, 64, SEGMENT_KB, PGC_USERSET, GUC_UNIT_KB, NULL, NULL, NULL);
+}
 
 /* ---- files ---- */
 
@@ -107,7 +125,7 @@ put_chunk(Export *ex, uint8 encoding, const uint8 *data, size_t len, int64 t_min
 {
 	PromTsdbChunk *chunk;
 
-	if (!ex->segment_open || ex->segment.written + (int64) len + 15 > SEGMENT_BYTES)
+	if (!ex->segment_open || ex->segment.written + (int64) len + 15 > segment_kb * INT64CONST(1024))
 		next_segment(ex);
 	if (ex->nchunks == ex->chunks_size)
 	{
@@ -305,25 +323,95 @@ finish_block(Export *ex, const PromLabels *external, const PromBlockTarget *targ
 	fsync_fname(psprintf("%s/chunks", ex->temporary), true);
 	fsync_fname(ex->temporary, true);
 	if (rename(ex->temporary, path) != 0)
+	{
+		/* somebody who has exported the same was faster */
+		if (errno == ENOTEMPTY || errno == EEXIST)
+		{
+			prom_remove_directory(ex->temporary);
+			return;
+		}
 		ereport(ERROR,
 				(errcode_for_file_access(),
 				 errmsg("could not rename directory \"%s\" to \"%s\": %m", ex->temporary, path)));
+	}
 	fsync_fname(target->directory, true);
 	if (target->bucket)
 		prom_bucket_take_block(target, *ulid, (int) ex->nsegments);
 }
 
-/* A name for the directory in the meantime; Prometheus knows from it that it is left over. */
-static const char *
-temporary_directory(const char *directory)
+/* Lock the temporary directory; false: somebody has taken it for one that was left, and removes it. */
+static bool
+lock_directory(Export *ex)
+{
+	struct stat st;
+
+	ex->lock = OpenTransientFile(ex->temporary, O_RDONLY | PG_BINARY);
+	if (ex->lock < 0)
+	{
+		if (errno == ENOENT)
+			return false;
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open directory \"%s\": %m", ex->temporary)));
+	}
+	/* where there are no locks nobody removes anything */
+	if ((flock(ex->lock, LOCK_EX | LOCK_NB) == 0 || errno != EWOULDBLOCK) && stat(ex->temporary, &st) == 0)
+		return true;
+	CloseTransientFile(ex->lock);
+	return false;
+}
+
+/* The directory in the meantime; Prometheus knows from its name that it is left over. */
+static void
+make_temporary(Export *ex, const char *directory)
 {
 	uint8		rest[10];
+	char	   *name;
 
-	if (!pg_strong_random(rest, sizeof(rest)))
-		ereport(ERROR,
-				(errcode(ERRCODE_INTERNAL_ERROR),
-				 errmsg("could not generate a random name")));
-	return psprintf("%s/%s.tmp-for-creation", directory, prom_ulid(prom_clock_to_ms(GetCurrentTimestamp()), rest));
+	do
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (!pg_strong_random(rest, sizeof(rest)))
+			ereport(ERROR,
+					(errcode(ERRCODE_INTERNAL_ERROR),
+					 errmsg("could not generate a random name")));
+		name = prom_ulid(prom_clock_to_ms(GetCurrentTimestamp()), rest);
+		memcpy(name + MARK_AT, MARK, strlen(MARK));
+		ex->temporary = psprintf("%s/%s" TEMPORARY, directory, name);
+		make_directory(ex->temporary);
+	} while (!lock_directory(ex));
+}
+
+/* Remove a directory, unless it is being filled; nobody takes the lock meanwhile. */
+static void
+remove_unlocked(const char *path)
+{
+	int			fd = OpenTransientFile(path, O_RDONLY | PG_BINARY);
+
+	if (fd < 0)
+		return;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		prom_remove_directory(path);
+	CloseTransientFile(fd);
+}
+
+/* What exports that were killed have left. */
+static void
+remove_left(const char *directory)
+{
+	DIR		   *dir = AllocateDir(directory);
+	struct dirent *entry;
+
+	while ((entry = ReadDir(dir, directory)) != NULL)
+	{
+		size_t		len = strlen(entry->d_name);
+
+		CHECK_FOR_INTERRUPTS();
+		if (len == PROM_ULID_LENGTH + strlen(TEMPORARY) && strcmp(entry->d_name + PROM_ULID_LENGTH, TEMPORARY) == 0 &&
+			strncmp(entry->d_name + MARK_AT, MARK, strlen(MARK)) == 0)
+			remove_unlocked(psprintf("%s/%s", directory, entry->d_name));
+	}
+	FreeDir(dir);
 }
 
 /* _export_block(directory, ops, names, vals, from_ms, to_ms, labels) */
@@ -344,7 +432,6 @@ prom_export_block(PG_FUNCTION_ARGS)
 
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	ex->temporary = temporary_directory(target->directory);
 	ex->t_min = PG_INT64_MAX;
 	ex->t_max = PG_INT64_MIN;
 	ex->series_cxt = AllocSetContextCreate(CurrentMemoryContext, "promgres export series", ALLOCSET_DEFAULT_SIZES);
@@ -355,7 +442,8 @@ prom_export_block(PG_FUNCTION_ARGS)
 	prom_scan_sorted_sql(&sql, matchers, n, range, NULL,
 						 psprintf("prom._raw(c.data, c.ord, b.sids, " INT64_FORMAT ", " INT64_FORMAT ")",
 								  range.from_ms, range.to_ms));
-	make_directory(ex->temporary);
+	remove_left(target->directory);
+	make_temporary(ex, target->directory);
 	PG_TRY();
 	{
 		make_directory(psprintf("%s/chunks", ex->temporary));
@@ -365,6 +453,7 @@ prom_export_block(PG_FUNCTION_ARGS)
 			finish_block(ex, external, target, &ulid);
 		else
 			prom_remove_directory(ex->temporary);
+		CloseTransientFile(ex->lock);
 	}
 	PG_CATCH();
 	{

@@ -10,6 +10,8 @@
  * Nothing is read while locks are held that others wait for.  The block stays open from step to step, for as long as
  * the statement that was given lasts.
  *
+ * What was looked up ahead (import_series.c) and not reached when a step ends is forgotten, but for the bytes.
+ *
  * Of a block that Thanos has downsampled (import_rollup.c) the points of rollups are written in the same way, day by day,
  * under the lock of rollups.
  *
@@ -54,13 +56,8 @@ typedef struct Import
 {
 	int64		id;
 	char	   *source;
-	int64		from_ms;
-	int64		to_ms;
 	int32		resolution_s;	/* of a downsampled block; 0: raw */
-	PromLabel  *extra;			/* labels that all series get, in place of their own */
-	int			nextra;
-	PromMatcher *matchers;
-	int			nmatchers;
+	PromBlockWanted wanted;
 	int64		next;			/* place of the next series, */
 	int			next_chunk;		/* and its chunk */
 	int64		begun;			/* where they were when the step began */
@@ -93,9 +90,7 @@ static bool lock_row(const Import *im);
 static void lock_rollup(void);
 static PromBlock *find_block(Import *im);
 static void read_step(Import *im, PromBlock *b);
-static bool read_series(Import *im, PromBlock *b, PromBlockSeries *s, int64 latest_ms);
-static PromLabels *make_labels(const Import *im, const PromBlockSeries *s, char **reason);
-static bool matches(const Import *im, const PromLabels *labels);
+static bool read_series(Import *im, PromBlock *b, PromUpcomingQueue *queue, const PromUpcoming *u, int64 latest_ms);
 static void find_ids(Import *im);
 static void fill_pieces(PromPieces *pieces, void *arg);
 static void write_points(const Import *im);
@@ -169,8 +164,8 @@ prom_import_step(PG_FUNCTION_ARGS)
 				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 				 errmsg("blocks cannot be imported in a transaction that is REPEATABLE READ or SERIALIZABLE"),
 				 errhint("Use READ COMMITTED.")));
-	im.matchers = prom_matchers_from_arrays(PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3),
-											&im.nmatchers);
+	im.wanted.matchers = prom_matchers_from_arrays(PG_GETARG_ARRAYTYPE_P(1), PG_GETARG_ARRAYTYPE_P(2), PG_GETARG_ARRAYTYPE_P(3),
+											&im.wanted.nmatchers);
 	im.samples.cxt = CurrentMemoryContext;
 	if (!read_row(&im))
 		PG_RETURN_BOOL(false);
@@ -226,9 +221,9 @@ read_row(Import *im)
 	{
 		old = MemoryContextSwitchTo(cxt);
 		im->source = TextDatumGetCString(column(1));
-		im->from_ms = DatumGetInt64(column(2));
-		im->to_ms = DatumGetInt64(column(3));
-		im->extra = prom_labels_unpack((PromLabels *) PG_DETOAST_DATUM_COPY(column(4)), &im->nextra);
+		im->wanted.from_ms = DatumGetInt64(column(2));
+		im->wanted.to_ms = DatumGetInt64(column(3));
+		im->wanted.extra = prom_labels_unpack((PromLabels *) PG_DETOAST_DATUM_COPY(column(4)), &im->wanted.nextra);
 		im->next = DatumGetInt64(column(5));
 		im->next_chunk = DatumGetInt32(column(6));
 		im->resolution_s = DatumGetInt32(column(7));
@@ -299,32 +294,35 @@ read_step(Import *im, PromBlock *b)
 {
 	int64		latest_ms = prom_clock_to_ms(GetCurrentTimestamp()) + (int64) prom_store_max_ahead_s * 1000;
 	int64		bytes = prom_block_bytes_read(b);
-	PromBlockSeries s;
-	int			looked_at = 0;
+	PromUpcomingQueue *queue;
 
 	im->runs = palloc(sizeof(Run) * STEP_SERIES);
 	im->wants = palloc0(sizeof(PromSeriesWant) * STEP_SERIES);
 	im->begun = im->next;
 	im->begun_chunk = im->next_chunk;
-	im->next = Max(im->next, prom_block_first(b));
-	for (;;)
+	queue = prom_upcoming_begin(b, &im->wanted, Max(im->next, prom_block_first(b)), im->next_chunk, STEP_SERIES);
+	while (!is_full(im))
 	{
+		const PromUpcoming *u = prom_upcoming_first(queue);
+
 		CHECK_FOR_INTERRUPTS();
-		if (!prom_block_series(b, im->next, &s))
+		if (u == NULL)
 		{
-			im->done = true;
-			im->next = prom_block_end(b);
+			im->next = prom_upcoming_end(queue, &im->done);
+			im->next_chunk = 0;
 			break;
 		}
-		if (!read_series(im, b, &s, latest_ms))
+		if (!read_series(im, b, queue, u, latest_ms))
 			break;
-		im->next = s.next;
+		im->next = u->next;
 		im->next_chunk = 0;
-		if (++looked_at == STEP_SERIES || is_full(im))
-			break;
+		prom_upcoming_drop(queue);
 	}
+	prom_block_settle(b);
 	im->bytes = prom_block_bytes_read(b) - bytes;
 }
+
+/* ---- reading ---- */
 
 static void
 refuse(Import *im, char *reason)
@@ -369,53 +367,49 @@ add_run(Import *im, PromLabels *labels, int first, int n, PromPoints *points)
 	im->wants[im->nwants++].raw = prom_series_raw_hash(VARDATA_ANY(labels), VARSIZE_ANY_EXHDR(labels));
 }
 
-static bool
-is_outside(const Import *im, const PromTsdbChunk *chunk)
-{
-	return chunk->t_max < im->from_ms || chunk->t_min > im->to_ms;
-}
-
 /* The chunks of a series from number k on, until the step is full; returns where it ended. */
 static int
-read_samples(Import *im, PromBlock *b, PromBlockSeries *s, int k, PromLabels *labels, int64 latest_ms)
+read_samples(Import *im, PromBlock *b, PromUpcomingQueue *queue, const PromUpcoming *u, int k, int64 latest_ms)
 {
 	int			first = im->samples.n;
 
-	for (; k < s->nchunks && !is_full(im); k++)
+	for (; k < u->nchunks && !is_full(im); k++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		if (is_outside(im, &s->chunks[k]))
+		if (prom_block_is_outside(&im->wanted, &u->chunks[k]))
 			continue;
-		prom_block_chunk(b, s, &s->chunks[k], im->from_ms, im->to_ms, &im->samples);
+		prom_upcoming_ahead(queue);
+		prom_block_chunk(b, u->place, &u->chunks[k], im->wanted.from_ms, im->wanted.to_ms, &im->samples);
 		im->chunks++;
 	}
 	drop_bad_times(im, first, latest_ms);
-	add_run(im, labels, first, im->samples.n - first, NULL);
+	add_run(im, u->labels, first, im->samples.n - first, NULL);
 	return k;
 }
 
 /* The same of a downsampled block. */
 static int
-read_points(Import *im, PromBlock *b, PromBlockSeries *s, int k, PromLabels *labels, int64 latest_ms)
+read_points(Import *im, PromBlock *b, PromUpcomingQueue *queue, const PromUpcoming *u, int k, int64 latest_ms)
 {
 	PromPoints *points = palloc(sizeof(PromPoints));
 	int			n = 0;
 
 	prom_points_init(points, CurrentMemoryContext);
-	for (; k < s->nchunks && !is_full(im); k++)
+	for (; k < u->nchunks && !is_full(im); k++)
 	{
 		PromBlockAggregates a;
 		int			made;
 
 		CHECK_FOR_INTERRUPTS();
-		if (is_outside(im, &s->chunks[k]))
+		if (prom_block_is_outside(&im->wanted, &u->chunks[k]))
 			continue;
-		prom_block_aggregates(b, s, &s->chunks[k], im->from_ms, Min(im->to_ms, latest_ms), &a);
+		prom_upcoming_ahead(queue);
+		prom_block_aggregates(b, u->place, &u->chunks[k], im->wanted.from_ms, Min(im->wanted.to_ms, latest_ms), &a);
 		if (a.has_histograms)
 		{
 			im->refused_series++;
 			refuse(im, "native histograms of downsampled blocks are not supported");
-			k = s->nchunks;
+			k = u->nchunks;
 			break;
 		}
 		made = prom_points_import(points, &a, im->resolution_s * INT64CONST(1000));
@@ -425,98 +419,30 @@ read_points(Import *im, PromBlock *b, PromBlockSeries *s, int k, PromLabels *lab
 	}
 	for (int part = PROM_PART_LAST; part < PROM_PARTS; part++)
 		prom_gather_finish(&points->part[part]);
-	add_run(im, labels, 0, n, points);
+	add_run(im, u->labels, 0, n, points);
 	return k;
 }
 
 /* The chunks of a series; false: the step is full before its end. */
 static bool
-read_series(Import *im, PromBlock *b, PromBlockSeries *s, int64 latest_ms)
+read_series(Import *im, PromBlock *b, PromUpcomingQueue *queue, const PromUpcoming *u, int64 latest_ms)
 {
 	int			k = im->next_chunk;
-	PromLabels *labels;
-	char	   *reason;
 
-	while (k < s->nchunks && is_outside(im, &s->chunks[k]))
-		k++;
-	if (k >= s->nchunks)
-		return true;
-	labels = make_labels(im, s, &reason);
-	if (labels == NULL)
+	if (u->labels == NULL)
 	{
 		im->refused_series++;
-		refuse(im, reason);
+		refuse(im, u->reason);
 		return true;
 	}
-	if (!matches(im, labels))
-		return true;
-	k = im->resolution_s > 0 ? read_points(im, b, s, k, labels, latest_ms) : read_samples(im, b, s, k, labels, latest_ms);
-	if (k < s->nchunks)
+	k = im->resolution_s > 0 ? read_points(im, b, queue, u, k, latest_ms) : read_samples(im, b, queue, u, k, latest_ms);
+	if (k < u->nchunks)
 	{
-		im->next = s->place;
+		im->next = u->place;
 		im->next_chunk = k;
 		return false;
 	}
 	im->series++;
-	return true;
-}
-
-static bool
-is_extra(const Import *im, const PromLabel *l)
-{
-	for (int i = 0; i < im->nextra; i++)
-		if (im->extra[i].name_len == l->name_len && memcmp(im->extra[i].name, l->name, l->name_len) == 0)
-			return true;
-	return false;
-}
-
-/* As they are stored; NULL with a reason. */
-static PromLabels *
-make_labels(const Import *im, const PromBlockSeries *s, char **reason)
-{
-	PromLabel  *pairs = palloc(sizeof(PromLabel) * (s->nlabels + im->nextra));
-	PromLabels *labels;
-	const char *name;
-	int			name_len;
-	int			n = 0;
-
-	for (int i = 0; i < s->nlabels; i++)
-		if (!is_extra(im, &s->labels[i]))
-			pairs[n++] = s->labels[i];
-	for (int i = 0; i < im->nextra; i++)
-		pairs[n++] = im->extra[i];
-	labels = prom_labels_build(pairs, n, reason);
-	pfree(pairs);
-	if (labels && !prom_labels_get(labels, "__name__", 8, &name, &name_len))
-	{
-		StringInfoData text;
-
-		initStringInfo(&text);
-		appendStringInfoString(&text, "label set has no metric name: ");
-		prom_labels_print(&text, labels);
-		*reason = text.data;
-		return NULL;
-	}
-	return labels;
-}
-
-static bool
-matches(const Import *im, const PromLabels *labels)
-{
-	for (int i = 0; i < im->nmatchers; i++)
-	{
-		const PromMatcher *m = &im->matchers[i];
-		const char *value = "";
-		int			len = 0;
-
-		if (!prom_labels_get(labels, m->name, strlen(m->name), &value, &len))
-		{
-			value = "";
-			len = 0;
-		}
-		if (!prom_matcher_test(m, value, len))
-			return false;
-	}
 	return true;
 }
 

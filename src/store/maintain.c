@@ -417,6 +417,7 @@ prom_store_init(void)
 	prom_dedup_init();
 	prom_store_ingest_init();
 	prom_import_init();
+	prom_export_init();
 	prom_stat_init();
 	prom_tier_fetch_init();
 	prom_tier_cache_init();

@@ -89,6 +89,7 @@ extern void prom_store_ingest_init(void);
 /* ---- import.c ---- */
 
 extern void prom_import_init(void);
+extern void prom_export_init(void);
 
 /* ---- fresh.c ---- */
 

@@ -169,6 +169,8 @@ cmp_ok($other->{requests}, '<', 3 * 8, "and not a request for each block: $other
 is($explain->('m3_total', 3.3, 3.9)->{requests}, 0, 'no request for what is here');
 like(sql("SELECT string_agg(e, '|') FROM prom.explain('m3_total', @{[ $t->(0.5) ]}, @{[ $t->(2.5) ]}, '1h') e"), qr/Buckets: 3 objects read, 0 requests for 0 bytes, [1-9]\d* chunks from the local cache/,
 	'prom.explain says it');
+is(sql("SELECT count(*) FROM prom.explain('m3_total', @{[ $t->(0.5) ]}, @{[ $t->(2.5) ]}, '1h', true) e WHERE e ~ 'Incremental Sort|using series_pkey'"), '0',
+	'series are found by their labels, not read in the order of blocks');
 empty_cache();
 my $small = $explain->('{__name__=~"m.*"}', 0, 2.9, "SET promgres.tier_read_memory = '1MB'; ");
 cmp_ok($small->{bytes}, '<=', 1.3 * $small->{needed_bytes}, 'with little memory');

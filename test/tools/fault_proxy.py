@@ -20,6 +20,7 @@ method and path (with its query) is taken, after having let pass `skip` requests
   keep      the answer is kept
   stale     the answer that was kept, again
   drip      seconds: pause before each 4096 bytes of the body
+  wait      seconds: pause before the answer, as of a bucket that is far away
 """
 import http.client
 import json
@@ -105,6 +106,8 @@ class Proxy(BaseHTTPRequestHandler):
             return self.send(*kept[0])
         if do == "spoil":
             body = body[:at] + bytes([body[at] ^ 255]) + body[at + 1:]
+        if do == "wait":
+            time.sleep(rule["seconds"])
         status, headers, data = self.ask(body)
         if do == "lose":
             return self.reset()
