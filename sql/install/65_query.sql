@@ -84,6 +84,7 @@ DECLARE
 	wanted	int4[];
 	empty	int4[];
 	hit		int4[];
+	far		int4[];
 	touched	int8 := 0;
 BEGIN
 	PERFORM prom._check_sees_all();
@@ -102,7 +103,7 @@ BEGIN
 	LOOP
 		-- No merge may move samples while they are looked for.
 		PERFORM prom._lock_merge(one);
-		PERFORM prom._tier_refuse(one, wanted, from_ms, to_ms);
+		far := prom._tier_delete(one, wanted, from_ms, to_ms);
 		SELECT array_agg(DISTINCT h) INTO hit FROM (
 			SELECT unnest(prom._hits(f.data, wanted, from_ms, to_ms)) FROM prom.fresh f
 			WHERE f.shard = one AND f.t_max >= from_ms AND f.t_min <= to_ms
@@ -126,13 +127,13 @@ BEGIN
 		DELETE FROM prom.exemplar e WHERE e.shard = one AND
 			(e.sid = ANY (empty) OR (e.sid = ANY (wanted) AND e.t_ms >= from_ms AND e.t_ms <= to_ms));
 		PERFORM prom._remove_series(array_fill(one, ARRAY[cardinality(empty)]), empty);
-		SELECT touched + count(DISTINCT u) INTO touched FROM unnest(hit || empty) u;
+		SELECT touched + count(DISTINCT u) INTO touched FROM unnest(hit || far || empty) u;
 	END LOOP;
 	RETURN touched;
 END
 $$;
 COMMENT ON FUNCTION prom.delete_series(text, timestamptz, timestamptz) IS
-'Deletes the samples and exemplars of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched. Samples in a bucket cannot be deleted: it raises, see prom.rehydrate.';
+'Deletes the samples and exemplars of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched. Samples in a bucket are not read from then on, and leave it with a later run of prom.tier.';
 
 CREATE FUNCTION prom._cut(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS void
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE

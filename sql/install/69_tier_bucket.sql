@@ -103,6 +103,7 @@ BEGIN
 	o.t_min := d -> 't_min'; o.t_max := d -> 't_max'; o.block_min := d -> 'block_min'; o.block_max := d -> 'block_max'; o.chunks := d -> 'chunks';
 	o.samples := d -> 'samples'; o.series := d -> 'series'; o.bytes := head.size; o.etag := head.etag; o.sha256 := decode(d ->> 'sha256', 'hex');
 	o.directory := prom._tier_directory(server, o.key, head.etag, head.size); o.gone := '{}'; o.read_only := readonly; o.uploaded := head.modified;
+	o.holes := '{}'; o.manifest := true;
 	INSERT INTO prom.tier_object SELECT (o).*;
 	PERFORM prom._tier_add_series(o);
 	RETURN true;
@@ -219,13 +220,13 @@ BEGIN
 			damage := 'it is missing';
 		ELSIF (seen -> o.key -> 0)::int8 <> o.bytes THEN
 			damage := format('it has %s bytes instead of %s', seen -> o.key -> 0, o.bytes);
-		ELSIF NOT seen ? (prefix || 'manifest.json') THEN
+		ELSIF o.manifest AND NOT seen ? (prefix || 'manifest.json') THEN
 			damage := 'it has no manifest';
 		ELSIF NOT seen ? (prefix || 'series') THEN
 			damage := 'it has no series';
 		ELSE
 			BEGIN
-				m := prom._tier_manifest(name, prefix || 'manifest.json');
+				m := CASE WHEN o.manifest THEN prom._tier_manifest(name, prefix || 'manifest.json') END;
 				IF m -> 'objects' -> 0 ->> 'sha256' <> encode(o.sha256, 'hex') THEN
 					damage := 'its manifest is that of another object';
 				ELSIF prom._tier_directory(name, o.key, o.etag, o.bytes) <> o.directory THEN

@@ -291,16 +291,11 @@ prom_hits(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(construct_array(hits, nhits, INT4OID, 4, true, TYPALIGN_INT));
 }
 
-/* _without(data, sids, from_ms, to_ms) */
-Datum
-prom_without(PG_FUNCTION_ARGS)
+PromChunk *
+prom_store_without(const PromChunk *chunk, const int32 *sids, int nsids, int64 from_ms, int64 to_ms, PromChunkStyle style)
 {
-	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
-	PromChunkBuilder *b = prom_chunk_begin(PROM_CHUNK_WARM, c.reader.shard);
-	int			nsids;
-	int32	   *sids = prom_store_sids(PG_GETARG_ARRAYTYPE_P(1), &nsids);
-	int64		from_ms = PG_GETARG_INT64(2);
-	int64		to_ms = PG_GETARG_INT64(3);
+	Column		c = open_columns(chunk);
+	PromChunkBuilder *b = prom_chunk_begin(style, c.reader.shard);
 
 	for (int column = 0, s = 0; column < c.reader.nseries; column++)
 	{
@@ -322,9 +317,21 @@ prom_without(PG_FUNCTION_ARGS)
 		if (kept > 0)
 			prom_chunk_add_mixed(b, c.reader.sids[column], kept, c.t_ms, c.values, c.histograms);
 	}
-	if (prom_chunk_series(b) == 0)
+	return prom_chunk_series(b) > 0 ? prom_chunk_finish(b) : NULL;
+}
+
+/* _without(data, sids, from_ms, to_ms) */
+Datum
+prom_without(PG_FUNCTION_ARGS)
+{
+	int			nsids;
+	int32	   *sids = prom_store_sids(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	PromChunk  *rest = prom_store_without(PG_GETARG_PROM_CHUNK_P(0), sids, nsids, PG_GETARG_INT64(2), PG_GETARG_INT64(3),
+										  PROM_CHUNK_WARM);
+
+	if (rest == NULL)
 		PG_RETURN_NULL();
-	PG_RETURN_POINTER(prom_chunk_finish(b));
+	PG_RETURN_POINTER(rest);
 }
 
 int16
