@@ -20,8 +20,8 @@ my %setting = ('promgres.merge_age' => '1s', 'promgres.compact_delay' => '-1', '
 my $node = start_node(new_node('primary', %setting, 'promgres.tier_server' => 'b'));
 my $twin = start_node(new_node('twin', %setting));
 my $first_ms = 1_700_006_400_000;    # a midnight
-my $days = 4;
-my $step_ms = 300_000;
+my $days = 3;
+my $step_ms = 600_000;
 
 make_server($node, 'b', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
 
