@@ -627,6 +627,8 @@ BEGIN
 			FROM (SELECT s.sid >> 6 AS block, bit_or(1::int8 << (s.sid & 63)) AS mask FROM prom.series s WHERE s.shard = $1 AND ' || next.condition || ' GROUP BY 1) b'
 		INTO wanted USING here.shard;
 		IF wanted.blocks IS NOT NULL THEN
+			DELETE FROM prom.exemplar e USING unnest(wanted.blocks, wanted.masks) w (block, mask)
+			WHERE next.resolution = 0 AND e.shard = here.shard AND e.t_ms < next.day + 86400000 AND e.sid >> 6 = w.block AND w.mask >> (e.sid & 63) & 1 = 1;
 			SELECT n + count(DISTINCT h) INTO n FROM unnest(here.ids) id, unnest(prom._tier_cut(id, wanted.blocks, wanted.masks, -9223372036854775807, 9223372036854775807)) h;
 		END IF;
 		UPDATE prom.tier_object x SET rules = next.rules WHERE x.id = ANY (here.ids);
@@ -664,6 +666,7 @@ BEGIN
 		GET DIAGNOSTICS k = ROW_COUNT;
 		n := n + k;
 		PERFORM prom._mark_dropped(level, until);
+		DELETE FROM prom.exemplar e WHERE level = 0 AND e.t_ms < until;
 		DELETE FROM prom.expired e WHERE e.resolution = level AND e.from_ms < until
 			AND NOT EXISTS (SELECT FROM prom._parts() p WHERE p.resolution = level AND p.from_ms = e.from_ms);
 	END LOOP;

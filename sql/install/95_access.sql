@@ -142,6 +142,7 @@ BEGIN
 			('_tier_load_series', false, NULL),
 			('_tier_register_series', false, NULL),
 			('_tier_attach_object', false, NULL),
+			('_tier_forget_objects', false, NULL),
 			('_tier_cluster', false, NULL),
 			('_tier_write', false, NULL),
 			('_tier_chunks', false, NULL),
