@@ -122,23 +122,23 @@ LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	gone	int8[];
+	lost	int8[];
 BEGIN
 	-- A listing may be stale: what it lacks is asked for by name.
-	SELECT array_agg(o.id) INTO gone FROM prom.tier_object o
+	SELECT array_agg(o.id) INTO lost FROM prom.tier_object o
 	WHERE o.server = _tier_forget_objects.server AND o.cluster = of AND o.read_only
 		AND NOT EXISTS (SELECT FROM unnest(there) t WHERE t = left(o.key, -length('data-0')) || 'manifest.json')
-		AND NOT EXISTS (SELECT FROM prom._bucket_head(server, left(o.key, -length('data-0')) || 'manifest.json'));
-	IF gone IS NULL THEN
+		AND NOT EXISTS (SELECT FROM prom._bucket_head(_tier_forget_objects.server, left(o.key, -length('data-0')) || 'manifest.json'));
+	IF lost IS NULL THEN
 		RETURN 0;
 	END IF;
-	DELETE FROM prom.tier_object o WHERE o.id = ANY (gone);
+	DELETE FROM prom.tier_object o WHERE o.id = ANY (lost);
 	PERFORM prom._tier_forget_series();
 	PERFORM prom._remove_series(array_agg(s.shard), array_agg(s.sid)) FROM prom.tier_cluster c, prom.series s
 	WHERE c.cluster = of AND s.shard IN (SELECT c.shards[i] FROM generate_series(2, cardinality(c.shards), 2) i)
 		AND NOT EXISTS (SELECT FROM prom.tier_series t WHERE t.shard = s.shard AND t.block = s.sid >> 6 AND t.series >> (s.sid & 63) & 1 = 1)
 	HAVING count(*) > 0;
-	RETURN cardinality(gone);
+	RETURN cardinality(lost);
 END
 $$;
 COMMENT ON FUNCTION prom._tier_forget_objects(name, uuid, text[]) IS

@@ -90,6 +90,16 @@ static void put_row(TierScan *s, const Want *w, const int32 *sids, int nsids, Re
 PG_FUNCTION_INFO_V1(prom_tier_rows);
 PG_FUNCTION_INFO_V1(prom_tier_holds);
 
+/* qsort: ids */
+static int
+compare_sids(const void *a, const void *b)
+{
+	int32		x = *(const int32 *) a;
+	int32		y = *(const int32 *) b;
+
+	return (x > y) - (x < y);
+}
+
 /* _tier(shard, sids, resolution, parts, from_ms, to_ms, wanted, OUT data, OUT ord) */
 Datum
 prom_tier_rows(PG_FUNCTION_ARGS)
@@ -108,7 +118,9 @@ prom_tier_rows(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	if (s->restricted)
 		SPI_connect();
-	sids = s->restricted ? prom_visible_sids(shard, array, &array, &nsids) : prom_store_sids(DatumGetArrayTypeP(array), &nsids);
+	/* in a copy, ascending: a leaf has them in the order of its rows */
+	sids = s->restricted ? prom_visible_sids(shard, array, &array, &nsids) : prom_store_sids(DatumGetArrayTypePCopy(array), &nsids);
+	qsort(sids, nsids, sizeof(int32), compare_sids);
 	for (int i = 0; i < nsids;)
 	{
 		Target		t = {shard, sids[i] >> PROM_BLOCK_BITS, 0};
