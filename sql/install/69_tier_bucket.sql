@@ -125,10 +125,12 @@ DECLARE
 	lost	int8[];
 BEGIN
 	-- A listing may be stale: what it lacks is asked for by name.
-	SELECT array_agg(o.id) INTO lost FROM prom.tier_object o
-	WHERE o.server = _tier_forget_objects.server AND o.cluster = of AND o.read_only
-		AND NOT EXISTS (SELECT FROM unnest(there) t WHERE t = left(o.key, -length('data-0')) || 'manifest.json')
-		AND NOT EXISTS (SELECT FROM prom._bucket_head(_tier_forget_objects.server, left(o.key, -length('data-0')) || 'manifest.json'));
+	WITH unlisted AS MATERIALIZED (
+		SELECT o.id, left(o.key, -length('data-0')) || 'manifest.json' AS manifest FROM prom.tier_object o
+		WHERE o.server = _tier_forget_objects.server AND o.cluster = of AND o.read_only
+			AND NOT EXISTS (SELECT FROM unnest(there) t WHERE t = left(o.key, -length('data-0')) || 'manifest.json')
+	)
+	SELECT array_agg(u.id) INTO lost FROM unlisted u WHERE NOT EXISTS (SELECT FROM prom._bucket_head(_tier_forget_objects.server, u.manifest));
 	IF lost IS NULL THEN
 		RETURN 0;
 	END IF;
