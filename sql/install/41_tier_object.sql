@@ -40,6 +40,9 @@ CREATE TABLE prom.tier_object (
 	read_only	bool NOT NULL DEFAULT false,
 	uploaded	timestamptz NOT NULL DEFAULT pg_catalog.clock_timestamp(),
 	deleted		timestamptz,
+	holes		int8[] NOT NULL DEFAULT '{}' CHECK (pg_catalog.cardinality(holes) OPERATOR(pg_catalog.%) 4 OPERATOR(pg_catalog.=) 0),
+	rules		text,
+	manifest	bool NOT NULL DEFAULT true,
 	UNIQUE (server, key)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX tier_object_day_idx ON prom.tier_object (resolution, shard, day);
@@ -52,6 +55,9 @@ COMMENT ON COLUMN prom.tier_object.seq IS 'of equal timestamps the one in the ob
 COMMENT ON COLUMN prom.tier_object.directory IS 'where its chunks are, as in the object itself';
 COMMENT ON COLUMN prom.tier_object.gone IS 'blocks that have been brought back: what the object has of them is not to be read';
 COMMENT ON COLUMN prom.tier_object.deleted IS 'since when it is not to be read; it is deleted promgres.tier_delete_after later';
+COMMENT ON COLUMN prom.tier_object.holes IS 'samples that were deleted since: block, a bit for each series of it, first and last time, again and again, ascending by block; a later run writes the object anew without them';
+COMMENT ON COLUMN prom.tier_object.rules IS 'retention of some series that its holes have followed: what prom._expired_series says';
+COMMENT ON COLUMN prom.tier_object.manifest IS 'whoever attaches the bucket finds it there; not if it is not to be read because of what was deleted of it';
 
 CREATE TABLE prom.tier_upload (
 	server		name NOT NULL,
@@ -65,12 +71,14 @@ CREATE TABLE prom.tier_upload (
 	upload		text,
 	source		jsonb,
 	object		prom.tier_object,
+	replaces	int8,
 	PRIMARY KEY (server, key)
 );
 COMMENT ON TABLE prom.tier_upload IS 'Objects that were begun and not committed; what is left of those whose upload was killed is removed by age.';
 COMMENT ON COLUMN prom.tier_upload.upload IS 'the bucket''s name of the upload in parts that a later run goes on with';
 COMMENT ON COLUMN prom.tier_upload.source IS 'what the rows were that were read for it';
 COMMENT ON COLUMN prom.tier_upload.object IS 'once it has been uploaded and verified: its row of prom.tier_object';
+COMMENT ON COLUMN prom.tier_upload.replaces IS 'the object that it takes the place of, without what was deleted of it; NULL: it is made of local rows';
 
 SELECT pg_catalog.pg_extension_config_dump('prom.tier_cluster', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.tier_object_id', '');

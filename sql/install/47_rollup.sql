@@ -197,7 +197,8 @@ DECLARE
 BEGIN
 	-- Not of prom.warm as a whole, of which each day would be opened.
 	FOR part IN SELECT d.day FROM prom._days() d ORDER BY d.t_min LOOP
-		EXECUTE format('SELECT w.seq FROM %s w WHERE w.seq > 0 LIMIT 1', part) INTO number;
+		-- (less than nothing are those of rows that came back from a bucket, or from the quarantine)
+		EXECUTE format('SELECT abs(w.seq) FROM %s w LIMIT 1', part) INTO number;
 		IF number IS NOT NULL THEN
 			RETURN number <= (SELECT s.last_value FROM prom.store_seq s);
 		END IF;

@@ -271,7 +271,9 @@ BEGIN
 	IF level = 0 THEN
 		DELETE FROM prom.compaction c WHERE c.day = _drop_part.from_ms;
 	END IF;
-	DELETE FROM prom.expired e WHERE e.resolution = level AND e.from_ms = _drop_part.from_ms;
+	-- Those of objects stay: no rollup is made of what was taken out of them.
+	DELETE FROM prom.expired e WHERE e.resolution = level AND e.from_ms = _drop_part.from_ms AND NOT EXISTS (
+		SELECT FROM prom.tier_object o WHERE level = 0 AND o.resolution = 0 AND o.day = e.from_ms AND o.deleted IS NULL AND NOT o.read_only);
 	DELETE FROM prom.slack k WHERE k.part = _drop_part.part;
 	RETURN true;
 EXCEPTION WHEN lock_not_available THEN
@@ -440,6 +442,12 @@ BEGIN
 	SELECT n.* INTO next FROM prom._retain_next(coalesce((state -> 'resolution')::int4, 0), coalesce((state -> 'after')::int8, -9223372036854775808)) n;
 	IF NOT FOUND THEN
 		PERFORM prom._tier_expire();
+		rows := prom._tier_expire_step();
+		IF rows IS NOT NULL THEN
+			phase := 'taking series out of objects';
+			RETURN;
+		END IF;
+		rows := 0;
 		state := jsonb_build_object('size', true, 'note', state -> 'note');
 		phase := 'looking at the size';
 		RETURN;

@@ -84,6 +84,7 @@ DECLARE
 	wanted	int4[];
 	empty	int4[];
 	hit		int4[];
+	far		int4[];
 	touched	int8 := 0;
 	parts	regclass[] := '{}';
 	sizes	int8[] := '{}';
@@ -104,7 +105,7 @@ BEGIN
 	LOOP
 		-- No merge may move samples while they are looked for.
 		PERFORM prom._lock_merge(one);
-		PERFORM prom._tier_refuse(one, wanted, from_ms, to_ms);
+		far := prom._tier_delete(one, wanted, from_ms, to_ms);
 		SELECT array_agg(DISTINCT h) INTO hit FROM (
 			SELECT unnest(prom._hits(f.data, wanted, from_ms, to_ms)) FROM prom.fresh f
 			WHERE f.shard = one AND f.t_max >= from_ms AND f.t_min <= to_ms
@@ -131,14 +132,14 @@ BEGIN
 			RETURNING pg_column_size(e.*) AS size)
 		SELECT parts || 'prom.exemplar'::regclass, sizes || sum(g.size) INTO parts, sizes FROM gone g;
 		PERFORM prom._remove_series(array_fill(one, ARRAY[cardinality(empty)]), empty);
-		SELECT touched + count(DISTINCT u) INTO touched FROM unnest(hit || empty) u;
+		SELECT touched + count(DISTINCT u) INTO touched FROM unnest(hit || far || empty) u;
 	END LOOP;
 	PERFORM prom._slack_add(parts, sizes);
 	RETURN touched;
 END
 $$;
 COMMENT ON FUNCTION prom.delete_series(text, timestamptz, timestamptz) IS
-'Deletes the samples and exemplars of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched. Samples in a bucket cannot be deleted: it raises, see prom.rehydrate.';
+'Deletes the samples and exemplars of the matched series with start <= time <= end, and the series that have none left; returns how many series it touched. Samples in a bucket are not read from then on, and leave it with a later run of prom.tier.';
 
 CREATE FUNCTION prom._cut(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS TABLE (part regclass, bytes int8)
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE ROWS 10

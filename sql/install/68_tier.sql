@@ -30,31 +30,31 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN pg_catalog.hashtextextended(pg_catalog.format('%s %s %s %s %s %s', block, part, t_min, seq, samples, writer), 0);
 COMMENT ON FUNCTION prom._row_mark(int4, int2, int8, int8, int4, xid) IS 'A hash of what tells one row of samples, as somebody has written it, from all others.';
 
-CREATE FUNCTION prom._tier_write(server text, key text, resolution int4, shard int2, day int8, first_block int4, max_seq int8, upload text,
+CREATE FUNCTION prom._tier_write(server text, key text, resolution int4, shard int2, day int8, first_block int4, max_seq int8, upload text, again bool,
 	OUT block_min int4, OUT block_max int4, OUT more bool, OUT chunks int4, OUT samples int8, OUT series int4, OUT t_min int8, OUT t_max int8,
 	OUT bytes int8, OUT etag text, OUT sha256 bytea, OUT directory bytea, OUT rows int8, OUT mark int8) RETURNS record
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS 'MODULE_PATHNAME', 'prom_tier_write';
-COMMENT ON FUNCTION prom._tier_write(text, text, int4, int2, int8, int4, int8, text) IS
-'Writes local rows of a day, from a block of series on, as an object of a bucket, about 64 MB of them, and reads it back; all NULL if there are no rows. With the id of an upload in parts it goes on with that, and sends only parts that are not there.';
+COMMENT ON FUNCTION prom._tier_write(text, text, int4, int2, int8, int4, int8, text, bool) IS
+'Writes local rows of a day, from a block of series on, as an object of a bucket, about 64 MB of them, and reads it back; all NULL if there are no rows. With the id of an upload in parts it goes on with that, and sends only parts that are not there. Again: what pg_temp.tier_rest has of another object, all of it.';
 
-CREATE FUNCTION prom._tier_chunks(server text, key text, etag text, directory bytea, blocks int4[],
+CREATE FUNCTION prom._tier_chunks(server text, key text, etag text, directory bytea, blocks int4[], holes int8[] DEFAULT '{}', resolution int4 DEFAULT 0,
 	OUT block int4, OUT part int2, OUT t_min int8, OUT t_max int8, OUT samples int4, OUT data prom.chunk) RETURNS SETOF record
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 100
 AS 'MODULE_PATHNAME', 'prom_tier_chunks';
-COMMENT ON FUNCTION prom._tier_chunks(text, text, text, bytea, int4[]) IS 'The chunks of these blocks of an object, fetched from the bucket.';
+COMMENT ON FUNCTION prom._tier_chunks(text, text, text, bytea, int4[], int8[], int4) IS 'The chunks of these blocks of an object, fetched from the bucket, without what lies in holes.';
 
 CREATE FUNCTION prom._tier_directory(server text, key text, etag text, bytes int8) RETURNS bytea
 LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
 AS 'MODULE_PATHNAME', 'prom_tier_directory';
 COMMENT ON FUNCTION prom._tier_directory(text, text, text, int8) IS 'The directory of an object of this size, fetched from the bucket and checked.';
 
-CREATE FUNCTION prom._tier_entries(directory bytea,
+CREATE FUNCTION prom._tier_entries(directory bytea, holes int8[] DEFAULT '{}', resolution int4 DEFAULT 0,
 	OUT block int4, OUT part int2, OUT t_min int8, OUT t_max int8, OUT samples int4, OUT series int8, OUT "offset" int8, OUT length int4) RETURNS SETOF record
 LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE ROWS 1000
 AS 'MODULE_PATHNAME', 'prom_tier_entries';
-COMMENT ON FUNCTION prom._tier_entries(bytea) IS 'What the directory of an object says of its chunks.';
+COMMENT ON FUNCTION prom._tier_entries(bytea, int8[], int4) IS 'What the directory of an object says of its chunks, without series that lie in holes, and without chunks of which nothing is left.';
 
 CREATE FUNCTION prom._tier_directory_of(chunks prom.chunk[], blocks int4[], parts int4[]) RETURNS bytea
 LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE
@@ -168,7 +168,7 @@ DECLARE
 	id		text;
 BEGIN
 	FOR u IN SELECT x.* FROM prom.tier_upload x
-		WHERE x.server = _tier_resume.server AND x.resolution = level AND x.shard = one AND x.day = _tier_resume.day AND x.source IS NULL
+		WHERE x.server = _tier_resume.server AND x.resolution = level AND x.shard = one AND x.day = _tier_resume.day AND x.source IS NULL AND x.replaces IS NULL
 			AND x.seq > ALL (SELECT o.seq FROM prom.tier_object o WHERE o.resolution = level AND o.shard = one AND o.day = _tier_resume.day)
 		ORDER BY x.seq DESC
 	LOOP
@@ -225,6 +225,34 @@ END
 $$;
 COMMENT ON FUNCTION prom._tier_put(text, text, bytea) IS 'Stores an object and reads it back.';
 
+CREATE FUNCTION prom._tier_holes_mark(o prom.tier_object) RETURNS text
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN md5(format('%s %s', (o).gone, (o).holes));
+COMMENT ON FUNCTION prom._tier_holes_mark(prom.tier_object) IS 'Tells whether an object is to be read as it was when somebody looked.';
+
+CREATE FUNCTION prom._tier_rest(id int8) RETURNS text
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning
+AS $$
+DECLARE
+	o		prom.tier_object;
+BEGIN
+	-- Not one that somebody else has made.
+	DROP TABLE IF EXISTS pg_temp.tier_rest;
+	CREATE TEMP TABLE tier_rest (block int4, part int2, t_min int8, t_max int8, samples int4, data prom.chunk) ON COMMIT DROP;
+	SELECT x.* INTO o FROM prom.tier_object x WHERE x.id = _tier_rest.id AND x.deleted IS NULL;
+	INSERT INTO pg_temp.tier_rest SELECT c.block, c.part, c.t_min, c.t_max, c.samples, c.data
+	FROM prom._tier_chunks(o.server, o.key, o.etag, o.directory,
+		ARRAY(SELECT DISTINCT e.block FROM prom._tier_entries(o.directory, o.holes, o.resolution) e WHERE NOT e.block = ANY (o.gone)), o.holes, o.resolution) c
+	WHERE o.id IS NOT NULL;
+	CREATE INDEX ON pg_temp.tier_rest (part, block);
+	RETURN prom._tier_holes_mark(o);
+END
+$$;
+COMMENT ON FUNCTION prom._tier_rest(int8) IS 'Fetches what is to be read of an object into pg_temp.tier_rest.';
+
 CREATE FUNCTION prom._tier_upload(key text, first_block int4, max_seq int8) RETURNS bool
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -235,10 +263,15 @@ DECLARE
 	o		prom.tier_object;
 	labels	bytea;
 	prefix	text := left(key, -length('data-0'));
+	rest	text;
 BEGIN
 	SELECT x.* INTO STRICT u FROM prom.tier_upload x WHERE x.key = _tier_upload.key;
-	SELECT x.* INTO w FROM prom._tier_write(u.server, u.key, u.resolution, u.shard, u.day, first_block, max_seq, coalesce(u.upload, '')) x;
+	IF u.replaces IS NOT NULL THEN
+		rest := prom._tier_rest(u.replaces);
+	END IF;
+	SELECT x.* INTO w FROM prom._tier_write(u.server, u.key, u.resolution, u.shard, u.day, first_block, max_seq, coalesce(u.upload, ''), u.replaces IS NOT NULL) x;
 	IF w.block_min IS NULL THEN
+		UPDATE prom.tier_object x SET deleted = clock_timestamp() WHERE x.id = u.replaces AND x.deleted IS NULL AND prom._tier_holes_mark(x) = rest;
 		-- (With something in the bucket it is left over.)
 		DELETE FROM prom.tier_upload x WHERE x.server = u.server AND x.key = u.key AND x.upload IS NULL;
 		RETURN false;
@@ -257,15 +290,15 @@ BEGIN
 	o.server := u.server; o.key := u.key; o.cluster := u.cluster; o.resolution := u.resolution; o.shard := u.shard; o.day := u.day; o.seq := u.seq;
 	o.t_min := w.t_min; o.t_max := w.t_max; o.block_min := w.block_min; o.block_max := w.block_max; o.chunks := w.chunks; o.samples := w.samples;
 	o.series := w.series; o.bytes := w.bytes; o.etag := w.etag; o.sha256 := w.sha256; o.directory := w.directory; o.gone := '{}'; o.read_only := false;
-	o.uploaded := clock_timestamp();
-	UPDATE prom.tier_upload x SET object = o, source = jsonb_build_object('rows', w.rows, 'mark', w.mark, 'max_seq', max_seq, 'more', w.more)
+	o.uploaded := clock_timestamp(); o.holes := '{}'; o.manifest := true; o.rules := (SELECT x.rules FROM prom.tier_object x WHERE x.id = u.replaces);
+	UPDATE prom.tier_upload x SET object = o, source = jsonb_build_object('rows', w.rows, 'mark', w.mark, 'max_seq', max_seq, 'more', w.more, 'rest', rest)
 	WHERE x.server = u.server AND x.key = u.key;
 	PERFORM prom._stat_count('offload_objects', 1), prom._stat_count('offload_bytes', w.bytes), prom._stat_count('offload_samples', w.samples);
 	RETURN true;
 END
 $$;
 COMMENT ON FUNCTION prom._tier_upload(text, int4, int8) IS
-'Writes the object that was begun under this key, with rows from a block on that were written up to max_seq; false if there are none. The rows stay: prom._tier_commit removes them.';
+'Writes the object that was begun under this key, with rows from a block on that were written up to max_seq, or with what is left of the object that it replaces; false if there is nothing. The rows stay: prom._tier_commit removes them.';
 
 CREATE FUNCTION prom._tier_add_series(o prom.tier_object) RETURNS void
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
@@ -288,6 +321,9 @@ DECLARE
 	mark	int8;
 BEGIN
 	SELECT x.* INTO STRICT u FROM prom.tier_upload x WHERE x.key = _tier_commit.key;
+	IF u.replaces IS NOT NULL THEN
+		RETURN prom._tier_swap(u);
+	END IF;
 	o := u.object;
 	IF u.resolution > 0 THEN
 		PERFORM prom._lock_rollup();
@@ -328,6 +364,33 @@ $$;
 COMMENT ON FUNCTION prom._tier_commit(text) IS
 'The rows that an object was made of go, and queries read the object, if these rows are still as they were: returns how many, or -1 if not. The object is left over then.';
 
+CREATE FUNCTION prom._tier_swap(u prom.tier_upload) RETURNS int8
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	c		prom.tier_object;
+BEGIN
+	IF (u).resolution > 0 THEN
+		PERFORM prom._lock_rollup();
+	END IF;
+	-- Whoever deletes more of it, or brings it back, has done so, or waits.
+	PERFORM prom._lock_merge((u).shard);
+	SELECT x.* INTO c FROM prom.tier_object x WHERE x.id = (u).replaces FOR UPDATE;
+	IF NOT FOUND OR c.deleted IS NOT NULL OR prom._tier_holes_mark(c) <> (u).source ->> 'rest' THEN
+		UPDATE prom.tier_upload x SET object = NULL, source = NULL WHERE x.server = (u).server AND x.key = (u).key;
+		RETURN -1;
+	END IF;
+	UPDATE prom.tier_object x SET deleted = clock_timestamp() WHERE x.id = c.id;
+	INSERT INTO prom.tier_object SELECT ((u).object).*;
+	DELETE FROM prom.tier_upload x WHERE x.server = (u).server AND x.key = (u).key;
+	PERFORM prom._tier_forget_series(c.shard, ARRAY(SELECT DISTINCT e.block FROM prom._tier_entries(c.directory) e));
+	RETURN c.samples - ((u).object).samples;
+END
+$$;
+COMMENT ON FUNCTION prom._tier_swap(prom.tier_upload) IS
+'An object that was written anew takes the place of the one that it was made of, if nothing was deleted of that since: returns how many samples fewer it has, or -1 if not.';
+
 CREATE FUNCTION prom._tier_drop(level int4, day int8) RETURNS bool
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -364,11 +427,11 @@ BEGIN
 	-- All that is fetched is here before anything is locked.
 	SELECT array_agg(x.block ORDER BY x.n) AS block, array_agg(x.part ORDER BY x.n) AS part, array_agg(x.t_min ORDER BY x.n) AS t_min,
 		array_agg(x.t_max ORDER BY x.n) AS t_max, array_agg(x.samples ORDER BY x.n) AS samples, array_agg(x.data ORDER BY x.n) AS data, count(*) AS n
-	INTO data FROM prom._tier_chunks(o.server, o.key, o.etag, o.directory, blocks) WITH ORDINALITY x (block, part, t_min, t_max, samples, data, n);
+	INTO data FROM prom._tier_chunks(o.server, o.key, o.etag, o.directory, blocks, o.holes, o.resolution) WITH ORDINALITY x (block, part, t_min, t_max, samples, data, n);
 	chunks := data.data;
 	PERFORM prom._lock_rollup(), prom._lock_merge(o.shard);
 	SELECT x.* INTO c FROM prom.tier_object x WHERE x.id = o.id FOR UPDATE;
-	IF NOT FOUND OR c.deleted IS NOT NULL OR c.gone && blocks THEN
+	IF NOT FOUND OR c.deleted IS NOT NULL OR c.gone && blocks OR c.holes <> o.holes THEN
 		RAISE serialization_failure USING MESSAGE = format('object "%s" was changed by somebody else meanwhile', o.key), HINT = 'Try again.';
 	END IF;
 	IF o.resolution = 0 THEN
@@ -445,11 +508,11 @@ BEGIN
 		RAISE invalid_parameter_value USING MESSAGE = 'end must not be before start';
 	END IF;
 	COMMIT;
-	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-	PERFORM prom._tier_hold(from_ms, to_ms, hold);
-	COMMIT;
 	FOR one IN SELECT DISTINCT o.shard FROM prom.tier_objects o ORDER BY 1 LOOP
+		SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 		blocks := prom._tier_blocks(one, selector);
+		PERFORM prom._tier_hold(one, blocks, from_ms, to_ms, hold);
+		COMMIT;
 		LOOP
 			SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 			EXIT WHEN prom._tier_restore_step(NULL, one, from_ms, to_ms, blocks) IS NULL;
@@ -477,16 +540,153 @@ END
 $$;
 COMMENT ON FUNCTION prom._tier_blocks(int2, text) IS 'Blocks of a shard that have series which a selector matches; NULL without one: all.';
 
-CREATE FUNCTION prom._tier_hold(from_ms int8, to_ms int8, hold interval) RETURNS void
-LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+CREATE FUNCTION prom._tier_hold(one int2, blocks int4[], from_ms int8, to_ms int8, hold interval) RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	DELETE FROM prom.tier_hold h WHERE h.until <= clock_timestamp();
-	INSERT INTO prom.tier_hold VALUES (from_ms, to_ms, clock_timestamp() + hold);
+	-- Whoever asks again for what is here already wants it for longer.
+	UPDATE prom.tier_hold h SET until = clock_timestamp() + hold WHERE h.from_ms <= _tier_hold.to_ms AND h.to_ms >= _tier_hold.from_ms AND h.until < clock_timestamp() + hold;
+	INSERT INTO prom.tier_hold (from_ms, to_ms, until) SELECT DISTINCT o.day, o.day + 86399999, clock_timestamp() + hold FROM prom.tier_object o
+	WHERE o.deleted IS NULL AND o.shard = one AND o.t_max >= _tier_hold.from_ms AND o.t_min <= _tier_hold.to_ms
+		AND EXISTS (SELECT FROM prom._tier_entries(o.directory, o.holes, o.resolution) e WHERE NOT e.block = ANY (o.gone) AND (blocks IS NULL OR e.block = ANY (blocks)))
+		AND NOT EXISTS (SELECT FROM prom.tier_hold h WHERE h.from_ms <= o.day AND h.to_ms >= o.day + 86399999 AND h.until >= clock_timestamp() + hold - interval '1 minute');
 END;
-COMMENT ON FUNCTION prom._tier_hold(int8, int8, interval) IS 'Days of this time are not moved to the bucket for so long.';
+COMMENT ON FUNCTION prom._tier_hold(int2, int4[], int8, int8, interval) IS
+'Days of this time of which objects have samples of these blocks of a shard (NULL: of any), or which are held already, are not moved to the bucket for so long.';
 
 -- ---- what goes
+
+CREATE FUNCTION prom._tier_cut(id int8, blocks int4[], masks int8[], from_ms int8, to_ms int8) RETURNS int4[]
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	o		prom.tier_object;
+	hit		record;
+	window_ms int8 := greatest((SELECT max(l.resolution) FROM prom.level l), 3600) * 1000::int8;
+BEGIN
+	SELECT x.* INTO STRICT o FROM prom.tier_object x WHERE x.id = _tier_cut.id FOR UPDATE;
+	-- What was brought back lies in the bucket still, and must not be found there.
+	SELECT array_agg(h.block) AS block, array_agg(h.series) AS series, array_agg(h.t_min) AS t_min, array_agg(h.t_max) AS t_max INTO hit FROM (
+		SELECT e.block, bit_or(e.series & w.mask) AS series, min(e.t_min) AS t_min, max(e.t_max) AS t_max
+		FROM prom._tier_entries(o.directory, o.holes, o.resolution) e JOIN unnest(blocks, masks) w (block, mask) ON w.block = e.block
+		WHERE e.series & w.mask <> 0 AND e.t_max >= from_ms AND e.t_min - o.resolution * 1000::int8 * (e.part > 2)::int4 <= to_ms GROUP BY 1 ORDER BY 1) h;
+	IF hit.block IS NULL THEN
+		RETURN '{}';
+	END IF;
+	WITH old AS (
+		SELECT max(u.v) FILTER (WHERE u.n % 4 = 1) AS block, max(u.v) FILTER (WHERE u.n % 4 = 2) AS series,
+			max(u.v) FILTER (WHERE u.n % 4 = 3) AS first, max(u.v) FILTER (WHERE u.n % 4 = 0) AS last
+		FROM unnest(o.holes) WITH ORDINALITY u (v, n) GROUP BY (u.n - 1) / 4
+	), merged AS (
+		SELECT x.block, bit_or(x.series) AS series, x.first, x.last
+		FROM (SELECT old.block, old.series, old.first, old.last FROM old
+			UNION ALL SELECT h.block, h.series, from_ms, to_ms FROM unnest(hit.block, hit.series) h (block, series)) x GROUP BY 1, 3, 4
+	)
+	SELECT array_agg(v.v ORDER BY m.block, m.first, m.last, v.n) INTO o.holes
+	FROM merged m, unnest(ARRAY[m.block, m.series, m.first, m.last]) WITH ORDINALITY v (v, n);
+	UPDATE prom.tier_object x SET holes = o.holes,
+		deleted = coalesce(x.deleted, CASE WHEN NOT EXISTS (
+			SELECT FROM prom._tier_entries(o.directory, o.holes, o.resolution) e WHERE NOT e.block = ANY (o.gone)) THEN clock_timestamp() END)
+	WHERE x.id = o.id;
+	IF o.deleted IS NOT NULL THEN
+		RETURN '{}';
+	END IF;
+	-- A window that is deleted as a whole goes from objects of rollups as well; one at the edge is made again of what is left.
+	IF o.resolution = 0 THEN
+		PERFORM prom._rollup_mark(o.shard, array_agg(m.block), array_agg(m.t), array_agg(m.t)) FROM (
+			SELECT h.block, x.t FROM unnest(hit.block, hit.t_min, hit.t_max) h (block, t_min, t_max), unnest(ARRAY[from_ms, to_ms], ARRAY[greatest(from_ms, 0) - 1, to_ms]) x (t, edge)
+			WHERE x.t BETWEEN h.t_min AND h.t_max AND x.edge % window_ms <> 0 AND NOT h.block = ANY (o.gone)) m
+		HAVING count(*) > 0;
+	END IF;
+	RETURN ARRAY(SELECT h.block * 64 + bit FROM unnest(hit.block, hit.series) h (block, series), generate_series(0, 63) bit
+		WHERE h.series >> bit & 1 = 1 AND NOT h.block = ANY (o.gone));
+END
+$$;
+COMMENT ON FUNCTION prom._tier_cut(int8, int4[], int8[], int8, int8) IS
+'Makes holes in an object: what it has of these series, blocks and a bit for each series of them, with from_ms <= t <= to_ms is not read from now on. Returns the ids of those that it may have had; the caller holds the lock of merges, and that of rollups.';
+
+CREATE FUNCTION prom._tier_delete(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS int4[]
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	o		record;
+	wanted	record;
+	hit		int4[] := '{}';
+BEGIN
+	SELECT array_agg(b.block ORDER BY b.block) AS blocks, array_agg(b.mask ORDER BY b.block) AS masks INTO wanted
+	FROM (SELECT u >> 6 AS block, bit_or(1::int8 << (u & 63)) AS mask FROM unnest(sids) u GROUP BY 1) b;
+	FOR o IN SELECT x.id, x.key, x.server, x.read_only FROM prom.tier_object x
+		WHERE x.shard = one AND x.t_max >= from_ms AND x.t_min - x.resolution * 1000::int8 <= to_ms
+			AND x.block_min <= wanted.blocks[cardinality(wanted.blocks)] AND x.block_max >= wanted.blocks[1]
+		ORDER BY x.id
+	LOOP
+		hit := hit || prom._tier_cut(o.id, wanted.blocks, wanted.masks, from_ms, to_ms);
+		IF o.read_only AND hit <> '{}' THEN
+			RAISE object_not_in_prerequisite_state USING MESSAGE = 'some of these samples are in a bucket that is attached read-only',
+				DETAIL = format('Object "%s" of bucket "%s" has some of them.', o.key, o.server),
+				HINT = 'Delete them where they were written; prom.detach_bucket() removes all of that bucket from here.';
+		END IF;
+	END LOOP;
+	IF hit <> '{}' THEN
+		PERFORM prom._tier_forget_series(one, wanted.blocks);
+	END IF;
+	RETURN hit;
+END
+$$;
+COMMENT ON FUNCTION prom._tier_delete(int2, int4[], int8, int8) IS
+'What objects have of these series with from_ms <= t <= to_ms is not read from now on; returns which series they may have had samples of. The caller holds the lock of merges, and that of rollups.';
+
+CREATE FUNCTION prom._tier_expire_step() RETURNS int8
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	next	record;
+	here	record;
+	wanted	record;
+	n		int8 := 0;
+BEGIN
+	-- One by one in order, so that the functions are called for no more days than need be.
+	SELECT d.resolution, d.day, x.rules, x.condition INTO next
+	FROM (SELECT DISTINCT o.resolution, o.day FROM prom.tier_object o WHERE o.deleted IS NULL AND NOT o.read_only ORDER BY 1, 2) d
+	CROSS JOIN LATERAL prom._expired_series(d.resolution, d.day + 86400000) x
+	WHERE x.rules IS NOT NULL AND x.condition <> 'true' AND prom._may_drop(d.resolution, d.day + 86400000)
+		AND EXISTS (SELECT FROM prom.tier_object o WHERE o.resolution = d.resolution AND o.day = d.day AND o.deleted IS NULL AND NOT o.read_only AND o.rules IS DISTINCT FROM x.rules)
+	LIMIT 1;
+	IF NOT FOUND THEN
+		RETURN NULL;
+	END IF;
+	PERFORM prom._lock_rollup();
+	FOR here IN SELECT x.shard, array_agg(x.id ORDER BY x.id) AS ids FROM prom.tier_object x
+		WHERE x.resolution = next.resolution AND x.day = next.day AND x.deleted IS NULL AND NOT x.read_only GROUP BY 1 ORDER BY 1
+	LOOP
+		PERFORM prom._lock_merge(here.shard);
+		EXECUTE 'SELECT array_agg(b.block ORDER BY b.block) AS blocks, array_agg(b.mask ORDER BY b.block) AS masks
+			FROM (SELECT s.sid >> 6 AS block, bit_or(1::int8 << (s.sid & 63)) AS mask FROM prom.series s WHERE s.shard = $1 AND ' || next.condition || ' GROUP BY 1) b'
+		INTO wanted USING here.shard;
+		IF wanted.blocks IS NOT NULL THEN
+			DELETE FROM prom.exemplar e USING unnest(wanted.blocks, wanted.masks) w (block, mask)
+			WHERE next.resolution = 0 AND e.shard = here.shard AND e.t_ms < next.day + 86400000 AND e.sid >> 6 = w.block AND w.mask >> (e.sid & 63) & 1 = 1;
+			SELECT n + count(DISTINCT h) INTO n FROM unnest(here.ids) id, unnest(prom._tier_cut(id, wanted.blocks, wanted.masks, -9223372036854775807, 9223372036854775807)) h;
+		END IF;
+		UPDATE prom.tier_object x SET rules = next.rules WHERE x.id = ANY (here.ids);
+	END LOOP;
+	IF next.resolution = 0 THEN
+		-- No rollup is made of what is gone; local rows have not been looked at.
+		INSERT INTO prom.expired AS e (resolution, from_ms, rules, seq) VALUES (0, next.day, next.rules, -9223372036854775808)
+		ON CONFLICT ON CONSTRAINT expired_pkey DO UPDATE SET rules = excluded.rules, seq = excluded.seq WHERE e.rules <> excluded.rules;
+	END IF;
+	IF (next.rules::jsonb -> 'all')::bool THEN
+		PERFORM prom._mark_dropped(next.resolution, next.day + 86400000);
+	END IF;
+	RETURN n;
+END
+$$;
+COMMENT ON FUNCTION prom._tier_expire_step() IS
+'Takes series whose time is over, by rules for some of them, out of the objects of the next day that has any; how many series, or NULL if there is no such day.';
 
 CREATE FUNCTION prom._tier_expire() RETURNS int8
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -507,12 +707,15 @@ BEGIN
 		GET DIAGNOSTICS k = ROW_COUNT;
 		n := n + k;
 		PERFORM prom._mark_dropped(level, until);
+		DELETE FROM prom.exemplar e WHERE level = 0 AND e.t_ms < until;
+		DELETE FROM prom.expired e WHERE e.resolution = level AND e.from_ms < until
+			AND NOT EXISTS (SELECT FROM prom._parts() p WHERE p.resolution = level AND p.from_ms = e.from_ms);
 	END LOOP;
 	RETURN n;
 END
 $$;
 COMMENT ON FUNCTION prom._tier_expire() IS
-'Objects of days of which nothing is to be kept any more are not read from now on; returns how many. Of a day that rules keep for some series the whole object stays.';
+'Objects of days of which nothing is to be kept any more are not read from now on; returns how many. Rules for some series are for prom._tier_expire_step.';
 
 CREATE FUNCTION prom._tier_remove(server name) RETURNS int8
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -572,49 +775,75 @@ $$;
 COMMENT ON FUNCTION prom._tier_tidy(name, interval) IS
 'Removes what is left in the bucket of uploads that were begun so long ago and never committed, and uploads in parts that are as old and that nobody knows; returns how many.';
 
-CREATE FUNCTION prom._tier_forget_series() RETURNS void
+CREATE FUNCTION prom._tier_withdraw(server name) RETURNS int8
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	ids		int8[];
+	keys	text[];
+BEGIN
+	SELECT array_agg(x.id), array_agg(x.key) INTO ids, keys FROM (SELECT o.id, o.key FROM prom.tier_object o
+		WHERE o.server = _tier_withdraw.server AND NOT o.read_only AND o.deleted IS NOT NULL AND o.holes <> '{}' AND o.manifest ORDER BY o.id LIMIT 300) x;
+	IF ids IS NULL THEN
+		RETURN 0;
+	END IF;
+	PERFORM prom._bucket_delete(server, (SELECT array_agg(left(k, -length('data-0')) || 'manifest.json') FROM unnest(keys) k));
+	UPDATE prom.tier_object o SET manifest = false WHERE o.id = ANY (ids);
+	RETURN cardinality(ids);
+END
+$$;
+COMMENT ON FUNCTION prom._tier_withdraw(name) IS
+'Deletes the manifests of some objects that are not needed any more and of which samples were deleted, so that nobody finds these who attaches the bucket; returns how many. The samples stay for promgres.tier_delete_after.';
+
+CREATE FUNCTION prom._tier_rewrite(forced bool) RETURNS text
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	o		prom.tier_object;
+	key		text;
+BEGIN
+	-- Not more often than once a day: it is all of the object for each deletion.
+	SELECT x.* INTO o FROM prom.tier_object x
+	WHERE x.deleted IS NULL AND NOT x.read_only AND x.holes <> '{}' AND (forced OR x.uploaded <= clock_timestamp() - interval '1 day')
+	ORDER BY x.day, x.resolution, x.shard, x.id LIMIT 1;
+	IF NOT FOUND THEN
+		RETURN NULL;
+	END IF;
+	-- Of equal timestamps it counts as the one that it replaces.
+	key := format('promgres/v1/%s/%s/%s/%s-%s-%s/data-0', o.cluster, o.resolution,
+		to_char(timestamp '1970-01-01' + o.day / 86400000 * interval '1 day', 'YYYY/YYYYMMDD'), o.shard, o.seq, (extract(epoch FROM clock_timestamp()) * 1000000)::int8);
+	INSERT INTO prom.tier_upload (server, key, cluster, resolution, shard, day, seq, replaces)
+	VALUES (o.server, key, o.cluster, o.resolution, o.shard, o.day, o.seq, o.id);
+	RETURN key;
+END
+$$;
+COMMENT ON FUNCTION prom._tier_rewrite(bool) IS 'Notes that an object is begun that takes the place of the next one of which samples were deleted; its key, or NULL if there is none.';
+
+CREATE FUNCTION prom._tier_forget_series(one int2 DEFAULT NULL, blocks int4[] DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
-	LOCK TABLE prom.tier_series IN SHARE ROW EXCLUSIVE MODE;
-	DELETE FROM prom.tier_series;
+	-- Of a shard the caller holds the lock of merges, as do all who add to it.
+	IF one IS NULL THEN
+		LOCK TABLE prom.tier_series IN SHARE ROW EXCLUSIVE MODE;
+	END IF;
+	DELETE FROM prom.tier_series t WHERE one IS NULL OR (t.shard = one AND t.block = ANY (blocks));
 	INSERT INTO prom.tier_series (shard, block, series)
-	SELECT o.shard, e.block, bit_or(e.series) FROM prom.tier_object o, prom._tier_entries(o.directory) e
-	WHERE o.deleted IS NULL AND NOT e.block = ANY (o.gone) GROUP BY 1, 2;
+	SELECT o.shard, e.block, bit_or(e.series) FROM prom.tier_object o, prom._tier_entries(o.directory, o.holes, o.resolution) e
+	WHERE o.deleted IS NULL AND NOT e.block = ANY (o.gone) AND (one IS NULL OR (o.shard = one AND e.block = ANY (blocks))) GROUP BY 1, 2;
 END
 $$;
-COMMENT ON FUNCTION prom._tier_forget_series() IS 'Makes prom.tier_series anew from the objects that are in use.';
+COMMENT ON FUNCTION prom._tier_forget_series(int2, int4[]) IS
+'Makes prom.tier_series anew from the objects that are in use; of these blocks of a shard, or all of it.';
 
 CREATE FUNCTION prom._tier_keeps(one int2, sids int4[]) RETURNS int4[]
 LANGUAGE sql STABLE STRICT PARALLEL SAFE
 SET search_path = pg_catalog, pg_temp
 RETURN coalesce((SELECT array_agg(u ORDER BY u) FROM unnest(sids) u JOIN prom.tier_series t ON t.shard = one AND t.block = u >> 6 AND t.series >> (u & 63) & 1 = 1), '{}');
 COMMENT ON FUNCTION prom._tier_keeps(int2, int4[]) IS 'Those of the series of which objects hold samples, or did.';
-
-CREATE FUNCTION prom._tier_refuse(one int2, sids int4[], from_ms int8, to_ms int8) RETURNS void
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
-SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	one_of	record;
-BEGIN
-	IF prom._tier_keeps(one, sids) = '{}' THEN
-		RETURN;
-	END IF;
-	SELECT o.key, o.read_only INTO one_of FROM prom.tier_object o, prom._tier_entries(o.directory) e
-	WHERE o.deleted IS NULL AND o.shard = one AND o.t_max >= from_ms AND o.t_min - o.resolution * 1000::int8 <= to_ms AND e.t_max >= from_ms
-		AND e.t_min - o.resolution * 1000::int8 <= to_ms AND NOT e.block = ANY (o.gone)
-		AND EXISTS (SELECT FROM unnest(sids) u WHERE u >> 6 = e.block AND e.series >> (u & 63) & 1 = 1) LIMIT 1;
-	IF FOUND THEN
-		RAISE object_not_in_prerequisite_state USING MESSAGE = 'some of these samples are in a bucket, where they cannot be deleted',
-			DETAIL = format('Object "%s" has some of them.', one_of.key),
-			HINT = CASE WHEN one_of.read_only THEN 'It belongs to a bucket that is attached read-only; prom.detach_bucket() removes all of it from here.'
-				ELSE 'Bring them back with CALL prom.rehydrate(start, end, selector), and delete them then.' END;
-	END IF;
-END
-$$;
-COMMENT ON FUNCTION prom._tier_refuse(int2, int4[], int8, int8) IS 'Raises if an object has samples of these series with from_ms <= t <= to_ms, which nobody can delete there.';
 
 -- ---- the job
 
@@ -659,6 +888,7 @@ DECLARE
 	u		prom.tier_upload;
 	next	record;
 	gone	int8;
+	key		text;
 BEGIN
 	rows := 0;
 	IF server = '' THEN
@@ -675,7 +905,7 @@ BEGIN
 	IF FOUND THEN
 		gone := prom._tier_commit(u.key);
 		rows := greatest(gone, 0);
-		phase := format('moved %s', prom._tier_name_day(u.resolution, u.day));
+		phase := format(CASE WHEN u.replaces IS NULL THEN 'moved %s' ELSE 'wrote %s anew' END, prom._tier_name_day(u.resolution, u.day));
 		IF u.key = state ->> 'key' THEN
 			state := state - 'key';
 			IF gone >= 0 AND (u.source -> 'more')::bool THEN
@@ -687,7 +917,8 @@ BEGIN
 		RETURN;
 	END IF;
 	IF state -> 'key' IS NOT NULL THEN
-		phase := format('moving %s', prom._tier_name_day((state -> 'after' -> 0)::int4, (state -> 'after' -> 1)::int8));
+		phase := CASE WHEN state -> 'tidy' IS NULL THEN format('moving %s', prom._tier_name_day((state -> 'after' -> 0)::int4, (state -> 'after' -> 1)::int8))
+			ELSE 'writing an object anew' END;
 		IF NOT prom._tier_upload(state ->> 'key', coalesce((state -> 'block')::int4, 0), (state -> 'seq')::int8) THEN
 			state := state - 'key' - 'block' - 'seq';
 		END IF;
@@ -737,6 +968,12 @@ BEGIN
 			PERFORM prom._tier_drop(p.resolution, p.from_ms) FROM prom._parts() p
 			WHERE EXISTS (SELECT FROM prom.tier_object o WHERE o.resolution = p.resolution AND o.day >= p.from_ms AND o.day < p.to_ms AND o.deleted IS NULL);
 			rows := prom._tier_expire();
+			gone := prom._tier_expire_step();
+			IF gone IS NOT NULL THEN
+				phase := 'taking series out of objects';
+				rows := gone;
+				RETURN;
+			END IF;
 		WHEN 2 THEN
 			phase := 'deleting objects';
 			rows := prom._tier_remove(server);
@@ -751,6 +988,20 @@ BEGIN
 				RETURN;
 			END IF;
 		WHEN 4 THEN
+			phase := 'withdrawing objects';
+			rows := prom._tier_withdraw(server);
+			IF rows > 0 THEN
+				RETURN;
+			END IF;
+		WHEN 5 THEN
+			key := prom._tier_rewrite(forced);
+			IF key IS NOT NULL THEN
+				phase := 'writing an object anew';
+				-- Then it is withdrawn, and the next one comes.
+				state := state || jsonb_build_object('key', key, 'seq', 0, 'tidy', 4);
+				RETURN;
+			END IF;
+		WHEN 6 THEN
 			IF state -> 'removed' IS NOT NULL THEN
 				PERFORM prom._tier_forget_series();
 			END IF;

@@ -35,6 +35,7 @@ COMMENT ON FUNCTION prom._label_digest(text) IS 'The hash of a label''s value in
 CREATE FUNCTION prom._tier_load_series(server text, key text, sha256 text, one int2) RETURNS int8
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
+SET client_min_messages = warning
 AS $$
 DECLARE
 	packed	bytea := prom._bucket_get(server, key);
@@ -44,8 +45,9 @@ BEGIN
 	IF packed IS NULL OR encode(sha256(packed), 'hex') <> sha256 THEN
 		RAISE data_corrupted USING MESSAGE = format('object "%s" of bucket "%s" is not what its manifest says', key, server);
 	END IF;
-	CREATE TEMP TABLE IF NOT EXISTS tier_series_loaded (sid int4, labels prom.labels) ON COMMIT DROP;
-	TRUNCATE pg_temp.tier_series_loaded;
+	-- Not one that somebody else has made.
+	DROP TABLE IF EXISTS pg_temp.tier_series_loaded;
+	CREATE TEMP TABLE tier_series_loaded (sid int4, labels prom.labels) ON COMMIT DROP;
 	INSERT INTO pg_temp.tier_series_loaded SELECT (l::jsonb -> 0)::int4, (l::jsonb -> 1)::prom.labels
 	FROM regexp_split_to_table(convert_from(prom._tier_unpack(packed), 'UTF8'), E'\n') l WHERE l <> '';
 	SELECT s.sid INTO other FROM pg_temp.tier_series_loaded t JOIN prom.series s ON s.shard = one AND s.sid = t.sid WHERE s.labels::text <> t.labels::text LIMIT 1;
@@ -77,7 +79,7 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION prom._tier_register_series(int2) IS 'Counts series, metrics, and labels of a shard whose series came from a bucket.';
 
-CREATE FUNCTION prom._tier_attach_object(server name, key text, of uuid, readonly bool, shards int2[]) RETURNS bool
+CREATE FUNCTION prom._tier_attach_object(server name, key text, of uuid, readonly bool, shards int2[], known text[]) RETURNS text
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
@@ -97,18 +99,52 @@ BEGIN
 		RAISE data_corrupted USING MESSAGE = format('object "%s" of bucket "%s" is not what its manifest says', prefix || (d ->> 'name'), server),
 			DETAIL = coalesce(format('It has %s bytes, and should have %s.', head.size, d ->> 'bytes'), 'It is missing.');
 	END IF;
-	PERFORM prom._tier_load_series(server, prefix || (m -> 'series' ->> 'name'), m -> 'series' ->> 'sha256', one);
+	-- Day after day it is the same.
+	IF (m -> 'series' ->> 'sha256') || one <> ALL (known) THEN
+		PERFORM prom._tier_load_series(server, prefix || (m -> 'series' ->> 'name'), m -> 'series' ->> 'sha256', one);
+	END IF;
 	o.id := nextval('prom.tier_object_id');
 	o.server := server; o.key := prefix || (d ->> 'name'); o.cluster := of; o.resolution := m -> 'resolution'; o.shard := one; o.day := m -> 'day'; o.seq := m -> 'seq';
 	o.t_min := d -> 't_min'; o.t_max := d -> 't_max'; o.block_min := d -> 'block_min'; o.block_max := d -> 'block_max'; o.chunks := d -> 'chunks';
 	o.samples := d -> 'samples'; o.series := d -> 'series'; o.bytes := head.size; o.etag := head.etag; o.sha256 := decode(d ->> 'sha256', 'hex');
 	o.directory := prom._tier_directory(server, o.key, head.etag, head.size); o.gone := '{}'; o.read_only := readonly; o.uploaded := head.modified;
+	o.holes := '{}'; o.manifest := true;
 	INSERT INTO prom.tier_object SELECT (o).*;
 	PERFORM prom._tier_add_series(o);
-	RETURN true;
+	RETURN (m -> 'series' ->> 'sha256') || one;
 END
 $$;
-COMMENT ON FUNCTION prom._tier_attach_object(name, text, uuid, bool, int2[]) IS 'Makes the object of a manifest one that queries read.';
+COMMENT ON FUNCTION prom._tier_attach_object(name, text, uuid, bool, int2[], text[]) IS
+'Makes the object of a manifest one that queries read. Returns what its series are, a hash and the shard; these are not loaded if they are among those known.';
+
+CREATE FUNCTION prom._tier_forget_objects(server name, of uuid, there text[]) RETURNS int8
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	lost	int8[];
+BEGIN
+	-- A listing may be stale: what it lacks is asked for by name.
+	WITH unlisted AS MATERIALIZED (
+		SELECT o.id, left(o.key, -length('data-0')) || 'manifest.json' AS manifest FROM prom.tier_object o
+		WHERE o.server = _tier_forget_objects.server AND o.cluster = of AND o.read_only
+			AND NOT EXISTS (SELECT FROM unnest(there) t WHERE t = left(o.key, -length('data-0')) || 'manifest.json')
+	)
+	SELECT array_agg(u.id) INTO lost FROM unlisted u WHERE NOT EXISTS (SELECT FROM prom._bucket_head(_tier_forget_objects.server, u.manifest));
+	IF lost IS NULL THEN
+		RETURN 0;
+	END IF;
+	DELETE FROM prom.tier_object o WHERE o.id = ANY (lost);
+	PERFORM prom._tier_forget_series();
+	PERFORM prom._remove_series(array_agg(s.shard), array_agg(s.sid)) FROM prom.tier_cluster c, prom.series s
+	WHERE c.cluster = of AND s.shard IN (SELECT c.shards[i] FROM generate_series(2, cardinality(c.shards), 2) i)
+		AND NOT EXISTS (SELECT FROM prom.tier_series t WHERE t.shard = s.shard AND t.block = s.sid >> 6 AND t.series >> (s.sid & 63) & 1 = 1)
+	HAVING count(*) > 0;
+	RETURN cardinality(lost);
+END
+$$;
+COMMENT ON FUNCTION prom._tier_forget_objects(name, uuid, text[]) IS
+'Objects of an attached bucket that are there no more, by their manifests, are not read from now on, and series that no others have are gone; how many objects.';
 
 CREATE FUNCTION prom.attach_bucket(server text, read_only bool DEFAULT true) RETURNS int8
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
@@ -120,8 +156,8 @@ DECLARE
 	known	prom.tier_cluster;
 	map		int2[];
 	one		int2;
-	day		int8;
-	level	int4;
+	there	text[];
+	loaded	text[] := '{}';
 	n		int8 := 0;
 BEGIN
 	PERFORM prom._check_sees_all();
@@ -137,8 +173,9 @@ BEGIN
 			map := '{}';
 			INSERT INTO prom.tier_cluster (cluster, server, own, read_only) VALUES (of::uuid, server, NOT read_only, read_only) RETURNING * INTO known;
 		END IF;
-		FOR key IN SELECT l.key FROM prom._bucket_list(server, format('promgres/v1/%s/', of)) l WHERE l.key LIKE '%/manifest.json'
-			AND NOT EXISTS (SELECT FROM prom.tier_object o WHERE o.server = attach_bucket.server AND o.key = left(l.key, -length('manifest.json')) || 'data-0')
+		SELECT coalesce(array_agg(l.key ORDER BY l.key), '{}') INTO there FROM prom._bucket_list(server, format('promgres/v1/%s/', of)) l WHERE l.key LIKE '%/manifest.json';
+		FOR key IN SELECT t FROM unnest(there) t
+			WHERE NOT EXISTS (SELECT FROM prom.tier_object o WHERE o.server = attach_bucket.server AND o.key = left(t, -length('manifest.json')) || 'data-0')
 		LOOP
 			one := split_part(split_part(key, '/', 7), '-', CASE WHEN split_part(key, '/', 7) LIKE '-%' THEN 2 ELSE 1 END)::int2;
 			IF array_position(map, one) IS NULL THEN
@@ -148,9 +185,10 @@ BEGIN
 						UNION SELECT unnest(map)) y (x))::int2 END;
 				UPDATE prom.tier_cluster c SET shards = map WHERE c.cluster = known.cluster;
 			END IF;
-			PERFORM prom._tier_attach_object(server, key, known.cluster, known.read_only, map);
+			loaded := array_append(loaded, prom._tier_attach_object(server, key, known.cluster, known.read_only, map, loaded));
 			n := n + 1;
 		END LOOP;
+		PERFORM prom._tier_forget_objects(server, known.cluster, there);
 		PERFORM prom._tier_register_series(s.shard) FROM (SELECT DISTINCT o.shard FROM prom.tier_object o WHERE o.cluster = known.cluster) s;
 	END LOOP;
 	-- Queries have to know that there are rollups: of a database that had none, those of the bucket.
@@ -161,7 +199,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION prom.attach_bucket(text, bool) IS
-'Makes what promgres has stored in a bucket readable here, and returns how many objects are new; to be called again when there are more. Read-only: its series stand beside those of this database, and nothing is changed in the bucket. Otherwise this database, which must be empty, continues the one that wrote it.';
+'Makes what promgres has stored in a bucket readable here, and returns how many objects are new; to be called again when there are more, or fewer: what has left the bucket is forgotten. Read-only: its series stand beside those of this database, and nothing is changed in the bucket. Otherwise this database, which must be empty, continues the one that wrote it.';
 
 CREATE FUNCTION prom.detach_bucket(server text) RETURNS int8
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
@@ -223,13 +261,13 @@ BEGIN
 			damage := 'it is missing';
 		ELSIF (size -> o.key)::int8 <> o.bytes THEN
 			damage := format('it has %s bytes instead of %s', size -> o.key, o.bytes);
-		ELSIF size ->> (prefix || 'manifest.json') IS NULL THEN
+		ELSIF o.manifest AND size ->> (prefix || 'manifest.json') IS NULL THEN
 			damage := 'it has no manifest';
 		ELSIF size ->> (prefix || 'series') IS NULL THEN
 			damage := 'it has no series';
 		ELSE
 			BEGIN
-				m := prom._tier_manifest(name, prefix || 'manifest.json');
+				m := CASE WHEN o.manifest THEN prom._tier_manifest(name, prefix || 'manifest.json') END;
 				IF m -> 'objects' -> 0 ->> 'sha256' <> encode(o.sha256, 'hex') THEN
 					damage := 'its manifest is that of another object';
 				ELSIF prom._tier_directory(name, o.key, o.etag, o.bytes) <> o.directory THEN

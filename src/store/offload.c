@@ -63,6 +63,7 @@ typedef struct Offload
 	int64		day_ms;
 	int64		max_seq;
 	int32		first_block;
+	bool		again;			/* of what pg_temp.tier_rest has of another object, and all of it */
 	int32		last_block;		/* that goes into the object */
 	bool		more;			/* there are blocks behind it */
 
@@ -129,12 +130,12 @@ prom_offload_init(void)
 							&tier_object_kb, 64 * 1024, 16, 1024 * 1024, PGC_SIGHUP, GUC_UNIT_KB, NULL, NULL, NULL);
 }
 
-/* _tier_write(server, key, resolution, shard, day, first_block, max_seq, upload): no rows, no object: block_min is NULL. */
+/* _tier_write(server, key, resolution, shard, day, first_block, max_seq, upload, again): no rows, no object: block_min is NULL. */
 Datum
 prom_tier_write(PG_FUNCTION_ARGS)
 {
 	Offload		o = {.resolution_s = PG_GETARG_INT32(2), .shard = PG_GETARG_INT16(3), .day_ms = PG_GETARG_INT64(4),
-		.first_block = PG_GETARG_INT32(5), .max_seq = PG_GETARG_INT64(6)};
+		.first_block = PG_GETARG_INT32(5), .max_seq = PG_GETARG_INT64(6), .again = PG_GETARG_BOOL(8)};
 	PromFooter	footer = {0};
 	uint8		end[PROM_OBJECT_FOOTER_BYTES];
 	void	   *directory;
@@ -186,7 +187,10 @@ choose_blocks(Offload *o)
 	Int32GetDatum(o->first_block), Int32GetDatum(o->resolution_s)};
 	int64		bytes = 0;
 
-	prom_store_execute(o->resolution_s == 0 ?
+	prom_store_execute(o->again ?
+					   "SELECT t.block, pg_catalog.sum(pg_catalog.pg_column_size(t.data))::pg_catalog.int8 FROM pg_temp.tier_rest t "
+					   "WHERE t.block >= $5 GROUP BY 1 ORDER BY 1" :
+					   o->resolution_s == 0 ?
 					   "SELECT w.block, pg_catalog.sum(pg_catalog.pg_column_size(w.data))::pg_catalog.int8 FROM prom.warm w "
 					   "WHERE w.shard = $1 AND w.t_min >= $2 AND w.t_min < $3 AND w.seq <= $4 AND w.block >= $5 GROUP BY 1 ORDER BY 1" :
 					   "SELECT r.block, pg_catalog.sum(pg_catalog.pg_column_size(r.data))::pg_catalog.int8 FROM prom.rollup r "
@@ -199,7 +203,7 @@ choose_blocks(Offload *o)
 	{
 		o->last_block = DatumGetInt32(column(i, 1));
 		bytes += DatumGetInt64(column(i, 2));
-		o->more = bytes >= tier_object_kb * INT64CONST(1024) && i + 1 < SPI_processed;
+		o->more = !o->again && bytes >= tier_object_kb * INT64CONST(1024) && i + 1 < SPI_processed;
 	}
 	SPI_freetuptable(SPI_tuptable);
 	return true;
@@ -225,7 +229,9 @@ write_object(Offload *o)
 		int32	   *blocks;
 		uint64		n;
 
-		prom_store_execute(o->resolution_s == 0 ?
+		prom_store_execute(o->again ?
+						   "SELECT DISTINCT t.block FROM pg_temp.tier_rest t WHERE t.part = $8 ORDER BY 1" :
+						   o->resolution_s == 0 ?
 						   "SELECT DISTINCT w.block FROM prom.warm w WHERE w.shard = $1 AND w.t_min >= $2 AND w.t_min < $3 AND w.seq <= $4 "
 						   "AND w.block >= $5 AND w.block <= $6 ORDER BY 1" :
 						   "SELECT DISTINCT r.block FROM prom.rollup r WHERE r.shard = $1 AND r.day = $2 "
@@ -266,7 +272,10 @@ write_block(Offload *o, int32 block, int16 part, PromPieces *like, MemoryContext
 	CHECK_FOR_INTERRUPTS();
 	prom_pieces_init_like(&pieces, like, cxt);
 	prom_merge_init(&merge, cxt);
-	prom_store_execute(o->resolution_s == 0 ?
+	prom_store_execute(o->again ?
+					   "SELECT 0::pg_catalog.int8, t.t_min, t.t_max, t.data, 0::pg_catalog.int8 FROM pg_temp.tier_rest t "
+					   "WHERE t.block = $5 AND t.part = $7" :
+					   o->resolution_s == 0 ?
 					   "SELECT w.seq, w.t_min, w.t_max, w.data, prom._row_mark(w.block, 0::pg_catalog.int2, w.t_min, w.seq, w.samples, w.xmin) FROM prom.warm w "
 					   "WHERE w.shard = $1 AND w.t_min >= $2 AND w.t_min < $3 AND w.seq <= $4 AND w.block = $5" :
 					   "SELECT r.seq, r.t_min, r.t_max, r.data, prom._row_mark(r.block, r.part, r.t_min, r.seq, r.samples, r.xmin) FROM prom.rollup r "

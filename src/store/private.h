@@ -39,6 +39,10 @@ extern int	prom_store_max_age_s;
 /* What a chunk has of some series (ascending) and time, as a chunk of that shard; NULL: nothing. */
 extern PromChunk *prom_store_only(const PromChunk *chunk, int16 shard, const int32 *sids, int nsids, PromScanRange range);
 
+/* A chunk without what some series (ascending) have with from_ms <= t <= to_ms; NULL: nothing is left. */
+extern PromChunk *prom_store_without(const PromChunk *chunk, const int32 *sids, int nsids, int64 from_ms, int64 to_ms,
+									 PromChunkStyle style);
+
 /* The shard that a chunk says it is of. */
 extern int16 prom_store_shard(const PromChunk *chunk);
 

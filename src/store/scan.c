@@ -362,15 +362,22 @@ without(Column *c, PromChunkStyle style, const int32 *sids, int nsids, int64 fro
 	return prom_chunk_series(b) > 0 ? prom_chunk_finish(b) : NULL;
 }
 
+PromChunk *
+prom_store_without(const PromChunk *chunk, const int32 *sids, int nsids, int64 from_ms, int64 to_ms, PromChunkStyle style)
+{
+	Column		c = open_columns(chunk);
+
+	return without(&c, style, sids, nsids, from_ms, &to_ms, false);
+}
+
 /* _without(data, sids, from_ms, to_ms) */
 Datum
 prom_without(PG_FUNCTION_ARGS)
 {
-	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
 	int			nsids;
 	int32	   *sids = prom_store_sids(PG_GETARG_ARRAYTYPE_P(1), &nsids);
-	int64		to_ms = PG_GETARG_INT64(3);
-	PromChunk  *left = without(&c, PROM_CHUNK_WARM, sids, nsids, PG_GETARG_INT64(2), &to_ms, false);
+	PromChunk  *left = prom_store_without(PG_GETARG_PROM_CHUNK_P(0), sids, nsids, PG_GETARG_INT64(2), PG_GETARG_INT64(3),
+										  PROM_CHUNK_WARM);
 
 	if (left == NULL)
 		PG_RETURN_NULL();

@@ -15,6 +15,7 @@
 #include "utils/tuplestore.h"
 
 #include "common/compat.h"
+#include "store/hole.h"
 #include "store/object.h"
 #include "store/private.h"
 #include "tier/tier.h"
@@ -32,8 +33,8 @@ typedef struct Run
 } Run;
 
 static bool is_whole(const PromTransfer *transfer, const void *data, size_t size, void *arg);
-static void put_run(ReturnSetInfo *rsinfo, const Run *run, const char *bytes);
-static void put_chunk(ReturnSetInfo *rsinfo, const PromObjectEntry *e, struct varlena *chunk);
+static void put_run(ReturnSetInfo *rsinfo, const Run *run, const char *bytes, PromHoles holes, int32 resolution_s);
+static void put_chunk(ReturnSetInfo *rsinfo, const PromObjectEntry *e, const PromChunk *chunk);
 static bool is_among(const int32 *sorted, int n, int32 block);
 static int	compare_int32(const void *a, const void *b);
 static bytea *make_bytea(const void *data, size_t size);
@@ -45,7 +46,7 @@ PG_FUNCTION_INFO_V1(prom_tier_pack);
 PG_FUNCTION_INFO_V1(prom_tier_unpack);
 PG_FUNCTION_INFO_V1(prom_tier_directory_of);
 
-/* _tier_chunks(server, key, etag, directory, blocks): their chunks, as they lie in the object */
+/* _tier_chunks(server, key, etag, directory, blocks, holes, resolution): their chunks, as they lie in the object */
 Datum
 prom_tier_chunks(PG_FUNCTION_ARGS)
 {
@@ -56,6 +57,7 @@ prom_tier_chunks(PG_FUNCTION_ARGS)
 	PromDirectory *d = prom_object_directory_open(VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
 	int			nblocks;
 	int32	   *given = prom_store_sids(PG_GETARG_ARRAYTYPE_P(4), &nblocks);
+	PromHoles	holes = prom_holes_open(PG_GETARG_ARRAYTYPE_P(5));
 	int32	   *blocks = palloc(sizeof(int32) * (nblocks + 1));
 	int		   *chunk = palloc(sizeof(int) * (d->n + 1));
 	Run		   *runs = palloc(sizeof(Run) * (d->n + 1));
@@ -99,7 +101,7 @@ prom_tier_chunks(PG_FUNCTION_ARGS)
 		t = prom_transfers_next(transfers, true);
 		if (t->status != PROM_TRANSFER_OK)
 			prom_transfer_raise(t);
-		put_run(rsinfo, t->arg, t->body);
+		put_run(rsinfo, t->arg, t->body, holes, PG_GETARG_INT32(6));
 		prom_transfer_free(t);
 	}
 	prom_transfers_end(transfers);
@@ -123,29 +125,40 @@ is_whole(const PromTransfer *transfer, const void *data, size_t size, void *arg)
 }
 
 static void
-put_run(ReturnSetInfo *rsinfo, const Run *run, const char *bytes)
+put_run(ReturnSetInfo *rsinfo, const Run *run, const char *bytes, PromHoles holes, int32 resolution_s)
 {
 	const PromObjectEntry *entry = run->directory->entry;
 
 	for (int i = 0; i < run->n; i++)
 	{
 		const PromObjectEntry *e = &entry[run->chunk[i]];
+		PromChunk  *chunk = prom_object_chunk(e, bytes + (e->offset - entry[run->chunk[0]].offset));
+		PromChunk  *rest = prom_holes_take(holes, resolution_s, e, chunk, PROM_CHUNK_WARM);
 
-		put_chunk(rsinfo, e, prom_object_chunk(e, bytes + (e->offset - entry[run->chunk[0]].offset)));
+		if (rest != NULL)
+			put_chunk(rsinfo, e, rest);
+		if (rest != NULL && rest != chunk)
+			pfree(rest);
+		pfree(chunk);
 	}
 }
 
 static void
-put_chunk(ReturnSetInfo *rsinfo, const PromObjectEntry *e, struct varlena *chunk)
+put_chunk(ReturnSetInfo *rsinfo, const PromObjectEntry *e, const PromChunk *chunk)
 {
-	Datum		values[6] = {Int32GetDatum(e->block), Int16GetDatum(e->part), Int64GetDatum(e->t_min), Int64GetDatum(e->t_max),
-	Int32GetDatum(e->samples), PointerGetDatum(chunk)};
-	bool		nulls[6] = {false};
 	PromChunkReader reader = {0};
+	int32		samples = 0;
+	Datum		values[6] = {Int32GetDatum(e->block), Int16GetDatum(e->part)};
+	bool		nulls[6] = {false};
 
 	prom_chunk_open(&reader, chunk);
+	for (int i = 0; i < reader.nseries; i++)
+		samples += prom_chunk_count(&reader, i);
+	values[2] = Int64GetDatum(reader.t_min);
+	values[3] = Int64GetDatum(reader.t_max);
+	values[4] = Int32GetDatum(samples);
+	values[5] = PointerGetDatum(chunk);
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
-	pfree(chunk);
 }
 
 /* _tier_directory(server, key, etag, bytes): as it lies in the object, read from there and checked */
@@ -175,24 +188,27 @@ prom_tier_directory(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(make_bytea(bytes, footer.length));
 }
 
-/* _tier_entries(directory): a row per chunk */
+/* _tier_entries(directory, holes, resolution): a row per chunk of which something is left */
 Datum
 prom_tier_entries(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
 	bytea	   *packed = PG_GETARG_BYTEA_PP(0);
 	PromDirectory *d = prom_object_directory_open(VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
+	PromHoles	holes = prom_holes_open(PG_GETARG_ARRAYTYPE_P(1));
 
 	InitMaterializedSRF(fcinfo, 0);
 	for (int i = 0; i < d->n; i++)
 	{
 		const PromObjectEntry *e = &d->entry[i];
+		uint64		left = prom_holes_left(holes, PG_GETARG_INT32(2), e, (PromScanRange) {PG_INT64_MIN, PG_INT64_MAX});
 		Datum		values[8] = {Int32GetDatum(e->block), Int16GetDatum(e->part), Int64GetDatum(e->t_min), Int64GetDatum(e->t_max),
-		Int32GetDatum(e->samples), Int64GetDatum((int64) e->series), Int64GetDatum(e->offset), Int32GetDatum(e->length)};
+		Int32GetDatum(e->samples), Int64GetDatum((int64) left), Int64GetDatum(e->offset), Int32GetDatum(e->length)};
 		bool		nulls[8] = {false};
 
 		CHECK_FOR_INTERRUPTS();
-		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
+		if (left != 0)
+			tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 	}
 	return (Datum) 0;
 }

@@ -39,7 +39,8 @@ enum
 	COLUMN_ETAG = 17,
 	COLUMN_DIRECTORY = 19,
 	COLUMN_GONE,
-	COLUMN_DELETED = 23
+	COLUMN_DELETED = 23,
+	COLUMN_HOLES
 };
 
 /* An open table with what a scan of it takes. */
@@ -163,6 +164,7 @@ read_object(const Table *t, HeapTuple tuple)
 	o.block_min = DatumGetInt32(column(t, tuple, COLUMN_BLOCK_MIN));
 	o.block_max = DatumGetInt32(column(t, tuple, COLUMN_BLOCK_MAX));
 	o.gone = prom_store_sids(gone, &o.ngone);
+	o.holes = prom_holes_open(DatumGetArrayTypePCopy(column(t, tuple, COLUMN_HOLES)));
 	return o;
 }
 

@@ -10,6 +10,7 @@
 
 #include "lib/ilist.h"
 
+#include "store/hole.h"
 #include "store/object.h"
 #include "store/private.h"
 
@@ -30,6 +31,7 @@ typedef struct PromTierObject
 	int32		block_max;
 	int32	   *gone;			/* blocks that are not to be read from it */
 	int			ngone;
+	PromHoles	holes;			/* nor these samples */
 } PromTierObject;
 
 /*

@@ -90,6 +90,16 @@ static void put_row(TierScan *s, const Want *w, const int32 *sids, int nsids, Re
 PG_FUNCTION_INFO_V1(prom_tier_rows);
 PG_FUNCTION_INFO_V1(prom_tier_holds);
 
+/* qsort: ids */
+static int
+compare_sids(const void *a, const void *b)
+{
+	int32		x = *(const int32 *) a;
+	int32		y = *(const int32 *) b;
+
+	return (x > y) - (x < y);
+}
+
 /* _tier(shard, sids, resolution, parts, from_ms, to_ms, wanted, OUT data, OUT ord) */
 Datum
 prom_tier_rows(PG_FUNCTION_ARGS)
@@ -108,7 +118,9 @@ prom_tier_rows(PG_FUNCTION_ARGS)
 		return (Datum) 0;
 	if (s->restricted)
 		SPI_connect();
-	sids = s->restricted ? prom_visible_sids(shard, array, &array, &nsids) : prom_store_sids(DatumGetArrayTypeP(array), &nsids);
+	/* in a copy, ascending: a leaf has them in the order of its rows */
+	sids = s->restricted ? prom_visible_sids(shard, array, &array, &nsids) : prom_store_sids(DatumGetArrayTypePCopy(array), &nsids);
+	qsort(sids, nsids, sizeof(int32), compare_sids);
 	for (int i = 0; i < nsids;)
 	{
 		Target		t = {shard, sids[i] >> PROM_BLOCK_BITS, 0};
@@ -276,9 +288,10 @@ make_plan(TierScan *s, int first)
 
 /* Does it hold samples of the target's series and of the time? */
 static bool
-is_wanted(const TierScan *s, const Target *t, const PromObjectEntry *e)
+is_wanted(const TierScan *s, const Target *t, const PromTierObject *o, const PromObjectEntry *e)
 {
-	return (e->series & t->series) != 0 && e->t_max > s->range.from_ms && e->t_min <= s->range.to_ms;
+	return (e->series & t->series) != 0 && e->t_max > s->range.from_ms && e->t_min <= s->range.to_ms &&
+		(prom_holes_left(o->holes, o->resolution_s, e, s->range) & t->series) != 0;
 }
 
 static void
@@ -314,7 +327,7 @@ find_in_object(TierScan *s, int *size, const PromTierObject *o)
 			for (int k = prom_object_directory_find(d, (int16) part, t->block);
 				 k < d->n && d->entry[k].part == part && d->entry[k].block == t->block; k++)
 			{
-				if (is_wanted(s, t, &d->entry[k]))
+				if (is_wanted(s, t, o, &d->entry[k]))
 					add_want(s, size, o, &d->entry[k], i);
 			}
 		}
@@ -459,7 +472,7 @@ read_block(TierScan *s, const Target *t, const int32 *sids, int nsids, ReturnSet
 		const Want *w = &s->want[i];
 
 		CHECK_FOR_INTERRUPTS();
-		if (!is_wanted(s, t, &w->entry))
+		if (!is_wanted(s, t, w->object, &w->entry))
 			continue;
 		ask_ahead(s);
 		if (prom_fetch_wait(s->fetch, w->span, target))
@@ -471,15 +484,15 @@ static void
 put_row(TierScan *s, const Want *w, const int32 *sids, int nsids, ReturnSetInfo *rsinfo)
 {
 	PromChunk  *chunk = prom_object_chunk(&w->entry, w->span->body + (w->entry.offset - w->span->offset));
-	PromChunk  *given = chunk;
+	PromChunk  *given = prom_holes_take(w->object->holes, w->object->resolution_s, &w->entry, chunk, PROM_CHUNK_PLAIN);
 	int64		seq = Min(Max(w->object->seq, 0), MAX_SEQ);
 	Datum		values[2] = {0,
 	Int64GetDatum(s->resolution_s > 0 ? PROM_TIER_ROLLUP_ORDER + seq * 8 + w->entry.part : PROM_TIER_ORDER + seq)};
 	bool		nulls[2] = {false};
 
 	/* what somebody else has written may be of another shard there */
-	if (s->restricted || prom_store_shard(chunk) != w->object->shard)
-		given = prom_store_only(chunk, w->object->shard, sids, nsids, s->range);
+	if (given != NULL && (s->restricted || prom_store_shard(given) != w->object->shard))
+		given = prom_store_only(given, w->object->shard, sids, nsids, s->range);
 	values[0] = PointerGetDatum(given);
 	if (given != NULL)
 		tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
@@ -537,7 +550,7 @@ begin_holdings(MemoryContext context, int32 resolution_s, PromScanRange range)
 				prom_tier_is_gone(&objects[i], e->block))
 				continue;
 			held = hash_search(h->blocks, &key, HASH_ENTER, &found);
-			held->series = (found ? held->series : 0) | e->series;
+			held->series = (found ? held->series : 0) | prom_holes_left(objects[i].holes, resolution_s, e, range);
 		}
 		MemoryContextSwitchTo(old);
 		MemoryContextReset(once);

@@ -48,6 +48,14 @@ SELECT prom._tier_add_series(o) FROM prom.tier_object o;
 SELECT prom._empty_series(:shard::int2, ARRAY[:block * 64 + :bit]) AS collected;
 SELECT prom._tier_has(:shard::int2, 0, :block), prom._tier_has(:shard::int2, -86400000, :block), prom._tier_has(:shard::int2, 86400000, :block), prom._tier_has(:shard::int2, 0, :block + 1);
 SAVEPOINT s;
+SELECT prom.delete_series('in_bucket', '1970-01-01 00:00:02') AS the_second;
+SELECT o.holes = ARRAY[:block, 1::int8 << :bit, 2000, 9223372036854775807] AS hole, o.deleted IS NULL AS in_use, e.series = 1::int8 << :bit AS some_left
+	FROM prom.tier_object o, prom._tier_entries(o.directory, o.holes, o.resolution) e;
+SELECT prom.delete_series('in_bucket') AS the_rest;
+SELECT cardinality(holes) / 4 AS holes, deleted IS NOT NULL AS over FROM prom.tier_object;
+SELECT count(*) FROM prom.series WHERE shard = :shard AND sid = :block * 64 + :bit;
+ROLLBACK TO s;
+UPDATE prom.tier_object SET read_only = true;
 SELECT prom.delete_series('in_bucket');
 ROLLBACK TO s;
 SELECT prom.delete_series('in_bucket', '1970-01-01 00:00:03') AS not_there;

@@ -87,7 +87,6 @@ is(sql("SELECT count(*), bool_and(prom._tier_directory(server, key, etag, bytes)
 is(sql("SELECT count(*) FROM prom._bucket_list('b', 'promgres/v1/')"), 3 * sql('SELECT count(*) FROM prom.tier_object'), 'each has its manifest and series');
 sql('CALL prom.collect_series(\'0 s\'); CALL prom.collect_series(\'0 s\')');
 is(sql('SELECT count(*) FROM prom.series'), '100', 'series whose samples are all in the bucket are not collected');
-like(error_of("SELECT prom.delete_series('m_1')"), qr/55000: some of these samples are in a bucket.*\nDETAIL.*data-0.*\nHINT:.*prom\.rehydrate/, 'samples in the bucket are not deleted, and this is said');
 sql("CALL prom.rehydrate($from, $end)");
 is(digest(), $before, 'and come back as they were');
 is(sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), '0', 'the objects are not in use then');
