@@ -55,7 +55,8 @@ BEGIN
 		SELECT e.e->>'node' AS name, e.o, e.e,
 			(SELECT max(q.rows) FROM q WHERE q.alias = e.e->>'node') AS rows,
 			coalesce((SELECT max(q.ms) FROM q WHERE q.alias = e.e->>'node'), 0) AS ms,
-			(SELECT sum(q.rows) FROM q WHERE q.owner = e.e->>'node' AND q.relation = 'series' AND q.alias ~ '^s(_[0-9]+)?$') AS matched,
+			-- (a leaf may ask for its series twice, once for fresh rows)
+			(SELECT max(q.rows) FROM q WHERE q.owner = e.e->>'node' AND q.relation = 'series') AS matched,
 			(SELECT q.ancestors[cardinality(q.ancestors)] FROM q WHERE q.alias = e.e->>'node' LIMIT 1) AS parent
 		FROM jsonb_array_elements(query.nodes) WITH ORDINALITY e(e, o)
 	)
@@ -64,7 +65,7 @@ BEGIN
 			|| jsonb_build_object('series', n.rows, 'matched', n.matched, 'ms', round(n.ms, 3),
 			'own_ms', round(greatest(n.ms - coalesce((SELECT sum(m.ms) FROM node m WHERE m.parent = n.name), 0), 0), 3)) ORDER BY n.o), '[]')
 			FROM node n) AS nodes,
-		coalesce((SELECT sum(q.rows) FROM q WHERE q.relation = 'series' AND q.alias ~ '^s(_[0-9]+)?$'), 0) AS matched,
+		coalesce((SELECT sum(n.matched) FROM node n), 0) AS matched,
 		(SELECT count(DISTINCT q.relation) FROM q WHERE q.relation ~ '^warm_') AS days,
 		(SELECT count(DISTINCT q.relation) FROM q WHERE q.relation ~ '^rollup_') AS rollups,
 		coalesce((SELECT sum(q.removed) FROM q WHERE q.relation = 'fresh'), 0) AS fresh_pruned

@@ -144,3 +144,4 @@ CALL prom.merge();
 VACUUM (ANALYZE) prom.fresh;
 SELECT sum(samples) FROM generate_series(1, 300) AS t, prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,up,job,a}', ARRAY[t], '{9}'))]);
 SELECT pg_temp.by_ids('up{job="a"}');
+SELECT prom.delete_series('{__name__=~".+"}') > 0 AS deleted;

@@ -2,8 +2,10 @@
 -- all of them are NULL if not; what is compared here is what has been added.
 \getenv srcdir PG_ABS_SRCDIR
 \set lib :srcdir '/lib/body.sql'
+\set block_lib :srcdir '/lib/block.sql'
 \set ECHO none
 \i :lib
+\i :block_lib
 \set ECHO all
 SET timezone = 'UTC';
 
@@ -11,6 +13,7 @@ CREATE TEMP TABLE before AS SELECT i.*, m.steps, m.fresh_rows_merged, m.warm_row
 	FROM prom.stat_ingest i, prom.stat_merge m;
 SELECT num_nulls(since, calls, samples, steps, seconds) IN (0, 5) AS all_or_none FROM before;
 
+CALL pg_temp.own_block('s');
 SET promgres.ingest_max_ahead = '1h';
 SELECT samples, error IS NOT NULL AS told FROM prom.ingest(ARRAY[
 	pg_temp.body(pg_temp.series('{__name__,s,k,a}', '{1000,2000,-5}', '{1,2,3}'), pg_temp.series('{k,a}', '{1}', '{1}'), pg_temp.series('{__name__,s,k,b}', '{1000}', '{1}')),
