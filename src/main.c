@@ -12,8 +12,12 @@
 #include "utils/guc.h"
 
 #include "api/api.h"
+#include "archive/archive.h"
+#include "block/block.h"
 #include "common/remote.h"
+#include "ingest/ingest.h"
 #include "promql/promql.h"
+#include "select/select.h"
 #include "series/series.h"
 #include "store/store.h"
 #include "tier/tier.h"
@@ -29,6 +33,10 @@ _PG_init(void)
 	prom_series_init();
 	prom_tier_init();
 	prom_store_init();
+	prom_ingest_init();
+	prom_archive_init();
+	prom_select_init();
+	prom_block_init();
 	promql_init();
 	prom_api_init();
 	MarkGUCPrefixReserved("promgres");

@@ -46,7 +46,7 @@ CREATE TABLE prom.tier_object (
 	UNIQUE (server, key)
 ) WITH (autovacuum_vacuum_scale_factor = 0.05);
 CREATE INDEX tier_object_day_idx ON prom.tier_object (resolution, shard, day);
-COMMENT ON TABLE prom.tier_object IS 'Objects of samples in a bucket; see src/store/TIER.md.';
+COMMENT ON TABLE prom.tier_object IS 'Objects of samples in a bucket; see src/archive/README.md.';
 COMMENT ON COLUMN prom.tier_object.key IS 'of the data object, below the prefix of the server; its series and manifest lie beside it';
 COMMENT ON COLUMN prom.tier_object.cluster IS 'whose samples they were: see prom.tier_cluster';
 COMMENT ON COLUMN prom.tier_object.resolution IS 'seconds; 0: raw samples';

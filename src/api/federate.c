@@ -24,6 +24,7 @@
 #include "chunk/chunk.h"
 #include "common/clock.h"
 #include "promql/promql.h"
+#include "select/select.h"
 #include "store/store.h"
 
 #define FETCH_SERIES 1000

@@ -28,6 +28,7 @@
 #include "api/gateway.h"
 #include "common/clock.h"
 #include "promql/promql.h"
+#include "select/select.h"
 #include "store/store.h"
 
 #define PROM_META_FETCH 1000

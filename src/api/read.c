@@ -34,6 +34,7 @@
 #include "chunk/chunk.h"
 #include "common/bytes.h"
 #include "common/clock.h"
+#include "select/select.h"
 #include "store/store.h"
 #include "wire/wire.h"
 

@@ -16,6 +16,7 @@
 #include "utils/jsonb.h"
 
 #include "promql/sqlgen.h"
+#include "select/select.h"
 
 static const char *node_name(const PromqlNode *node);
 

@@ -12,6 +12,7 @@
 
 #include "common/clock.h"
 #include "promql/sqlgen.h"
+#include "select/select.h"
 #include "store/store.h"
 
 static int64 time_argument(TimestampTz t, const char *name);

@@ -17,6 +17,7 @@
 #include "utils/jsonb.h"
 
 #include "promql/sqlgen.h"
+#include "select/select.h"
 
 #define STEPS_OF_AUTO 5			/* windows of a step, at least */
 

@@ -14,6 +14,7 @@
 #include "utils/tuplestore.h"
 
 #include "promql/ast.h"
+#include "select/select.h"
 #include "store/store.h"
 #include "vals/vals.h"
 

@@ -16,6 +16,7 @@
 
 #include "promql/sqlgen.h"
 #include "promql/translate.h"
+#include "select/select.h"
 
 static PromqlVector leaf_sql(PromqlContext *cx, PromqlNode *selector, int64 window_ms, const char *name,
 							 List *scalars, bool keep_name);

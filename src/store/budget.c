@@ -19,7 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "store/private.h"
+#include "store/rows.h"
 
 #define CHECK_BYTES (256 * 1024)
 

@@ -30,7 +30,7 @@
 #include "utils/builtins.h"
 #include "utils/memutils.h"
 
-#include "store/private.h"
+#include "store/rows.h"
 
 #define STEP_BLOCKS		256		/* ids of blocks that a step looks at, at most */
 #define STEP_BYTES		(8 * 1024 * 1024)	/* it ends when it has read so many */

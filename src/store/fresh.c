@@ -19,7 +19,7 @@
 #include "utils/timestamp.h"
 
 #include "common/compat.h"
-#include "store/private.h"
+#include "store/rows.h"
 
 Oid
 prom_store_relid(const char *name)

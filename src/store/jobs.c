@@ -21,7 +21,7 @@
 
 #include "common/compat.h"
 #include "common/remote.h"
-#include "store/private.h"
+#include "store/rows.h"
 
 #define LOOK_MS			5000	/* from one look for jobs that are due to the next */
 #define RETRY_MS		60000	/* after a job could not even begin */

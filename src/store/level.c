@@ -18,7 +18,7 @@
 #include "utils/rel.h"
 #include "utils/snapmgr.h"
 
-#include "store/private.h"
+#include "store/rows.h"
 
 #define MAX_RESOLUTIONS 8
 #define DAY_S			86400

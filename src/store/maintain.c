@@ -17,8 +17,7 @@
 
 #include "common/remote.h"
 #include "common/worker.h"
-#include "store/private.h"
-#include "store/tier_read.h"
+#include "store/rows.h"
 
 #define TURN_MS			1000
 #define RETRY_MS		5000	/* after a failure */
@@ -412,14 +411,7 @@ prom_store_init(void)
 							GUC_UNIT_S,
 							NULL, NULL, NULL);
 	prom_level_init();
-	prom_offload_init();
 	prom_budget_init();
-	prom_dedup_init();
-	prom_store_ingest_init();
-	prom_import_init();
-	prom_export_init();
 	prom_stat_init();
-	prom_tier_fetch_init();
-	prom_tier_cache_init();
 	prom_worker_register("promgres maintenance", "prom_maintain_main", BgWorkerStart_RecoveryFinished);
 }

@@ -39,7 +39,7 @@
 #include "utils/memutils.h"
 
 #include "common/compat.h"
-#include "store/private.h"
+#include "store/rows.h"
 
 #define STEP_DAYS		64		/* days that get rows in one step */
 #define LATE_DAYS		16		/* of them for late rows, if there are any */

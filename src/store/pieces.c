@@ -16,7 +16,7 @@
 #include "utils/memutils.h"
 
 #include "common/compat.h"
-#include "store/private.h"
+#include "store/rows.h"
 
 #define ROW_BYTES		8000	/* it stays in the page, whose tuples have 8160 at most */
 #define SERIES_SAMPLES	4096	/* of one series in one row, at most */

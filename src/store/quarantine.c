@@ -26,7 +26,7 @@
 #include "utils/resowner.h"
 
 #include "common/compat.h"
-#include "store/private.h"
+#include "store/rows.h"
 
 #define FETCH_ROWS	100
 #define TIME_END_MS INT64CONST(253402300800000) /* the year 10000, for which no partition can be made */

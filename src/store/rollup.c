@@ -40,7 +40,7 @@
 #include "utils/memutils.h"
 
 #include "common/compat.h"
-#include "store/private.h"
+#include "store/rows.h"
 
 #define STEP_BLOCKS		256		/* ids of blocks, or marks, that a step looks at, at most */
 #define STEP_SAMPLES	(4 * 1000 * 1000)	/* it ends when it has read so many */

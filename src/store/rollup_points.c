@@ -27,7 +27,7 @@
 #include "postgres.h"
 
 #include "common/sum.h"
-#include "store/private.h"
+#include "store/rows.h"
 
 /* Where a series comes from: its last sample that says something; both without: none is known. */
 typedef struct Before

@@ -12,7 +12,7 @@
 #include "utils/memutils.h"
 
 #include "common/compat.h"
-#include "store/private.h"
+#include "store/rows.h"
 
 /* Samples that are looked at between two checks for a cancelled query */
 #define INTERRUPT_SAMPLES 65536

@@ -19,7 +19,7 @@
 #include "utils/snapmgr.h"
 
 #include "common/compat.h"
-#include "store/private.h"
+#include "store/rows.h"
 
 PG_FUNCTION_INFO_V1(prom_pages);
 PG_FUNCTION_INFO_V1(prom_lies_behind);

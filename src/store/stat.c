@@ -27,7 +27,7 @@
 #include "utils/timestamp.h"
 
 #include "common/clock.h"
-#include "store/private.h"
+#include "store/rows.h"
 
 #define ERROR_BYTES 512
 

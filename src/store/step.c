@@ -19,7 +19,7 @@
 #include "utils/resowner.h"
 
 #include "common/compat.h"
-#include "store/private.h"
+#include "store/rows.h"
 
 static ErrorData *try_step(const PromStep *step);
 

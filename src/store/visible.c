@@ -35,7 +35,7 @@
 #include "utils/hsearch.h"
 #include "utils/syscache.h"
 
-#include "store/private.h"
+#include "store/rows.h"
 
 #define BLOCK_SERIES (1 << PROM_BLOCK_BITS)
 

@@ -23,11 +23,11 @@
 #include "utils/typcache.h"
 
 #include "common/compat.h"
+#include "series/series.h"
+#include "store/store.h"
 #include "vals/annotate.h"
 #include "vals/buckets.h"
 #include "vals/vals.h"
-#include "series/series.h"
-#include "store/store.h"
 
 typedef struct Bucket
 {

@@ -16,8 +16,8 @@
 #include "utils/typcache.h"
 
 #include "common/compat.h"
-#include "vals/labeled.h"
 #include "store/store.h"
+#include "vals/labeled.h"
 
 MemoryContext
 prom_aggregate_context(FunctionCallInfo fcinfo)

@@ -6,8 +6,8 @@
 #ifndef PROM_LABELED_H
 #define PROM_LABELED_H
 
-#include "vals/vals.h"
 #include "series/series.h"
+#include "vals/vals.h"
 
 typedef struct PromLabeled
 {

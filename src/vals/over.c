@@ -14,8 +14,8 @@
 #include "utils/builtins.h"
 
 #include "chunk/chunk.h"
-#include "vals/window.h"
 #include "store/store.h"
+#include "vals/window.h"
 
 PG_FUNCTION_INFO_V1(prom_over);
 PG_FUNCTION_INFO_V1(prom_steps_chunk);

@@ -9,8 +9,8 @@
 #ifndef PROM_ROWS_H
 #define PROM_ROWS_H
 
-#include "vals/vals.h"
 #include "series/series.h"
+#include "vals/vals.h"
 
 typedef enum PromRowsKind
 {

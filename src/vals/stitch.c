@@ -15,6 +15,7 @@
 
 #include "chunk/chunk.h"
 #include "common/sum.h"
+#include "select/select.h"
 #include "vals/window.h"
 
 /* ---- windows ---- */

@@ -25,8 +25,8 @@
 #include "common/clock.h"
 #include "common/compat.h"
 #include "histogram/type.h"
-#include "vals/vals.h"
 #include "store/store.h"
+#include "vals/vals.h"
 
 extern Datum prom_histogram_in(PG_FUNCTION_ARGS);
 extern Datum prom_histogram_out(PG_FUNCTION_ARGS);

@@ -24,6 +24,7 @@
 
 #include "chunk/chunk.h"
 #include "common/compat.h"
+#include "select/select.h"
 #include "store/store.h"
 #include "vals/packed.h"
 #include "vals/window.h"

@@ -9,6 +9,7 @@
 #define PROM_WINDOW_H
 
 #include "chunk/chunk.h"
+#include "select/select.h"
 #include "store/store.h"
 #include "vals/vals.h"
 

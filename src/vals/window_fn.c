@@ -16,6 +16,7 @@
 
 #include "chunk/chunk.h"
 #include "common/sum.h"
+#include "select/select.h"
 #include "vals/annotate.h"
 #include "vals/window.h"
 

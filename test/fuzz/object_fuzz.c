@@ -9,7 +9,7 @@
  */
 #include "c.h"
 
-#include "store/object.h"
+#include "archive/object.h"
 
 #include "harness.h"
 

@@ -19,11 +19,14 @@ BELOW = {
     "chunk": {"histogram"},
     "series": set(),
     "tier": set(),
-    "store": {"histogram", "wire", "chunk", "series", "tier"},
-    "vals": {"histogram", "chunk", "series", "store"},
-    "promql": {"histogram", "chunk", "series", "tier", "store", "vals"},
-    "rules": {"histogram", "chunk", "series", "tier", "store", "vals", "promql"},
-    "api": {"histogram", "wire", "chunk", "series", "tier", "store", "vals", "promql", "rules"},
+    "store": {"histogram", "wire", "chunk", "series"},
+    "ingest": {"histogram", "wire", "chunk", "series", "store"},
+    "archive": {"histogram", "chunk", "series", "tier", "store"},
+    "select": {"histogram", "chunk", "series", "store", "archive"},
+    "block": {"histogram", "wire", "chunk", "series", "tier", "store", "select"},
+    "vals": {"histogram", "chunk", "series", "store", "select"},
+    "promql": {"histogram", "chunk", "series", "tier", "store", "select", "vals"},
+    "api": {"histogram", "wire", "chunk", "series", "tier", "store", "ingest", "select", "vals", "promql"},
 }
 
 # Symbols that PostgreSQL, C++ or the linker want.
