@@ -65,7 +65,8 @@ prom_conn_open(PromConn *conn)
 	conn->pg = PQconnectStartParams(keywords, values, 0);
 	conn->stale = false;
 	conn->cancelling = false;
-	conn->nstatements = 0;
+	while (conn->nstatements > 0)
+		pfree(conn->statements[--conn->nstatements].sql);
 	conn->has_extension = conn->pool == prom_pool_control;
 	set_since(conn, CONN_CONNECTING);
 	if (conn->pg == NULL || PQstatus(conn->pg) == CONNECTION_BAD)
@@ -181,7 +182,7 @@ find_statement(PromConn *conn, const char *sql)
 		return NULL;
 	if (s == end)
 	{
-		*s = (PromConnStatement) {sql, false};
+		*s = (PromConnStatement) {MemoryContextStrdup(prom_gateway_context, sql), false};
 		conn->nstatements++;
 	}
 	return s;

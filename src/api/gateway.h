@@ -92,7 +92,7 @@ typedef struct PromJob
 	const char *parameter;		/* of the request, that errors in PromQL are about */
 	TimestampTz submitted;
 	bool		binary;			/* columns come in binary */
-	bool		kept;			/* the text is a constant, and asked again and again: connections keep it prepared */
+	bool		kept;			/* the text is one of a few, and asked again and again: connections keep it prepared */
 	bool		full;			/* its owner cannot take more rows: none are read until prom_pool_resume */
 	bool		cancelled;
 	PromOutcome outcome;

@@ -24,13 +24,13 @@ typedef enum PromConnState
 	CONN_HELD					/* its job is done, but a cancel request is still under way */
 } PromConnState;
 
-#define PROM_CONN_STATEMENTS	8
+#define PROM_CONN_STATEMENTS	16
 #define PROM_CONN_STEPS			4	/* of a job: two statements, and before each that it is prepared */
 
 /* A statement that was sent to be prepared under the name of its place. */
 typedef struct PromConnStatement
 {
-	const char *sql;
+	char	   *sql;
 	bool		prepared;		/* the server has said so */
 } PromConnStatement;
 
