@@ -347,12 +347,15 @@ start_shmem(void)
 void
 prom_tier_cache_init(void)
 {
+	/* a library that is loaded later may not define what is set at the start alone */
+	GucContext	fixed = process_shared_preload_libraries_in_progress ? PGC_POSTMASTER : PGC_SIGHUP;
+
 	DefineCustomIntVariable("promgres.tier_cache_size",
 							"Disk space for samples that were fetched from a bucket; 0 keeps none.",
 							NULL, &cache_size_mb, 1024, 0, PG_INT32_MAX, PGC_SIGHUP, GUC_UNIT_MB, NULL, NULL, NULL);
 	DefineCustomStringVariable("promgres.tier_cache_directory",
 							   "Where they are kept; empty is a directory of the data directory that backups leave out.",
-							   NULL, &cache_directory, "", PGC_POSTMASTER, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
+							   NULL, &cache_directory, "", fixed, GUC_SUPERUSER_ONLY, NULL, NULL, NULL);
 	if (!process_shared_preload_libraries_in_progress)
 		return;
 	next_request_hook = shmem_request_hook;

@@ -35,5 +35,14 @@ ok(wait_for(sub { remote_write($node, $sample)->{status} == 204 }, 'a write succ
 is($node->safe_psql('metrics', q{SELECT count(*) FROM prom.samples_of('lifecycle', '-infinity', 'infinity')}),
 	'1', 'nothing of the old samples came back');
 
+# A server that does not preload the library has no workers, and all else.
+my $plain = PostgreSQL::Test::Cluster->new('plain');
+$plain->init(extra => [ '-E', 'UTF8', '--locale=C.UTF-8' ]);
+$plain->start;
+$plain->safe_psql('postgres', 'CREATE EXTENSION promgres');
+is($plain->safe_psql('postgres', q{SELECT value FROM prom.query('vector(1) + 1')}), '2', 'without preloading, queries are answered');
+is($plain->safe_psql('postgres', q{SELECT count(*) FROM prom.stat_merge; SELECT count(*) > 0 FROM prom.jobs}),
+	"1\nt", 'and views are there');
+$plain->stop;
 $node->stop;
 done_testing();

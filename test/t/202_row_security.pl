@@ -9,7 +9,8 @@ use PostgreSQL::Test::Utils;
 use Promgres;
 use Test::More;
 
-my $node = start_node(new_node('primary'));
+# (what is written last stays fresh)
+my $node = start_node(new_node('primary', 'promgres.merge_age' => '1h'));
 my $t = 1_700_000_000_000;
 my $late = $t / 1000 + 3600;
 
