@@ -35,7 +35,7 @@ DO $$
 DECLARE
 	one		text;
 BEGIN
-	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction',
+	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction', 'slack',
 		'level', 'rollup', 'rollup_open', 'rollup_due', 'rollup_foreign', 'rollup_gap', 'expired', 'retention', 'job', 'token', 'ha_replica',
 		'tier_cluster', 'tier_object', 'tier_upload', 'tier_series', 'tier_hold'] LOOP
 		EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', one);
@@ -66,6 +66,7 @@ BEGIN
 			('_compact_begin', false, NULL),
 			('_compact_end', false, NULL),
 			('_compact_next', false, NULL),
+			('_compact_retry', false, NULL),
 			('_reindex', false, NULL),
 			('_pages', false, NULL),
 			('_lies_behind', false, NULL),
@@ -151,6 +152,7 @@ BEGIN
 			('_tier_register_series', false, NULL),
 			('_tier_attach_object', false, NULL),
 			('_tier_forget_objects', false, NULL),
+			('_tier_returned', false, NULL),
 			('_tier_cluster', false, NULL),
 			('_tier_write', false, NULL),
 			('_tier_chunks', false, NULL),

@@ -90,6 +90,14 @@ is(sql('SELECT count(*) FROM prom.series'), '100', 'series whose samples are all
 sql("CALL prom.rehydrate($from, $end)");
 is(digest(), $before, 'and come back as they were');
 is(sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), '0', 'the objects are not in use then');
+cmp_ok(sql('SELECT sum(pg_total_relation_size(part)) FROM prom._parts()'), '>', 1024 * 1024, 'they are much');
+set(retention_size => '1MB');
+sql('CALL prom.retain()');
+is(digest(), $before, 'a limit of the size is not for them: nobody else has them now');
+sql('DELETE FROM prom.tier_hold; CALL prom.retain()');
+is(digest(), $before, 'nor when their time here is over, until they are back there');
+set(retention_size => '0');
+sql("INSERT INTO prom.tier_hold SELECT DISTINCT day, day + 86399999, 'infinity'::timestamptz FROM prom.tier_object");
 sql($all);
 is(sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), '0', 'for a while these days stay here');
 sql('DELETE FROM prom.tier_hold');
@@ -213,12 +221,19 @@ remote_write($third, [ { __name__ => 'mine', i => 1 }, [ $day_ms, 1 ] ]);
 	sql("SELECT prom.attach_bucket('b')");
 	is(sql('SELECT string_agg(shard || \' \' || series, \', \' ORDER BY shard) FROM prom.shard'), '0 1, 1 100', 'but reads it, in a shard of its own');
 	is(sql("SELECT prom.attach_bucket('b')"), '0', 'nothing is new the second time');
+	make_server($third, 'again', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
+	sql("SELECT prom._bucket_put('again', 'promgres/v1/stranger/x', 'x')");
+	is(sql("SELECT prom.attach_bucket('again')"), '0', 'nor under another name; folders that are none of ours are passed over');
+	sql("SELECT prom._bucket_delete('again', ARRAY['promgres/v1/stranger/x'])");
 	like(error_of("CALL prom.rehydrate($from, $end)"), qr/55000: .*attached read-only/, 'nothing of it is brought here');
 	cmp_ok(sql("SELECT prom.detach_bucket('b')"), '>', 10, 'it is detached');
 	is(sql('SELECT string_agg(shard || \' \' || series, \', \' ORDER BY shard) FROM prom.shard'), '0 1', 'and its series are gone');
 	$node = $keep;
 }
 $third->stop;
+make_server($node, 'again', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
+is(sql("SELECT prom.attach_bucket('again')"), '0', 'nor does who has written it know it twice');
+is(digest(), $late, 'and it holds the same');
 
 # ---- an object of several parts
 
