@@ -198,6 +198,12 @@ BEGIN
 	INSERT INTO prom.level (resolution, from_ms, until_ms)
 	SELECT o.resolution, min(o.day), max(o.day) + 86400000 FROM prom.tier_object o WHERE o.resolution > 0 AND o.deleted IS NULL AND NOT o.read_only
 		AND NOT EXISTS (SELECT FROM prom.level l WHERE l.resolution = o.resolution) GROUP BY 1;
+	-- And that they stand for raw samples where these are gone.
+	INSERT INTO prom.level (resolution, from_ms)
+	SELECT 0, r.from_ms FROM (SELECT min(o.day) AS first, coalesce(min(o.day) FILTER (WHERE o.resolution = 0), max(o.day) + 86400000) AS from_ms
+		FROM prom.tier_object o WHERE o.deleted IS NULL AND NOT o.read_only) r
+	WHERE r.first < r.from_ms AND NOT EXISTS (SELECT FROM prom._parts() p WHERE p.resolution = 0 AND p.from_ms < r.from_ms)
+	ON CONFLICT DO NOTHING;
 	RETURN n;
 END
 $$;

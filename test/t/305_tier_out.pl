@@ -197,6 +197,17 @@ sql($all);
 my $other = new_node('other', 'promgres.merge_age' => '1s', 'promgres.tier_after' => '-1', 'promgres.tier_rollups_after' => '-1', 'promgres.series_grace' => '-1', 'promgres.rollup_delay' => '-1');
 start_node($other);
 make_server($other, 'b', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
+# Where only rollups are left, they answer there too.
+sql("CREATE TABLE hidden AS SELECT k, prom._bucket_get('b', k) AS bytes FROM (SELECT replace(key, '/data-0', '/manifest.json') AS k FROM prom.tier_object
+	WHERE deleted IS NULL AND resolution = 0 AND day = $day_ms) o");
+sql("SELECT prom._bucket_delete('b', (SELECT array_agg(k) FROM hidden))");
+$other->safe_psql('postgres', 'CREATE DATABASE taken');
+$other->safe_psql('taken', "CREATE EXTENSION promgres; CREATE SERVER b FOREIGN DATA WRAPPER promgres_s3 OPTIONS (endpoint 'http://127.0.0.1:$s3->{port}', bucket 'metrics', prefix 'p');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER b OPTIONS (access_key_id 'AK', secret_access_key 'SK'); SELECT prom.attach_bucket('b', read_only => false)");
+is($other->safe_psql('taken', "SELECT count(*) FROM prom.query_range('max_over_time(m_1[1h])', to_timestamp($day_ms / 1000 + 7200), to_timestamp($day_ms / 1000 + 36000), '1h')"), 9 * 20,
+	'rollups stand for raw samples that are gone');
+$other->safe_psql('postgres', 'DROP DATABASE taken WITH (FORCE)');
+sql("SELECT prom._bucket_put('b', k, bytes) FROM hidden");
 is($other->safe_psql('postgres', "SELECT prom.attach_bucket('b', read_only => false)"), sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), 'an empty server takes a bucket over');
 my $same = sub { $_[0]->safe_psql('postgres', 'SELECT md5(string_agg(concat_ws(\' \', shard, sid, labels), \',\' ORDER BY shard, sid)) FROM prom.series') };
 is($same->($other), $same->($node), 'with all series');
