@@ -11,7 +11,7 @@ CREATE TABLE prom.compaction (
 ) WITH (fillfactor = 50);
 COMMENT ON TABLE prom.compaction IS 'Days with rows that were written since they were compacted.';
 COMMENT ON COLUMN prom.compaction.day IS 'its beginning, ms since 1970';
-COMMENT ON COLUMN prom.compaction.since IS 'when the first of these rows was written';
+COMMENT ON COLUMN prom.compaction.since IS 'when the first of these rows was written; or when to try again, less promgres.compact_delay';
 COMMENT ON COLUMN prom.compaction.seq IS 'what prom.store_seq had come to; while a dump is being restored it is behind, because sequences are set last, and nothing is compacted';
 COMMENT ON COLUMN prom.compaction.next_block IS 'where the next step begins; 0: there was none, NULL: all are done, the partition waits for its vacuum';
 COMMENT ON COLUMN prom.compaction.again IS 'rows have been written since the first step';
@@ -67,6 +67,14 @@ END
 $$;
 COMMENT ON FUNCTION prom._compact_begin(int8) IS
 'Rows of this day that are larger than a quarter of a page are kept beside the table from now on, where they lie without gaps.';
+
+CREATE FUNCTION prom._compact_retry(one int2, first int8) RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	UPDATE prom.compaction c SET next_block = 0, again = false, since = clock_timestamp() + interval '10 minutes' WHERE c.shard = one AND c.day = first;
+END;
+COMMENT ON FUNCTION prom._compact_retry(int2, int8) IS 'A day could not be compacted: later, so that others are.';
 
 CREATE FUNCTION prom._compact_end(day int8) RETURNS void
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE

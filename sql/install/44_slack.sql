@@ -17,7 +17,7 @@ CREATE TABLE prom.slack (
 COMMENT ON TABLE prom.slack IS 'Partitions out of which much was taken, whose files are to become smaller. Not part of a dump.';
 COMMENT ON COLUMN prom.slack.freed IS 'about so many bytes';
 COMMENT ON COLUMN prom.slack.since IS 'when the first of them were; or when to try again, less promgres.compact_delay';
-COMMENT ON COLUMN prom.slack.tries IS 'how often the space was not to be had, mostly because of an old snapshot';
+COMMENT ON COLUMN prom.slack.tries IS 'how often the space was not to be had, because of an old snapshot, or an error';
 COMMENT ON COLUMN prom.slack.next_page IS 'rows in pages before this are still to be looked at; NULL: it has not begun, 0: all have been moved';
 COMMENT ON COLUMN prom.slack.last_page IS 'where the file is to end';
 COMMENT ON COLUMN prom.slack.last_toast IS 'where that of the TOAST table is to end';
@@ -71,11 +71,12 @@ CREATE FUNCTION prom._slack_retry(rel regclass) RETURNS void
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	DELETE FROM prom.slack k WHERE k.part = rel AND k.tries >= 5;
-	UPDATE prom.slack k SET tries = k.tries + 1, next_page = NULL, since = clock_timestamp() + interval '10 seconds' * 2 ^ k.tries
+	DELETE FROM prom.slack k WHERE k.part = rel AND k.tries >= 10;
+	UPDATE prom.slack k SET tries = k.tries + 1, next_page = NULL, since = clock_timestamp() + interval '10 seconds' * 2 ^ k.tries,
+		freed = greatest(k.freed, (SELECT p.free + p.toast_free FROM prom._pages(rel) p))
 	WHERE k.part = rel;
 END;
-COMMENT ON FUNCTION prom._slack_retry(regclass) IS 'Later, but not for ever.';
+COMMENT ON FUNCTION prom._slack_retry(regclass) IS 'The space was not to be had, or there was an error: later, but not for ever.';
 
 CREATE FUNCTION prom._slack_begin(rel regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -134,7 +135,6 @@ DECLARE
 BEGIN
 	SELECT p.*, (p.free + p.toast_free) * 8 >= (p.pages + p.toast_pages) * 8160::int8 AS loose INTO size FROM prom._pages(rel) p;
 	IF size.loose AND (size.pages + size.toast_pages) * 8192::int8 > 65536 THEN
-		UPDATE prom.slack k SET freed = k.freed + size.free + size.toast_free WHERE k.part = rel;
 		PERFORM prom._slack_retry(rel);
 		RETURN;
 	END IF;

@@ -499,8 +499,10 @@ DECLARE
 	tries	int4 := coalesce((state -> 'tries')::int4, 0);
 BEGIN
 	rows := 0;
-	-- Of prom.fresh what it holds: after a burst its file is large and empty, which no old sample shall make up for.
-	used := coalesce((SELECT sum(pg_column_size(f.data)) FROM prom.fresh f), 0) + coalesce((SELECT sum(pg_total_relation_size(p.part)) FROM prom._parts() p), 0);
+	-- Of prom.fresh what it holds: after a burst its file is large and empty, which no old sample shall make up for.  Nor for what
+	-- was brought back from a bucket, and is here for a while; it is the oldest, and does not go itself, as it is nowhere else now.
+	used := coalesce((SELECT sum(pg_column_size(f.data)) FROM prom.fresh f), 0) + coalesce((SELECT sum(pg_total_relation_size(p.part)) FROM prom._parts() p
+		WHERE NOT prom._tier_returned(p.resolution, p.from_ms, p.to_ms)), 0);
 	IF allowed <= 0 OR used <= allowed THEN
 		phase := state ->> 'note';
 		state := NULL;
@@ -508,13 +510,17 @@ BEGIN
 	END IF;
 	-- Raw samples first, as far as there are rollups of them; then rollups.  Yesterday stays.
 	SELECT p.* INTO victim FROM prom._parts() p
-	WHERE p.to_ms < prom._to_ms(clock_timestamp()) - 86400000 AND prom._may_drop(p.resolution, p.to_ms)
+	WHERE p.to_ms < prom._to_ms(clock_timestamp()) - 86400000 AND prom._may_drop(p.resolution, p.to_ms) 
+		-- What lies in a bucket takes no room here, so it does not go; and nothing goes from behind it, which would hide it.
+		AND NOT prom._tier_returned(p.resolution, p.from_ms, p.to_ms)
+		AND NOT EXISTS (SELECT FROM prom.tier_object o
+			WHERE o.resolution = p.resolution AND o.day < p.to_ms AND NOT o.read_only AND (o.deleted IS NULL OR o.gone <> '{}'))
 	ORDER BY p.resolution > 0, p.from_ms, p.resolution LIMIT 1;
 	IF NOT FOUND THEN
 		RAISE configuration_limit_exceeded USING
 			MESSAGE = format('samples take %s, more than promgres.retention_size allows, and none of them may go', pg_size_pretty(used)),
-			DETAIL = format('The limit is %s. What is kept is of the last two days, or no rollups have been made of it yet.', pg_size_pretty(allowed)),
-			HINT = 'Raise the limit, keep fewer series (prom.set_retention), or see in prom.jobs why rollups are behind.';
+			DETAIL = format('The limit is %s. What is kept is of the last two days, younger than what a bucket has, or no rollups have been made of it yet.', pg_size_pretty(allowed)),
+			HINT = 'Raise the limit, keep fewer series (prom.set_retention), let the bucket have it sooner (promgres.tier_after), or see in prom.jobs which job is behind.';
 	END IF;
 	phase := format('dropping %s, for the size', victim.part);
 	IF prom._expire_part(victim.resolution, victim.part, victim.from_ms, victim.to_ms) THEN

@@ -92,6 +92,16 @@ RETURN EXISTS (SELECT FROM prom.tier_object o
 COMMENT ON FUNCTION prom._tier_has(int2, int8, int4) IS
 'True if rollups of a day (its beginning) cannot be made again of local rows alone: objects that are in use may have samples of this block, or rollups.';
 
+CREATE FUNCTION prom._tier_returned(level int4, from_ms int8, to_ms int8) RETURNS bool
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN EXISTS (SELECT FROM prom.tier_hold h
+		WHERE h.until > clock_timestamp() AND h.from_ms < _tier_returned.to_ms AND h.to_ms >= _tier_returned.from_ms)
+	OR EXISTS (SELECT FROM prom.tier_object o
+		WHERE o.resolution = level AND o.day >= _tier_returned.from_ms AND o.day < _tier_returned.to_ms AND NOT o.read_only AND o.gone <> '{}');
+COMMENT ON FUNCTION prom._tier_returned(int4, int8, int8) IS
+'True of a partition of these times if some of its rows have been brought back from the bucket: they are nowhere else, and will go there again.';
+
 CREATE FUNCTION prom._tier_cluster() RETURNS uuid
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp

@@ -162,7 +162,9 @@ DECLARE
 BEGIN
 	PERFORM prom._check_sees_all();
 	LOCK TABLE prom.tier_cluster IN SHARE ROW EXCLUSIVE MODE;
-	FOR of IN SELECT split_part(l.key, '/', 3) FROM prom._bucket_list(server, 'promgres/v1/', NULL, '/') l WHERE l.size = -1 LOOP
+	FOR of IN SELECT d.name FROM prom._bucket_list(server, 'promgres/v1/', NULL, '/') l, split_part(l.key, '/', 3) d (name)
+		WHERE l.size = -1 AND d.name ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+	LOOP
 		SELECT c.* INTO known FROM prom.tier_cluster c WHERE c.cluster = of::uuid;
 		map := known.shards;
 		IF known.cluster IS NULL THEN
@@ -174,8 +176,9 @@ BEGIN
 			INSERT INTO prom.tier_cluster (cluster, server, own, read_only) VALUES (of::uuid, server, NOT read_only, read_only) RETURNING * INTO known;
 		END IF;
 		SELECT coalesce(array_agg(l.key ORDER BY l.key), '{}') INTO there FROM prom._bucket_list(server, format('promgres/v1/%s/', of)) l WHERE l.key LIKE '%/manifest.json';
+		-- By whatever name of a server one is known: under a second it would be read twice, and be deleted behind the back of the first.
 		FOR key IN SELECT t FROM unnest(there) t
-			WHERE NOT EXISTS (SELECT FROM prom.tier_object o WHERE o.server = attach_bucket.server AND o.key = left(t, -length('manifest.json')) || 'data-0')
+			WHERE NOT EXISTS (SELECT FROM prom.tier_object o WHERE o.key = left(t, -length('manifest.json')) || 'data-0')
 		LOOP
 			one := split_part(split_part(key, '/', 7), '-', CASE WHEN split_part(key, '/', 7) LIKE '-%' THEN 2 ELSE 1 END)::int2;
 			IF array_position(map, one) IS NULL THEN
@@ -195,6 +198,12 @@ BEGIN
 	INSERT INTO prom.level (resolution, from_ms, until_ms)
 	SELECT o.resolution, min(o.day), max(o.day) + 86400000 FROM prom.tier_object o WHERE o.resolution > 0 AND o.deleted IS NULL AND NOT o.read_only
 		AND NOT EXISTS (SELECT FROM prom.level l WHERE l.resolution = o.resolution) GROUP BY 1;
+	-- And that they stand for raw samples where these are gone.
+	INSERT INTO prom.level (resolution, from_ms)
+	SELECT 0, r.from_ms FROM (SELECT min(o.day) AS first, coalesce(min(o.day) FILTER (WHERE o.resolution = 0), max(o.day) + 86400000) AS from_ms
+		FROM prom.tier_object o WHERE o.deleted IS NULL AND NOT o.read_only) r
+	WHERE r.first < r.from_ms AND NOT EXISTS (SELECT FROM prom._parts() p WHERE p.resolution = 0 AND p.from_ms < r.from_ms)
+	ON CONFLICT DO NOTHING;
 	RETURN n;
 END
 $$;

@@ -50,6 +50,7 @@ static bool end_day(PGconn *conn, const char *part, const char *day);
 static bool reindex(PGconn *conn, const char *part, bool every);
 static bool take_up_slack(PGconn *conn);
 static bool take_up_slack_of(PGconn *conn, const char *work, const char *part);
+static bool set_aside(PGconn *conn, const char *sql);
 static bool freeze_day(PGconn *conn);
 static void complain(const char *message);
 static bool check_retention_size(double *mb, void **extra, GucSource source);
@@ -180,10 +181,20 @@ compact_day(PGconn *conn)
 	res = prom_remote_exec(conn, sql);
 	if (PQresultStatus(res) != PGRES_TUPLES_OK)
 		ok = false;
-	else if (PQntuples(res) > 0 && !PQgetisnull(res, 0, 0))
-		ok = compact(conn, res);
+	else if (PQntuples(res) > 0 && !PQgetisnull(res, 0, 0) && !compact(conn, res))
+	{
+		snprintf(sql, sizeof(sql), "SELECT prom._compact_retry(%s::pg_catalog.int2, %s)", PQgetvalue(res, 0, 1), PQgetvalue(res, 0, 2));
+		ok = set_aside(conn, sql);
+	}
 	PQclear(res);
 	return ok;
+}
+
+/* What cannot be done now, a damaged page is in its way, say, is tried again later, and the rest goes on.  The log has the error. */
+static bool
+set_aside(PGconn *conn, const char *sql)
+{
+	return PQstatus(conn) == CONNECTION_OK && command(conn, "RESET lock_timeout") && command(conn, sql);
 }
 
 static bool
@@ -262,7 +273,7 @@ reindex(PGconn *conn, const char *part, bool every)
 static bool
 take_up_slack(PGconn *conn)
 {
-	char		sql[100];
+	char		sql[200];
 	PGresult   *res;
 	bool		ok = true;
 
@@ -272,8 +283,11 @@ take_up_slack(PGconn *conn)
 	res = prom_remote_exec(conn, sql);
 	if (PQresultStatus(res) != PGRES_TUPLES_OK)
 		ok = false;
-	else if (PQntuples(res) > 0 && !PQgetisnull(res, 0, 0))
-		ok = take_up_slack_of(conn, PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1));
+	else if (PQntuples(res) > 0 && !PQgetisnull(res, 0, 0) && !take_up_slack_of(conn, PQgetvalue(res, 0, 0), PQgetvalue(res, 0, 1)))
+	{
+		snprintf(sql, sizeof(sql), "SELECT prom._slack_retry('%s')", PQgetvalue(res, 0, 1));
+		ok = set_aside(conn, sql);
+	}
 	PQclear(res);
 	return ok;
 }

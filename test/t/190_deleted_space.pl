@@ -62,16 +62,16 @@ my @parts = split /\n/, sql($part_sql);
 is(scalar @parts, 5, 'two days, rollups of two resolutions, exemplars');
 my %whole = map { $_ => (sizes($_))[0] } @parts;
 
-my $kept = sql(q{SELECT count(*), sum(value) FROM prom.samples_of('{keep="yes"}')});
+my $kept = sql(q{SELECT count(*), sum(value::numeric) FROM prom.samples_of('{keep="yes"}')});
 my $reader = $node->background_psql('postgres');
-my $seen = $reader->query_safe(q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*), sum(value) FROM prom.samples_of('{__name__=~"m."}')});
+my $seen = $reader->query_safe(q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*), sum(value::numeric) FROM prom.samples_of('{__name__=~"m."}')});
 is(sql(q{SELECT prom.delete_series('{keep="no"}')}), 512 - 64, 'seven eighths are deleted');
 is(sql('SELECT count(*) FROM prom.slack'), 5, 'all of them are noted');
 my $points = sql(q{SET promgres.max_source_resolution = '1h'; SELECT count(*), sum(value) FROM prom.query_range('sum_over_time(m1[1h])', to_timestamp(} . ($today - 5) * 86400 . '), to_timestamp(' . ($today - 4) * 86400 . "), '1h')");
 sql("ALTER SYSTEM SET promgres.compact_delay = '0'");
 $node->reload;
 ok(wait_for(sub { sql('SELECT count(*) FROM prom.slack WHERE tries > 0') > 0 }, 'a try', 60), 'what a long query still sees is not to be had');
-is($reader->query_safe(q{SELECT count(*), sum(value) FROM prom.samples_of('{__name__=~"m."}')}), $seen, 'it sees it all the while');
+is($reader->query_safe(q{SELECT count(*), sum(value::numeric) FROM prom.samples_of('{__name__=~"m."}')}), $seen, 'it sees it all the while');
 $reader->query_safe('COMMIT');
 $reader->quit;
 ok(wait_for(sub { sql('SELECT count(*) FROM prom.slack WHERE next_page IS NOT NULL OR freed * 8 > pg_total_relation_size(part)') == 0 }, 'the space', 180), 'it is tried again');
@@ -84,9 +84,33 @@ foreach my $part (@parts)
 	cmp_ok($size, '<', $copy * 1.15 + 65536, "$part takes what is left of it");
 	cmp_ok($size, '<', $whole{$part} / 3, 'which is much less than before');
 }
-is(sql(q{SELECT count(*), sum(value) FROM prom.samples_of('{__name__=~"m."}')}), $kept, 'raw samples are those that were kept');
+is(sql(q{SELECT count(*), sum(value::numeric) FROM prom.samples_of('{__name__=~"m."}')}), $kept, 'raw samples are those that were kept');
 is(sql(q{SET promgres.max_source_resolution = '1h'; SELECT count(*), sum(value) FROM prom.query_range('sum_over_time(m1[1h])', to_timestamp(} . ($today - 5) * 86400 . '), to_timestamp(' . ($today - 4) * 86400 . "), '1h')"), $points, 'and rollups');
 is(sql('SELECT count(*) FROM prom.exemplar'), 64 * 40, 'and exemplars');
 is(sql('SELECT count(*) FROM pg_index WHERE NOT indisvalid'), 0, 'no index is left half made');
+
+# --- a day whose rows cannot be taken in hand, as if a page of it were damaged, keeps no other from it
+
+my @days = map { ($today - $_) * 86_400_000 } 7, 8;
+sql("ALTER SYSTEM SET promgres.compact_delay = '-1'");
+$node->reload;
+write_day($_) foreach 7, 8;
+sql('CALL prom.merge()');
+my @table = map { sql("SELECT part FROM prom._parts() WHERE resolution = 0 AND from_ms = $_") } @days;
+sql(q{CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'refused'; END $$});
+sql("CREATE TRIGGER refuse BEFORE DELETE ON $table[0] FOR EACH ROW EXECUTE FUNCTION refuse()");
+sql("ALTER SYSTEM SET promgres.compact_delay = '0'");
+$node->reload;
+ok(wait_for(sub { sql("SELECT count(*) FROM prom.compaction WHERE day = $days[1]") == 0 }, 'the compaction', 60), 'the day before is compacted');
+is(sql("SELECT count(*), bool_and(since > clock_timestamp()) FROM prom.compaction WHERE day = $days[0]"), '1|t', 'and it later');
+sql("DROP TRIGGER refuse ON $table[0]; ALTER SYSTEM SET promgres.compact_delay = '-1'");
+$node->reload;
+sql(q{SELECT prom.delete_series('{keep="no"}')});
+my ($first, $second) = split /\n/, sql("SELECT part FROM prom.slack WHERE part IN ('$table[0]'::regclass, '$table[1]'::regclass) ORDER BY since");
+sql("CREATE TRIGGER refuse BEFORE DELETE ON $first EXECUTE FUNCTION refuse()");
+sql("ALTER SYSTEM SET promgres.compact_delay = '0'");
+$node->reload;
+ok(wait_for(sub { sql("SELECT count(*) FROM prom.slack WHERE part = '$second'::regclass AND tries = 0") == 0 }, 'the other'), 'the other one gets its turn');
+is(sql("SELECT tries > 0, next_page IS NULL, freed >= 65536 FROM prom.slack WHERE part = '$first'::regclass"), 't|t|t', 'and the first gets another');
 $node->stop;
 done_testing();

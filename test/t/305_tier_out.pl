@@ -90,6 +90,14 @@ is(sql('SELECT count(*) FROM prom.series'), '100', 'series whose samples are all
 sql("CALL prom.rehydrate($from, $end)");
 is(digest(), $before, 'and come back as they were');
 is(sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), '0', 'the objects are not in use then');
+cmp_ok(sql('SELECT sum(pg_total_relation_size(part)) FROM prom._parts()'), '>', 1024 * 1024, 'they are much');
+set(retention_size => '1MB');
+sql('CALL prom.retain()');
+is(digest(), $before, 'a limit of the size is not for them: nobody else has them now');
+sql('DELETE FROM prom.tier_hold; CALL prom.retain()');
+is(digest(), $before, 'nor when their time here is over, until they are back there');
+set(retention_size => '0');
+sql("INSERT INTO prom.tier_hold SELECT DISTINCT day, day + 86399999, 'infinity'::timestamptz FROM prom.tier_object");
 sql($all);
 is(sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), '0', 'for a while these days stay here');
 sql('DELETE FROM prom.tier_hold');
@@ -189,6 +197,17 @@ sql($all);
 my $other = new_node('other', 'promgres.merge_age' => '1s', 'promgres.tier_after' => '-1', 'promgres.tier_rollups_after' => '-1', 'promgres.series_grace' => '-1', 'promgres.rollup_delay' => '-1');
 start_node($other);
 make_server($other, 'b', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
+# Where only rollups are left, they answer there too.
+sql("CREATE TABLE hidden AS SELECT k, prom._bucket_get('b', k) AS bytes FROM (SELECT replace(key, '/data-0', '/manifest.json') AS k FROM prom.tier_object
+	WHERE deleted IS NULL AND resolution = 0 AND day = $day_ms) o");
+sql("SELECT prom._bucket_delete('b', (SELECT array_agg(k) FROM hidden))");
+$other->safe_psql('postgres', 'CREATE DATABASE taken');
+$other->safe_psql('taken', "CREATE EXTENSION promgres; CREATE SERVER b FOREIGN DATA WRAPPER promgres_s3 OPTIONS (endpoint 'http://127.0.0.1:$s3->{port}', bucket 'metrics', prefix 'p');
+	CREATE USER MAPPING FOR CURRENT_USER SERVER b OPTIONS (access_key_id 'AK', secret_access_key 'SK'); SELECT prom.attach_bucket('b', read_only => false)");
+is($other->safe_psql('taken', "SELECT count(*) FROM prom.query_range('max_over_time(m_1[1h])', to_timestamp($day_ms / 1000 + 7200), to_timestamp($day_ms / 1000 + 36000), '1h')"), 9 * 20,
+	'rollups stand for raw samples that are gone');
+$other->safe_psql('postgres', 'DROP DATABASE taken WITH (FORCE)');
+sql("SELECT prom._bucket_put('b', k, bytes) FROM hidden");
 is($other->safe_psql('postgres', "SELECT prom.attach_bucket('b', read_only => false)"), sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), 'an empty server takes a bucket over');
 my $same = sub { $_[0]->safe_psql('postgres', 'SELECT md5(string_agg(concat_ws(\' \', shard, sid, labels), \',\' ORDER BY shard, sid)) FROM prom.series') };
 is($same->($other), $same->($node), 'with all series');
@@ -213,12 +232,19 @@ remote_write($third, [ { __name__ => 'mine', i => 1 }, [ $day_ms, 1 ] ]);
 	sql("SELECT prom.attach_bucket('b')");
 	is(sql('SELECT string_agg(shard || \' \' || series, \', \' ORDER BY shard) FROM prom.shard'), '0 1, 1 100', 'but reads it, in a shard of its own');
 	is(sql("SELECT prom.attach_bucket('b')"), '0', 'nothing is new the second time');
+	make_server($third, 'again', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
+	sql("SELECT prom._bucket_put('again', 'promgres/v1/stranger/x', 'x')");
+	is(sql("SELECT prom.attach_bucket('again')"), '0', 'nor under another name; folders that are none of ours are passed over');
+	sql("SELECT prom._bucket_delete('again', ARRAY['promgres/v1/stranger/x'])");
 	like(error_of("CALL prom.rehydrate($from, $end)"), qr/55000: .*attached read-only/, 'nothing of it is brought here');
 	cmp_ok(sql("SELECT prom.detach_bucket('b')"), '>', 10, 'it is detached');
 	is(sql('SELECT string_agg(shard || \' \' || series, \', \' ORDER BY shard) FROM prom.shard'), '0 1', 'and its series are gone');
 	$node = $keep;
 }
 $third->stop;
+make_server($node, 'again', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
+is(sql("SELECT prom.attach_bucket('again')"), '0', 'nor does who has written it know it twice');
+is(digest(), $late, 'and it holds the same');
 
 # ---- an object of several parts
 
