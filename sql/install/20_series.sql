@@ -332,7 +332,7 @@ CREATE FUNCTION prom._label_digest(value text) RETURNS uuid
 COMMENT ON FUNCTION prom._label_digest(text) IS 'The hash of a label''s value in prom.label_value.';
 
 CREATE FUNCTION prom._unused_labels(one int2, first int4, series int8, INOUT names text[], INOUT vals text[]) RETURNS record
-	LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
 	SET enable_seqscan = off
 AS $$
@@ -347,6 +347,11 @@ BEGIN
 		WHERE s.shard = one AND (every OR s.sid BETWEEN first - near AND first + near)) r;
 	IF every OR names IS NULL THEN
 		RETURN;
+	END IF;
+	-- What the index has not sorted in yet is read as a whole by each look into it.
+	IF cardinality(names) > 100 THEN
+		PERFORM gin_clean_pending_list(c.oid) FROM pg_class c
+		WHERE c.oid = 'prom.series_pairs_idx'::regclass AND pg_has_role(c.relowner, 'USAGE');
 	END IF;
 	-- Each of the others is looked up.  (No index but that of labels is good for this shard, whatever the planner may think of the others.)
 	SELECT array_agg(g.name), array_agg(g.value) INTO names, vals FROM unnest(names, vals) AS g(name, value)
