@@ -62,16 +62,16 @@ my @parts = split /\n/, sql($part_sql);
 is(scalar @parts, 5, 'two days, rollups of two resolutions, exemplars');
 my %whole = map { $_ => (sizes($_))[0] } @parts;
 
-my $kept = sql(q{SELECT count(*), sum(value) FROM prom.samples_of('{keep="yes"}')});
+my $kept = sql(q{SELECT count(*), sum(value::numeric) FROM prom.samples_of('{keep="yes"}')});
 my $reader = $node->background_psql('postgres');
-my $seen = $reader->query_safe(q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*), sum(value) FROM prom.samples_of('{__name__=~"m."}')});
+my $seen = $reader->query_safe(q{BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*), sum(value::numeric) FROM prom.samples_of('{__name__=~"m."}')});
 is(sql(q{SELECT prom.delete_series('{keep="no"}')}), 512 - 64, 'seven eighths are deleted');
 is(sql('SELECT count(*) FROM prom.slack'), 5, 'all of them are noted');
 my $points = sql(q{SET promgres.max_source_resolution = '1h'; SELECT count(*), sum(value) FROM prom.query_range('sum_over_time(m1[1h])', to_timestamp(} . ($today - 5) * 86400 . '), to_timestamp(' . ($today - 4) * 86400 . "), '1h')");
 sql("ALTER SYSTEM SET promgres.compact_delay = '0'");
 $node->reload;
 ok(wait_for(sub { sql('SELECT count(*) FROM prom.slack WHERE tries > 0') > 0 }, 'a try', 60), 'what a long query still sees is not to be had');
-is($reader->query_safe(q{SELECT count(*), sum(value) FROM prom.samples_of('{__name__=~"m."}')}), $seen, 'it sees it all the while');
+is($reader->query_safe(q{SELECT count(*), sum(value::numeric) FROM prom.samples_of('{__name__=~"m."}')}), $seen, 'it sees it all the while');
 $reader->query_safe('COMMIT');
 $reader->quit;
 ok(wait_for(sub { sql('SELECT count(*) FROM prom.slack WHERE next_page IS NOT NULL OR freed * 8 > pg_total_relation_size(part)') == 0 }, 'the space', 180), 'it is tried again');
@@ -84,7 +84,7 @@ foreach my $part (@parts)
 	cmp_ok($size, '<', $copy * 1.15 + 65536, "$part takes what is left of it");
 	cmp_ok($size, '<', $whole{$part} / 3, 'which is much less than before');
 }
-is(sql(q{SELECT count(*), sum(value) FROM prom.samples_of('{__name__=~"m."}')}), $kept, 'raw samples are those that were kept');
+is(sql(q{SELECT count(*), sum(value::numeric) FROM prom.samples_of('{__name__=~"m."}')}), $kept, 'raw samples are those that were kept');
 is(sql(q{SET promgres.max_source_resolution = '1h'; SELECT count(*), sum(value) FROM prom.query_range('sum_over_time(m1[1h])', to_timestamp(} . ($today - 5) * 86400 . '), to_timestamp(' . ($today - 4) * 86400 . "), '1h')"), $points, 'and rollups');
 is(sql('SELECT count(*) FROM prom.exemplar'), 64 * 40, 'and exemplars');
 is(sql('SELECT count(*) FROM pg_index WHERE NOT indisvalid'), 0, 'no index is left half made');
