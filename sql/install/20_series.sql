@@ -327,15 +327,57 @@ CREATE FUNCTION prom._series_removed() RETURNS void
 	AS 'MODULE_PATHNAME', 'prom_series_removed' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 COMMENT ON FUNCTION prom._series_removed() IS 'tell every backend that series were removed';
 
+CREATE FUNCTION prom._label_digest(value text) RETURNS uuid
+	AS 'MODULE_PATHNAME', 'prom_label_digest' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+COMMENT ON FUNCTION prom._label_digest(text) IS 'The hash of a label''s value in prom.label_value.';
+
+CREATE FUNCTION prom._unused_labels(one int2, first int4, series int8, INOUT names text[], INOUT vals text[]) RETURNS record
+	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+	SET search_path = pg_catalog, pg_temp
+	SET enable_seqscan = off
+AS $$
+DECLARE
+	near	int8 := series + 4096;
+	every	bool := near >= (SELECT h.series FROM prom.shard h WHERE h.shard = one);
+BEGIN
+	-- Most labels that are in use are so by series nearby, or these are all.
+	SELECT array_agg(r.name), array_agg(r.value) INTO names, vals
+	FROM (SELECT g.name, g.value FROM unnest(names, vals) AS g(name, value)
+		EXCEPT SELECT p.key, p.value FROM prom.series s, jsonb_each_text(s.labels::jsonb) p
+		WHERE s.shard = one AND (every OR s.sid BETWEEN first - near AND first + near)) r;
+	IF every OR names IS NULL THEN
+		RETURN;
+	END IF;
+	-- What the index has not sorted in yet is read as a whole by each look into it.
+	IF cardinality(names) > 100 THEN
+		PERFORM gin_clean_pending_list(c.oid) FROM pg_class c
+		WHERE c.oid = 'prom.series_pairs_idx'::regclass AND pg_has_role(c.relowner, 'USAGE');
+	END IF;
+	-- Each of the others is looked up.  (No index but that of labels is good for this shard, whatever the planner may think of the others.)
+	SELECT array_agg(g.name), array_agg(g.value) INTO names, vals FROM unnest(names, vals) AS g(name, value)
+	WHERE NOT EXISTS (
+		SELECT FROM prom.series s
+		WHERE s.shard IS NOT DISTINCT FROM one
+			AND prom._label_pairs(s.labels) @> ARRAY[prom._label_pair(g.name, g.value)]
+			AND prom._label_eq(s.labels, g.name, g.value));
+END
+$$;
+COMMENT ON FUNCTION prom._unused_labels(int2, int4, int8, text[], text[]) IS
+'Those of the labels (all different) that no series of the shard has; they were labels of so many series from this id on, which are removed already. It takes time for what was removed, not for what is there.';
+
 CREATE FUNCTION prom._remove_series(shards int2[], sids int4[]) RETURNS int8
 	LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 	SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	removed int8;
-	gone_shards int2[];
-	gone_names text[];
-	gone_values text[];
+	removed	int8 := 0;
+	n		int8;
+	one		int2;
+	ids		int4[];
+	first	int4;
+	last	int4;
+	names	text[];
+	vals	text[];
 BEGIN
 	IF current_setting('transaction_isolation') IN ('repeatable read', 'serializable') THEN
 		RAISE feature_not_supported USING MESSAGE = 'series cannot be removed in a transaction that is REPEATABLE READ or SERIALIZABLE',
@@ -348,43 +390,41 @@ BEGIN
 	PERFORM prom._check_sees_all();
 	-- Whoever ingests holds a lock that conflicts with this one until its samples are committed.
 	LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
-	WITH gone AS (
-		DELETE FROM prom.series s
-		USING unnest(shards, sids) AS r(shard, sid)
-		WHERE s.shard = r.shard AND s.sid = r.sid
-		RETURNING s.shard, s.labels
-	), of_shard AS (
-		UPDATE prom.shard h SET series = h.series - g.n, removals = h.removals + 1
-		FROM (SELECT gone.shard, count(*) AS n FROM gone GROUP BY 1) g
-		WHERE h.shard = g.shard
-	), of_metric AS (
-		UPDATE prom.metric m SET series = m.series - g.n
-		FROM (SELECT gone.shard, prom._metric_key(gone.labels) AS name, count(*) AS n FROM gone GROUP BY 1, 2) g
-		WHERE m.shard = g.shard AND m.name = g.name
-	), pair AS (
-		SELECT DISTINCT g.shard, p.key, p.value
-		FROM gone g, jsonb_each_text(g.labels::jsonb) AS p
-	)
-	SELECT (SELECT count(*) FROM gone),
-		   array_agg(pair.shard), array_agg(pair.key), array_agg(pair.value)
-	INTO removed, gone_shards, gone_names, gone_values
-	FROM pair;
+	FOR one, ids, first, last IN
+		SELECT r.shard, array_agg(r.sid), min(r.sid), max(r.sid) FROM unnest(shards, sids) AS r(shard, sid) GROUP BY 1 ORDER BY 1
+	LOOP
+		-- (The range is for a table without statistics, of which all of the shard would be read otherwise.)
+		WITH gone AS (
+			DELETE FROM prom.series s USING unnest(ids) AS r(sid)
+			WHERE s.shard = one AND s.sid = r.sid AND s.sid BETWEEN first AND last
+			RETURNING s.labels
+		), of_shard AS (
+			UPDATE prom.shard h SET series = h.series - g.n, removals = h.removals + 1
+			FROM (SELECT count(*) AS n FROM gone) g
+			WHERE h.shard = one AND g.n > 0
+		), of_metric AS (
+			UPDATE prom.metric m SET series = m.series - g.n
+			FROM (SELECT prom._metric_key(gone.labels) AS name, count(*) AS n FROM gone GROUP BY 1) g
+			WHERE m.shard = one AND m.name = g.name
+		), pair AS (
+			SELECT DISTINCT p.key, p.value FROM gone g, jsonb_each_text(g.labels::jsonb) AS p
+		)
+		SELECT (SELECT count(*) FROM gone), array_agg(pair.key), array_agg(pair.value) INTO n, names, vals FROM pair;
+		CONTINUE WHEN n = 0;
+		removed := removed + n;
+
+		-- What is left of its piece of ids is given up with it.
+		DELETE FROM prom.metric m
+		WHERE m.shard = one AND m.series <= 0 AND m.name = ANY (ARRAY(SELECT g.value FROM unnest(names, vals) AS g(name, value) WHERE g.name = '__name__'));
+
+		SELECT u.names, u.vals INTO names, vals
+		FROM prom._unused_labels(one, first, n, names, vals) u;
+		DELETE FROM prom.label_value v USING unnest(names, vals) AS g(name, value)
+		WHERE v.name = g.name AND v.digest = prom._label_digest(g.value) AND v.shard = one AND v.value = g.value;
+	END LOOP;
 	IF removed = 0 THEN
 		RETURN 0;
 	END IF;
-
-	DELETE FROM prom.label_value v
-	USING unnest(gone_shards, gone_names, gone_values) AS g(shard, name, value)
-	WHERE v.shard = g.shard AND v.name = g.name AND v.value = g.value
-		AND NOT EXISTS (
-			SELECT FROM prom.series s
-			WHERE s.shard = g.shard
-				AND prom._label_pairs(s.labels) @> ARRAY[prom._label_pair(g.name, g.value)]
-				AND prom._label_eq(s.labels, g.name, g.value));
-
-	-- What is left of its piece of ids is given up with it.
-	DELETE FROM prom.metric m
-	WHERE m.series <= 0 AND m.name = ANY (SELECT g.value FROM unnest(gone_names, gone_values) AS g(name, value) WHERE g.name = '__name__');
 	PERFORM prom._series_removed();
 	RETURN removed;
 END

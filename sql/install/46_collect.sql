@@ -5,22 +5,25 @@ LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	rest	int4[];
+	-- What lies in buckets is known without a look at samples.
+	rest	int4[] := prom._tier_keeps(one, wanted);
 	first	int8;
 	width	int4;
 BEGIN
-	SELECT array_agg(u ORDER BY u) INTO rest FROM unnest(wanted) u
-	WHERE NOT u = ANY (SELECT unnest(prom._sids(f.data)) FROM prom.fresh f
-		WHERE f.shard = one AND f.sid_max >= wanted[1] AND f.sid_min <= wanted[cardinality(wanted)]);
+	-- Sets are taken from sets (EXCEPT), which is never done for each id anew, however wrong the planner's estimates are.
+	SELECT array_agg(x.u ORDER BY x.u) INTO rest FROM (SELECT unnest(wanted) EXCEPT SELECT unnest(rest)) x(u);
+	SELECT array_agg(x.u ORDER BY x.u) INTO rest FROM (SELECT unnest(rest)
+		EXCEPT SELECT unnest(prom._sids(f.data)) FROM prom.fresh f
+		WHERE f.shard = one AND f.sid_max >= rest[1] AND f.sid_min <= rest[cardinality(rest)]) x(u);
 	-- Day by day, the newest first: most series have samples there and are not looked for further.
 	FOR first IN
 		SELECT d.t_min FROM prom._days() d ORDER BY 1 DESC
 	LOOP
 		EXIT WHEN rest IS NULL;
-		EXECUTE format('SELECT array_agg(u ORDER BY u) FROM unnest($2) u '
-			'WHERE NOT u = ANY (SELECT unnest(prom._sids(w.data)) FROM prom.warm w '
+		EXECUTE format('SELECT array_agg(x.u ORDER BY x.u) FROM (SELECT unnest($2) '
+			'EXCEPT SELECT unnest(prom._sids(w.data)) FROM prom.warm w '
 			'WHERE w.shard = $1 AND w.t_min >= %s AND w.t_min < %s '
-			'AND w.block = ANY (ARRAY(SELECT DISTINCT b >> 6 FROM unnest($2) b)))', first, first + 86400000)
+			'AND w.block = ANY (ARRAY(SELECT DISTINCT b >> 6 FROM unnest($2) b))) x(u)', first, first + 86400000)
 		INTO rest USING one, rest;
 	END LOOP;
 	-- Rollups stay when raw samples go; the coarsest first, which are the fewest rows.
@@ -28,12 +31,11 @@ BEGIN
 		SELECT l.resolution FROM prom.level l WHERE l.resolution > 0 ORDER BY 1 DESC
 	LOOP
 		EXIT WHEN rest IS NULL;
-		SELECT array_agg(u ORDER BY u) INTO rest FROM unnest(rest) u
-		WHERE NOT u = ANY (SELECT unnest(prom._sids(r.data)) FROM prom.rollup r
+		SELECT array_agg(x.u ORDER BY x.u) INTO rest FROM (SELECT unnest(rest)
+			EXCEPT SELECT unnest(prom._sids(r.data)) FROM prom.rollup r
 			WHERE r.resolution = width AND r.shard = one AND r.part = 1
-			AND r.block = ANY (ARRAY(SELECT DISTINCT b >> 6 FROM unnest(rest) b)));
+			AND r.block = ANY (ARRAY(SELECT DISTINCT b >> 6 FROM unnest(rest) b))) x(u);
 	END LOOP;
-	SELECT array_agg(u ORDER BY u) INTO rest FROM unnest(rest) u WHERE NOT u = ANY (prom._tier_keeps(one, rest));
 	RETURN coalesce(rest, '{}');
 END
 $$;
@@ -80,7 +82,8 @@ BEGIN
 		PERFORM prom._stat_count('collected_series',
 			prom._remove_series(array_fill(one, ARRAY[cardinality(due)]), due));
 	END LOOP;
-	RETURN (SELECT min(s.sid) >> 6 FROM prom.series s WHERE s.sid >= next);
+	RETURN (SELECT min(n.sid) >> 6 FROM prom.shard h
+		CROSS JOIN LATERAL (SELECT s.sid FROM prom.series s WHERE s.shard = h.shard AND s.sid >= next ORDER BY s.sid LIMIT 1) n);
 END
 $$;
 COMMENT ON FUNCTION prom._collect_step(int4, int4, interval) IS

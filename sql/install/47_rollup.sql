@@ -436,12 +436,13 @@ BEGIN ATOMIC
 	-- Of the parts that have one value for a whole window, every window goes of which a part is deleted.
 	WITH hit AS MATERIALIZED (
 		SELECT r.tableoid::regclass AS table, r.resolution, r.block, r.part, r.day, r.seq, prom._taken(r.data, r.samples, x.rest) AS taken, x.rest
-		FROM prom.rollup r CROSS JOIN LATERAL (SELECT CASE WHEN r.part <= 2 THEN to_ms
+		FROM (SELECT s >> 6 AS block, array_agg(s ORDER BY s) AS sids FROM unnest(sids) s GROUP BY 1) b
+		JOIN prom.rollup r ON r.block = b.block
+		CROSS JOIN LATERAL (SELECT CASE WHEN r.part <= 2 THEN to_ms
 			ELSE least(to_ms, 253402300800000) + r.resolution * 1000::int8 - 1 END AS to_ms) u
-		CROSS JOIN LATERAL (SELECT prom._without(r.data, sids, from_ms, u.to_ms) AS rest OFFSET 0) x
-		WHERE r.shard = one AND r.block IN (SELECT DISTINCT s >> 6 FROM unnest(sids) s)
-			AND r.t_max >= from_ms AND r.t_min <= u.to_ms
-			AND prom._hits(r.data, sids, from_ms, u.to_ms) <> '{}'
+		CROSS JOIN LATERAL (SELECT prom._without(r.data, b.sids, from_ms, u.to_ms) AS rest OFFSET 0) x
+		WHERE r.shard = one AND r.t_max >= from_ms AND r.t_min <= u.to_ms
+			AND prom._hits(r.data, b.sids, from_ms, u.to_ms) <> '{}'
 	), gone AS (
 		DELETE FROM prom.rollup r USING hit h WHERE r.resolution = h.resolution AND r.shard = one AND r.block = h.block
 			AND r.part = h.part AND r.day = h.day AND r.seq = h.seq AND h.rest IS NULL

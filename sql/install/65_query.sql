@@ -106,19 +106,19 @@ BEGIN
 		-- No merge may move samples while they are looked for.
 		PERFORM prom._lock_merge(one);
 		far := prom._tier_delete(one, wanted, from_ms, to_ms);
+		-- Each row of a block is given the series of its block, and rows of many blocks an array that is not made anew for each.
+		WITH b AS MATERIALIZED (SELECT u >> 6 AS block, array_agg(u ORDER BY u) AS sids FROM unnest(wanted) u GROUP BY 1)
 		SELECT array_agg(DISTINCT h) INTO hit FROM (
-			SELECT unnest(prom._hits(f.data, wanted, from_ms, to_ms)) FROM prom.fresh f
+			SELECT unnest(prom._hits(f.data, ARRAY(SELECT unnest(wanted)), from_ms, to_ms)) FROM prom.fresh f
 			WHERE f.shard = one AND f.t_max >= from_ms AND f.t_min <= to_ms
 				AND f.sid_max >= wanted[1] AND f.sid_min <= wanted[cardinality(wanted)]
 			UNION ALL
-			SELECT unnest(prom._hits(w.data, wanted, from_ms, to_ms)) FROM prom.warm w
+			SELECT unnest(prom._hits(w.data, b.sids, from_ms, to_ms)) FROM b JOIN prom.warm w ON w.block = b.block
 			WHERE w.shard = one AND w.t_max >= from_ms AND w.t_min <= to_ms
 				AND w.t_min > greatest(from_ms, 0) - 86400000
-				AND w.block IN (SELECT DISTINCT u >> 6 FROM unnest(wanted) u)
 			UNION ALL
-			SELECT unnest(prom._hits(r.data, wanted, from_ms, to_ms)) FROM prom.rollup r
-			WHERE r.shard = one AND r.part = 1 AND r.t_max >= from_ms AND r.t_min <= to_ms
-				AND r.block IN (SELECT DISTINCT u >> 6 FROM unnest(wanted) u)) x(h);
+			SELECT unnest(prom._hits(r.data, b.sids, from_ms, to_ms)) FROM b JOIN prom.rollup r ON r.block = b.block
+			WHERE r.shard = one AND r.part = 1 AND r.t_max >= from_ms AND r.t_min <= to_ms) x(h);
 		hit := coalesce(hit, '{}');
 		SELECT parts || array_agg(c.part), sizes || array_agg(c.bytes) INTO parts, sizes
 		FROM (SELECT * FROM prom._cut(one, hit, from_ms, to_ms) UNION ALL SELECT * FROM prom._cut_rollup(one, wanted, from_ms, to_ms)) c;
@@ -156,9 +156,10 @@ BEGIN
 		RETURN;
 	END IF;
 	WITH hit AS MATERIALIZED (
-		SELECT f.ctid AS tid, prom._without(f.data, sids, from_ms, to_ms) AS rest FROM prom.fresh f
+		SELECT f.ctid AS tid, prom._without(f.data, ARRAY(SELECT unnest(sids)), from_ms, to_ms) AS rest FROM prom.fresh f
 		WHERE f.shard = one AND f.t_max >= from_ms AND f.t_min <= to_ms
-			AND prom._hits(f.data, sids, from_ms, to_ms) <> '{}'
+			AND f.sid_max >= sids[1] AND f.sid_min <= sids[cardinality(sids)]
+			AND prom._hits(f.data, ARRAY(SELECT unnest(sids)), from_ms, to_ms) <> '{}'
 	), gone AS (
 		DELETE FROM prom.fresh f USING hit h WHERE f.ctid = h.tid AND h.rest IS NULL
 	)
@@ -167,10 +168,12 @@ BEGIN
 
 	WITH hit AS MATERIALIZED (
 		SELECT w.block, w.t_min, w.t_max, w.seq, w.tableoid::regclass AS part, prom._taken(w.data, w.samples, x.rest) AS taken, x.rest
-		FROM prom.warm w CROSS JOIN LATERAL (SELECT prom._without(w.data, sids, from_ms, to_ms) AS rest OFFSET 0) x
-		WHERE w.shard = one AND w.block IN (SELECT DISTINCT u >> 6 FROM unnest(sids) u)
+		FROM (SELECT u >> 6 AS block, array_agg(u ORDER BY u) AS sids FROM unnest(sids) u GROUP BY 1) b
+		JOIN prom.warm w ON w.block = b.block
+		CROSS JOIN LATERAL (SELECT prom._without(w.data, b.sids, from_ms, to_ms) AS rest OFFSET 0) x
+		WHERE w.shard = one
 			AND w.t_max >= from_ms AND w.t_min <= to_ms AND w.t_min > greatest(from_ms, 0) - 86400000
-			AND prom._hits(w.data, sids, from_ms, to_ms) <> '{}'
+			AND prom._hits(w.data, b.sids, from_ms, to_ms) <> '{}'
 	), gone AS (
 		DELETE FROM prom.warm w USING hit h
 		WHERE w.shard = one AND w.block = h.block AND w.t_min = h.t_min AND w.seq = h.seq AND h.rest IS NULL

@@ -28,10 +28,6 @@ END
 $$;
 COMMENT ON FUNCTION prom._tier_manifest(text, text) IS 'A manifest of a bucket, checked.';
 
-CREATE FUNCTION prom._label_digest(value text) RETURNS uuid
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_label_digest';
-COMMENT ON FUNCTION prom._label_digest(text) IS 'The hash of a label''s value in prom.label_value.';
-
 CREATE FUNCTION prom._tier_load_series(server text, key text, sha256 text, one int2) RETURNS int8
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp

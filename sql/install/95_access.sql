@@ -187,6 +187,7 @@ BEGIN
 			('series_id', false, NULL),
 			('_series_removed', false, NULL),
 			('_remove_series', false, NULL),
+			('_unused_labels', false, NULL),
 			('_make_day', false, NULL),
 			('_make_rollup', false, NULL),
 			('downsample', false, 'prom_admin'),

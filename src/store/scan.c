@@ -61,6 +61,7 @@ static PromChunk *fresh_finish(Fresh *f);
 static Column open_columns(const PromChunk *chunk);
 static int	read_column(Column *c, int column);
 static bool column_has(Column *c, int column, int64 from_ms, int64 to_ms);
+static int	first_wanted(const Column *c, const int32 *sids, int nsids);
 
 int32 *
 prom_store_sids(ArrayType *a, int *n)
@@ -315,7 +316,7 @@ prom_hits(PG_FUNCTION_ARGS)
 	Datum	   *hits = palloc(sizeof(Datum) * Max(Min(nsids, c.reader.nseries), 1));
 	int			nhits = 0;
 
-	for (int s = 0, column = 0; s < nsids && column < c.reader.nseries;)
+	for (int s = first_wanted(&c, sids, nsids), column = 0; s < nsids && column < c.reader.nseries;)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (sids[s] < c.reader.sids[column])
@@ -337,7 +338,7 @@ without(Column *c, PromChunkStyle style, const int32 *sids, int nsids, int64 fro
 {
 	PromChunkBuilder *b = prom_chunk_begin(style, c->reader.shard);
 
-	for (int column = 0, s = 0; column < c->reader.nseries; column++)
+	for (int column = 0, s = first_wanted(c, sids, nsids); column < c->reader.nseries; column++)
 	{
 		int			n = read_column(c, column);
 		int			kept = 0;
@@ -511,6 +512,25 @@ open_columns(const PromChunk *chunk)
 
 	prom_chunk_open(&c.reader, chunk);
 	return c;
+}
+
+/* The first of the ids (ascending) that the chunk may have; there may be a million, of series elsewhere. */
+static int
+first_wanted(const Column *c, const int32 *sids, int nsids)
+{
+	int			low = 0;
+	int			high = c->reader.nseries > 0 ? nsids : 0;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (sids[middle] < c->reader.sids[0])
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 /* Decode a column into t_ms, values and histograms; returns the number of samples. */

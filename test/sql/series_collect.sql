@@ -54,7 +54,10 @@ CALL prom.collect_series('0');
 TABLE left_over;
 
 -- step by step, over the gaps; and not where old samples only are seen
+BEGIN;
+SELECT count(sid) FROM generate_series(1, 100) i, prom.series_id(prom.labels(jsonb_build_object('__name__', 'many', 'i', i::text)));
 SELECT prom._collect_step(0, 1, '1 day') > 0 AS more, prom._collect_step(1000000, 1, '1 day') AS none;
+ROLLBACK;
 BEGIN ISOLATION LEVEL REPEATABLE READ;
 SELECT prom._collect_step(0, 1, '1 day');
 ROLLBACK;
@@ -64,3 +67,17 @@ ROLLBACK;
 
 SELECT prom.delete_series('{__name__=~".+"}');
 SELECT (SELECT count(*) FROM prom.series) AS series, (SELECT count(*) FROM prom.label_value) AS label_values;
+
+-- the work is for a series, not for each pair of them: calls of functions are counted, for 600 series of which half lie in a
+-- bucket and the others go
+BEGIN;
+SET LOCAL track_functions = 'all';
+CREATE TEMP TABLE made AS SELECT i, s.* FROM generate_series(1, 600) i,
+	prom.series_id(prom.labels(jsonb_build_object('__name__', 'half', 'i', i::text, 'job', (i % 3)::text))) s;
+INSERT INTO prom.tier_series SELECT shard, sid >> 6, bit_or(1::int8 << (sid & 63)) FROM made WHERE i % 2 = 0 GROUP BY 1, 2;
+SELECT prom._collect_step(0, 10000000, '0');
+SELECT count(*), count(*) FILTER (WHERE prom.label(s.labels, 'i')::int4 % 2 = 0) AS in_bucket FROM prom.series s WHERE prom.label(s.labels, '__name__') = 'half';
+SELECT count(*) AS labels FROM prom.label_value v WHERE v.name = 'i' OR (v.name = 'job' AND v.value IN ('0', '1', '2'));
+SELECT f.name, coalesce(pg_stat_get_xact_function_calls(f.name::regprocedure), 0) <= f.most AS few_calls
+FROM (VALUES ('prom._tier_keeps(int2,int4[])', 2), ('prom._label_eq(prom.labels,text,text)', 1000), ('prom._label_pairs(prom.labels)', 3000)) f(name, most);
+ROLLBACK;
