@@ -62,7 +62,8 @@ prom_remote_params(const char *application_name, const char *database, const cha
 	k[n] = "user", v[n++] = prom_remote_role[0] != '\0' ? prom_remote_role : os_account();
 	k[n] = "application_name", v[n++] = application_name;
 	k[n] = "client_encoding", v[n++] = "UTF8";
-	k[n] = "options", v[n++] = "-c search_path=pg_catalog,pg_temp";
+	/* compiling a call of a function gains nothing, takes half a second, and cannot be cancelled */
+	k[n] = "options", v[n++] = "-c search_path=pg_catalog,pg_temp -c jit=off";
 	k[n] = "sslmode", v[n++] = "disable";
 	k[n] = "gssencmode", v[n++] = "disable";
 	Assert(n < PROM_REMOTE_PARAMS);
