@@ -282,7 +282,10 @@ distance(const PromFetch *f, const PromSpan *span)
 	return Max(Max(span->first_use - f->now, f->now - span->last_use), 0);
 }
 
-/* Room for more bytes.  but: the span that is waited for, for which others go that were to be used; NULL: only those go that are used up. */
+/*
+ * Room for more bytes.  but: the span that is waited for, for which others go that were to be used; NULL: only those go
+ * that are used up.
+ */
 static bool
 make_room(PromFetch *f, int64 bytes, const PromSpan *but)
 {
