@@ -221,6 +221,14 @@ AS 'MODULE_PATHNAME', 'prom_export_directory';
 COMMENT ON FUNCTION prom._export_directory(text, text) IS
 'Makes a directory for blocks below another one, whose path it returns; of a bucket the place alone.';
 
+CREATE FUNCTION prom._export_tier_days() RETURNS TABLE (t_min int8)
+LANGUAGE sql STABLE PARALLEL SAFE ROWS 100
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT DISTINCT o.day FROM prom.tier_object o WHERE o.resolution = 0 AND o.deleted IS NULL;
+END;
+COMMENT ON FUNCTION prom._export_tier_days() IS 'Where the days begin (ms since 1970) of which there are raw samples in buckets.';
+
 CREATE FUNCTION prom._export_ranges(from_ms int8, to_ms int8, width int8) RETURNS TABLE (after_ms int8, upto_ms int8)
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE ROWS 100
 SET search_path = pg_catalog, pg_temp
@@ -228,6 +236,7 @@ BEGIN ATOMIC
 	-- Not everybody sees fresh rows, but of these two days there will be some.
 	WITH day(t) AS (
 		SELECT d.t_min FROM prom._days() d
+		UNION SELECT d.t_min FROM prom._export_tier_days() d
 		UNION SELECT generate_series(f.t_min - f.t_min % 86400000, f.t_max, 86400000) FROM prom._fresh_rows f
 		UNION SELECT prom._to_ms(date_trunc('day', clock_timestamp(), 'UTC')) - n * 86400000 FROM generate_series(0, 1) n
 	), block(t) AS (

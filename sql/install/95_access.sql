@@ -118,6 +118,7 @@ BEGIN
 			('_import_failed', true, 'prom_admin'),
 			('export_blocks', false, 'prom_reader'),
 			('_export_block', false, 'prom_reader'),
+			('_export_tier_days', true, 'prom_reader'),
 			('_export_directory', false, 'prom_admin'),
 			('_api_snapshot', false, 'prom_admin'),
 			('create_token', false, 'prom_admin'),

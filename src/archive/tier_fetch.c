@@ -4,8 +4,8 @@
  *
  * A span is here, on its way, or neither.  What takes memory is in a list, in the order in which it was asked
  * for; all of it together is at most promgres.tier_read_memory, but for one span that is waited for and longer.
- * To make room those go first that will not be used again, and only for a span that is waited for those
- * that were to be used latest.
+ * To make room those go first that are used up, and only for a span that is waited for those whose use lies
+ * farthest from what is read now.
  *
  * Bytes that are no whole chunks are asked for again by the room tier, as the fault may be on the way.  All that
  * is here goes with the memory context, transfers on the wire too.
@@ -171,6 +171,7 @@ start(PromFetch *f, PromSpan *span)
 	PromScanCounts *counts = prom_store_counts();
 	Source	   *s;
 
+	span->asked = true;
 	dlist_push_tail(&f->held, &span->node);
 	f->held_bytes += span->length;
 	if (read_cached(f, span))
@@ -274,9 +275,16 @@ drop(PromFetch *f, PromSpan *span)
 	span->body = NULL;
 }
 
+/* How far is its use from what is read now? */
+static int
+distance(const PromFetch *f, const PromSpan *span)
+{
+	return Max(Max(span->first_use - f->now, f->now - span->last_use), 0);
+}
+
 /*
  * Room for more bytes.  but: the span that is waited for, for which others go that were to be used; NULL: only those go
- * that will not be used again.
+ * that are used up.
  */
 static bool
 make_room(PromFetch *f, int64 bytes, const PromSpan *but)
@@ -289,23 +297,23 @@ make_room(PromFetch *f, int64 bytes, const PromSpan *but)
 
 		if (f->held_bytes + bytes <= limit_bytes())
 			return true;
-		if (span->body != NULL && span->last_use < f->now)
+		if (span->body != NULL && span->nleft == 0)
 			drop(f, span);
 	}
 	while (but != NULL && f->held_bytes + bytes > limit_bytes())
 	{
-		PromSpan   *latest = NULL;
+		PromSpan   *farthest = NULL;
 
 		dlist_foreach_modify(at, &f->held)
 		{
 			PromSpan   *span = dlist_container(PromSpan, node, at.cur);
 
-			if (span->body != NULL && (latest == NULL || span->first_use >= latest->first_use))
-				latest = span;
+			if (span->body != NULL && (farthest == NULL || distance(f, span) >= distance(f, farthest)))
+				farthest = span;
 		}
-		if (latest == NULL)
+		if (farthest == NULL)
 			break;
-		drop(f, latest);
+		drop(f, farthest);
 	}
 	return f->held_bytes + bytes <= limit_bytes();
 }

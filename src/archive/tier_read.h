@@ -58,8 +58,10 @@ typedef struct PromSpan
 	int32		length;
 	const PromObjectEntry *chunk;	/* the wanted ones, ascending */
 	int			nchunks;
-	int			first_use;		/* when it is wanted first, and last: any figures that ascend with time */
+	int			first_use;		/* places of what it is wanted for, the first and the last */
 	int			last_use;
+	int			nleft;			/* chunks that somebody will still ask for; 0: it is used up */
+	bool		asked;			/* at least once, of prom_fetch_ahead or prom_fetch_wait */
 	/* of tier_fetch.c */
 	char	   *body;			/* NULL: not here */
 	struct PromTransfer *transfer;	/* that brings or has brought it; NULL: from the cache */
@@ -82,8 +84,8 @@ extern int64 prom_fetch_span_bytes(int at_a_time);
 extern bool prom_fetch_ahead(PromFetch *f, PromSpan *span);
 
 /*
- * Wait for a span: true, and span->body has its bytes until the next call of these functions.  now: what is not
- * wanted from then on is thrown away first.  False: it cannot be read, and promgres.partial_response lets the query go on; that was told.
+ * Wait for a span: true, and span->body has its bytes until the next call of these functions.  now: the place that
+ * is read, in whose vicinity spans are kept longest.  False: it cannot be read, and promgres.partial_response lets the query go on; that was told.
  * Otherwise an error names the object.
  */
 extern bool prom_fetch_wait(PromFetch *f, PromSpan *span, int now);

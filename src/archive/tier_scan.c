@@ -5,9 +5,13 @@
  * prom._tier is called for one block after another, and knows all series that the leaf is about ("wanted").  So it
  * plans ahead: of the next blocks it looks up which chunks in which objects hold their samples (the objects'
  * directories are rows of prom.tier_object: no request is made for that), and puts chunks that lie near each
- * other in an object together into spans, one request each.  Spans are asked for in the order in which they will be
- * needed, as many as memory allows.  Blocks should be asked for in ascending order; any other is answered as well,
- * with more requests.
+ * other in an object together into spans, one request each.  A plan is of a window of blocks, which does not depend on
+ * the one that is asked for first.
+ *
+ * The order of the blocks is the executor's: ascending, descending if it was a hash join that emitted them, or that of
+ * the labels if each series is asked for by itself.  So spans are asked for ahead from the block that is read now
+ * on, upwards or downwards as the last steps went, and a span is used up when all series of its chunks
+ * were asked for.  As long as memory holds what is needed again, each span is fetched once.
  *
  * Memory: a plan has about MAX_PLANNED chunks, then the next blocks are planned; the bytes are tier_fetch.c's.
  * What is between the chunks of a span is at most a quarter of them.
@@ -41,6 +45,7 @@ typedef struct Target
 	int16		shard;
 	int32		block;
 	uint64		series;			/* bit i: the one of block << PROM_BLOCK_BITS | i */
+	uint64		left;			/* those not asked for yet, while it is planned */
 } Target;
 
 /* A chunk that is wanted. */
@@ -61,6 +66,7 @@ typedef struct TierScan
 	PromScanRange range;
 	PromTierObject *object;		/* of all shards that are wanted */
 	int			nobjects;
+	bool	   *counted;		/* by object: some of its chunks were planned */
 	Target	   *target;			/* ascending */
 	int			ntargets;
 	PromFetch  *fetch;
@@ -70,9 +76,14 @@ typedef struct TierScan
 	int			end;
 	Want	   *want;			/* by target */
 	int			nwants;
-	PromSpan  **span;			/* in the order of their first use */
+	PromSpan  **up;				/* spans in the order of their use, upwards */
+	PromSpan  **down;			/* and downwards */
 	int			nspans;
-	int			next;			/* the first span that was not asked for */
+	/* where it is read */
+	int			now;			/* the target */
+	bool		descending;
+	int			ahead;			/* where in up or down what comes next begins; it goes round */
+	int			passed;			/* how many from there need not be asked for */
 } TierScan;
 
 static TierScan *begin_scan(FunctionCallInfo fcinfo);
@@ -84,7 +95,10 @@ static void find_wants(TierScan *s);
 static void make_spans(TierScan *s);
 static void read_block(TierScan *s, const Target *t, const int32 *sids, int nsids, ReturnSetInfo *rsinfo);
 static int	find_target(const TierScan *s, const Target *t);
+static void begin_pass(TierScan *s, int target);
+static void follow(TierScan *s, int target);
 static void ask_ahead(TierScan *s);
+static void finish_target(TierScan *s, int target);
 static void put_row(TierScan *s, const Want *w, const int32 *sids, int nsids, ReturnSetInfo *rsinfo);
 
 PG_FUNCTION_INFO_V1(prom_tier_rows);
@@ -123,7 +137,7 @@ prom_tier_rows(PG_FUNCTION_ARGS)
 	qsort(sids, nsids, sizeof(int32), compare_sids);
 	for (int i = 0; i < nsids;)
 	{
-		Target		t = {shard, sids[i] >> PROM_BLOCK_BITS, 0};
+		Target		t = {shard, sids[i] >> PROM_BLOCK_BITS};
 		int			begin = i;
 
 		for (; i < nsids && sids[i] >> PROM_BLOCK_BITS == t.block; i++)
@@ -148,6 +162,7 @@ begin_scan(FunctionCallInfo fcinfo)
 	s->parts = s->resolution_s > 0 ? parts_of(PG_GETARG_ARRAYTYPE_P(3)) : 1 << PROM_PART_RAW;
 	s->range = (PromScanRange) {PG_GETARG_INT64(4), PG_GETARG_INT64(5)};
 	s->object = prom_tier_all_objects(s->resolution_s, s->range, &s->nobjects);
+	s->counted = palloc0(sizeof(bool) * Max(s->nobjects, 1));
 	set_targets(s, PG_GETARG_ARRAYTYPE_P(6));
 	s->plan_cxt = AllocSetContextCreate(context, "promgres tier plan", ALLOCSET_DEFAULT_SIZES);
 	s->fetch = prom_fetch_begin();
@@ -212,7 +227,7 @@ set_targets(TierScan *s, ArrayType *wanted)
 	s->target = MemoryContextAllocHuge(CurrentMemoryContext, sizeof(Target) * Max(n, 1));
 	for (int i = 0; i < n; i++)
 	{
-		Target		t = {(int16) (keys[i] >> 32), (int32) (keys[i] & PG_UINT32_MAX) >> PROM_BLOCK_BITS, 0};
+		Target		t = {(int16) (keys[i] >> 32), (int32) (keys[i] & PG_UINT32_MAX) >> PROM_BLOCK_BITS};
 		Target	   *last = s->ntargets > 0 ? &s->target[s->ntargets - 1] : NULL;
 
 		if (last == NULL || last->shard != t.shard || last->block != t.block)
@@ -268,21 +283,23 @@ add_target(TierScan *s, const Target *t)
 
 /* ---- the plan ---- */
 
-/* From a target on, of as many as there is room for. */
+/* Of the window that a target is in: of as many as there is room for. */
 static void
-make_plan(TierScan *s, int first)
+make_plan(TierScan *s, int target)
 {
 	MemoryContext old;
 	int			nparts = pg_popcount32((uint32) s->parts);
+	int			width = Max(1, MAX_PLANNED / Max(s->nobjects * nparts, 1));
 
 	prom_fetch_reset(s->fetch);
 	MemoryContextReset(s->plan_cxt);
 	old = MemoryContextSwitchTo(s->plan_cxt);
-	s->first = first;
-	s->end = Min(s->ntargets, first + Max(1, MAX_PLANNED / Max(s->nobjects * nparts, 1)));
-	s->nwants = s->nspans = s->next = 0;
+	s->first = target - target % width;
+	s->end = Min(s->ntargets, s->first + width);
+	s->nwants = s->nspans = 0;
 	find_wants(s);
 	make_spans(s);
+	begin_pass(s, target);
 	MemoryContextSwitchTo(old);
 }
 
@@ -350,16 +367,19 @@ find_wants(TierScan *s)
 		MemoryContextSwitchTo(once);
 		find_in_object(s, &size, &s->object[i]);
 		MemoryContextReset(once);
-		if (s->nwants > before)
+		if (s->nwants > before && !s->counted[i])
+		{
 			prom_store_counts()->tier_objects++;
+			s->counted[i] = true;
+		}
 	}
 	MemoryContextSwitchTo(plan);
 	MemoryContextDelete(once);
 }
 
-/* qsort: when spans are needed first */
+/* qsort: when spans are needed first, upwards */
 static int
-compare_spans(const void *a, const void *b)
+compare_up(const void *a, const void *b)
 {
 	const PromSpan *x = *(PromSpan *const *) a;
 	const PromSpan *y = *(PromSpan *const *) b;
@@ -369,6 +389,18 @@ compare_spans(const void *a, const void *b)
 	if (x->object != y->object)
 		return x->object < y->object ? -1 : 1;
 	return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* qsort: the same downwards */
+static int
+compare_down(const void *a, const void *b)
+{
+	const PromSpan *x = *(PromSpan *const *) a;
+	const PromSpan *y = *(PromSpan *const *) b;
+
+	if (x->last_use != y->last_use)
+		return x->last_use > y->last_use ? -1 : 1;
+	return compare_up(a, b);
 }
 
 /* qsort: by target, then as found: objects by time, each as it lies */
@@ -404,14 +436,14 @@ make_spans(TierScan *s)
 	PromSpan   *span = NULL;
 	int64		needed = 0;
 
-	s->span = palloc(sizeof(PromSpan *) * Max(s->nwants, 1));
+	s->up = palloc(sizeof(PromSpan *) * Max(s->nwants, 1));
 	for (int i = 0; i < s->nwants; i++)
 	{
 		Want	   *w = &s->want[i];
 
 		if (span == NULL || !joins(span, w, needed + w->entry.length, most))
 		{
-			span = s->span[s->nspans++] = palloc0(sizeof(PromSpan));
+			span = s->up[s->nspans++] = palloc0(sizeof(PromSpan));
 			span->object = w->object;
 			span->offset = w->entry.offset;
 			span->chunk = &chunk[i];
@@ -426,7 +458,10 @@ make_spans(TierScan *s)
 		span->first_use = Min(span->first_use, w->target);
 		span->last_use = Max(span->last_use, w->target);
 	}
-	qsort(s->span, s->nspans, sizeof(PromSpan *), compare_spans);
+	s->down = palloc(sizeof(PromSpan *) * Max(s->nspans, 1));
+	memcpy(s->down, s->up, sizeof(PromSpan *) * s->nspans);
+	qsort(s->up, s->nspans, sizeof(PromSpan *), compare_up);
+	qsort(s->down, s->nspans, sizeof(PromSpan *), compare_down);
 	qsort(s->want, s->nwants, sizeof(Want), compare_wants);
 }
 
@@ -451,11 +486,75 @@ find_want(const TierScan *s, int target)
 	return low;
 }
 
+/* What is used at a target, and then on, in the direction of reading, comes next. */
+static void
+look_ahead(TierScan *s, int target)
+{
+	int			low = 0;
+	int			high = s->nspans;
+
+	while (low < high)
+	{
+		int			middle = low + (high - low) / 2;
+
+		if (s->descending ? s->down[middle]->last_use > target : s->up[middle]->first_use < target)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	s->ahead = low;
+	s->passed = 0;
+}
+
+/* All that is planned is to be read, from a target on: who does not begin with the first goes down. */
+static void
+begin_pass(TierScan *s, int target)
+{
+	for (int i = s->first; i < s->end; i++)
+		s->target[i].left = s->target[i].series;
+	for (int i = 0; i < s->nspans; i++)
+	{
+		s->up[i]->nleft = s->up[i]->nchunks;
+		s->up[i]->asked = false;
+	}
+	s->now = target;
+	s->descending = target > s->first;
+	look_ahead(s, target);
+}
+
+/* A target is read now.  A single step tells the direction; after a leap it goes on there as it went before. */
+static void
+follow(TierScan *s, int target)
+{
+	int			step = target - s->now;
+
+	s->now = target;
+	if (step == 0 || step == (s->descending ? -1 : 1))
+		return;
+	if (step == 1 || step == -1)
+		s->descending = step < 0;
+	look_ahead(s, target);
+}
+
+/* Once each: what had to make room is not fetched again before somebody waits for it. */
 static void
 ask_ahead(TierScan *s)
 {
-	while (s->next < s->nspans && prom_fetch_ahead(s->fetch, s->span[s->next]))
-		s->next++;
+	for (; s->passed < s->nspans; s->passed++)
+	{
+		PromSpan   *span = (s->descending ? s->down : s->up)[(s->ahead + s->passed) % s->nspans];
+
+		if (!span->asked && span->nleft > 0 && !prom_fetch_ahead(s->fetch, span))
+			break;
+	}
+}
+
+/* All of its series were asked for. */
+static void
+finish_target(TierScan *s, int target)
+{
+	for (int i = find_want(s, target); i < s->nwants && s->want[i].target == target; i++)
+		s->want[i].span->nleft--;
 }
 
 static void
@@ -463,11 +562,21 @@ read_block(TierScan *s, const Target *t, const int32 *sids, int nsids, ReturnSet
 {
 	MemoryContext old = MemoryContextSwitchTo(s->context);
 	int			target = add_target(s, t);
+	int			begin;
 
 	if (target < s->first || target >= s->end)
 		make_plan(s, target);
+	else if ((t->series & ~s->target[target].left) != 0)
+		begin_pass(s, target);	/* the executor begins anew */
+	else
+		follow(s, target);
 	MemoryContextSwitchTo(old);
-	for (int i = find_want(s, target); i < s->nwants && s->want[i].target == target; i++)
+	begin = find_want(s, target);
+	/* what is waited for comes together */
+	for (int i = begin; i < s->nwants && s->want[i].target == target; i++)
+		if (is_wanted(s, t, s->want[i].object, &s->want[i].entry) && !prom_fetch_ahead(s->fetch, s->want[i].span))
+			break;
+	for (int i = begin; i < s->nwants && s->want[i].target == target; i++)
 	{
 		const Want *w = &s->want[i];
 
@@ -478,6 +587,9 @@ read_block(TierScan *s, const Target *t, const int32 *sids, int nsids, ReturnSet
 		if (prom_fetch_wait(s->fetch, w->span, target))
 			put_row(s, w, sids, nsids, rsinfo);
 	}
+	s->target[target].left &= ~t->series;
+	if (s->target[target].left == 0)
+		finish_target(s, target);
 }
 
 static void

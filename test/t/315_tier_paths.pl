@@ -131,6 +131,27 @@ foreach my $kind ('samples', 'chunks')
 my $told = decode_json(sql("SELECT prom.explain_json('requests_total', @{[ at(0) ]}, @{[ at(86_000) ]}, '1h')"))->{tier};
 cmp_ok($told->{objects}, '>', 0, 'prom.explain tells of objects');
 
+# --- blocks of Prometheus: of days that are nowhere but in the bucket, too
+
+sub export_of
+{
+	my ($n, $role, @arguments) = @_;
+	my $directory = PostgreSQL::Test::Utils::tempdir();
+	my ($ret, $out, $err) = $n->psql('postgres', sprintf('CALL prom.export_blocks(%s)', join ', ', "'$directory'", @arguments), extra_params => [ '-U', $role ]);
+	return join "\n", $err =~ /NOTICE:  (.*)/g;
+}
+
+is(sql("SELECT count(*) FROM prom._days() WHERE t_min < $first_ms + 2 * 86400000"), '0', 'no partition of these days is left');
+$_->safe_psql('postgres', 'GRANT pg_write_server_files TO red') foreach $node, $twin;
+foreach my $case ([ 'postgres' ], [ 'red' ], [ 'postgres', q{match => 'both'} ], [ 'postgres', 'start => ' . at(86_400), '"end" => ' . at(100_000) ], [ 'red', q{block_range => '2 hours'} ])
+{
+	my $expected = export_of($twin, @$case);
+	like($expected, qr/^block 01\w{24} of/, "blocks: @$case");
+	is(export_of($node, @$case), $expected, '… the same from the bucket');
+}
+like(export_of($node, 'postgres', q{match => 'nix'}), qr/^no block was written/, 'none of what is not there');
+$_->safe_psql('postgres', 'REVOKE pg_write_server_files FROM red') foreach $node, $twin;
+
 # --- breaking in: a user who sees the series of one team
 
 my $all_sids = '(SELECT array_agg(g ORDER BY g) FROM generate_series(0, 1023) g)';
@@ -157,6 +178,7 @@ sub settled_cluster { return other(q{SELECT (SELECT count(*) FROM prom.tier_obje
 
 cmp_ok(other(q{SELECT prom.attach_bucket('b')}), '>', 1, 'an empty server attaches the bucket');
 is(sorted(other($statements[0])), sorted(run_sql($twin, 'postgres', $statements[0])), '… and knows all of it');
+is(export_of($second, 'postgres'), export_of($twin, 'postgres'), '… and exports it as blocks');
 cmp_ok(other(q{SELECT prom.detach_bucket('b')}), '>', 1, '… and no more');
 is(settled_cluster(), '0|0|0|0|0|0|0', 'nothing is left of it');
 
