@@ -59,6 +59,25 @@ COMMENT ON COLUMN prom.tier_object.holes IS 'samples that were deleted since: bl
 COMMENT ON COLUMN prom.tier_object.rules IS 'retention of some series that its holes have followed: what prom._expired_series says';
 COMMENT ON COLUMN prom.tier_object.manifest IS 'whoever attaches the bucket finds it there; not if it is not to be read because of what was deleted of it';
 
+-- As prom.level and prom.rollup_gap have it of this database.
+CREATE TABLE prom.attached_level (
+	resolution	int4 PRIMARY KEY,
+	from_ms		int8 NOT NULL,
+	until_ms	int8 NOT NULL
+);
+COMMENT ON TABLE prom.attached_level IS 'Which resolutions buckets have that are attached read-only, and of what time; made of prom.tier_object.';
+COMMENT ON COLUMN prom.attached_level.resolution IS 'seconds; 0: raw samples';
+COMMENT ON COLUMN prom.attached_level.from_ms IS 'beginning of the first UTC day that has an object, ms since 1970';
+COMMENT ON COLUMN prom.attached_level.until_ms IS 'end of the last one';
+CREATE TABLE prom.attached_gap (
+	resolution	int4 NOT NULL,
+	from_ms		int8 NOT NULL,
+	to_ms		int8 NOT NULL
+);
+COMMENT ON TABLE prom.attached_gap IS 'Days of which such buckets have samples of another resolution, and some series may have none of this one.';
+COMMENT ON COLUMN prom.attached_gap.resolution IS 'seconds; 0: raw samples';
+COMMENT ON COLUMN prom.attached_gap.from_ms IS 'ms since 1970; of raw samples inclusive, of rollups exclusive';
+
 CREATE TABLE prom.tier_upload (
 	server		name NOT NULL,
 	key			text COLLATE "C" NOT NULL,
@@ -84,3 +103,5 @@ SELECT pg_catalog.pg_extension_config_dump('prom.tier_cluster', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.tier_object_id', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.tier_object', '');
 SELECT pg_catalog.pg_extension_config_dump('prom.tier_upload', '');
+SELECT pg_catalog.pg_extension_config_dump('prom.attached_level', '');
+SELECT pg_catalog.pg_extension_config_dump('prom.attached_gap', '');

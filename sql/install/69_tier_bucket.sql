@@ -142,6 +142,27 @@ $$;
 COMMENT ON FUNCTION prom._tier_forget_objects(name, uuid, text[]) IS
 'Objects of an attached bucket that are there no more, by their manifests, are not read from now on, and series that no others have are gone; how many objects.';
 
+CREATE FUNCTION prom._tier_attached() RETURNS void
+LANGUAGE sql VOLATILE PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	DELETE FROM prom.attached_level;
+	INSERT INTO prom.attached_level (resolution, from_ms, until_ms)
+	SELECT o.resolution, min(o.day), max(o.day) + 86400000 FROM prom.tier_object o WHERE o.read_only AND o.deleted IS NULL GROUP BY 1;
+	DELETE FROM prom.attached_gap;
+	-- Where there are rollups, retention may have left raw samples of some series only.
+	INSERT INTO prom.attached_gap (resolution, from_ms, to_ms)
+	SELECT w.resolution, lower(r), upper(r)
+	FROM (SELECT w.resolution, range_agg(int8range(d.day, d.day + 86400000)) AS days
+		FROM (SELECT o.shard, o.day, array_agg(DISTINCT o.resolution) AS there FROM prom.tier_object o WHERE o.read_only AND o.deleted IS NULL GROUP BY 1, 2) d
+		JOIN (SELECT 0 AS resolution UNION SELECT unnest(prom._rollup_resolutions()) UNION SELECT l.resolution FROM prom.level l
+			UNION SELECT a.resolution FROM prom.attached_level a) w ON w.resolution <> ALL (d.there) OR (w.resolution = 0 AND d.there <> '{0}')
+		GROUP BY 1) w
+	CROSS JOIN LATERAL unnest(w.days) r;
+END;
+COMMENT ON FUNCTION prom._tier_attached() IS
+'Notes anew of which days there are which resolutions in buckets that are attached read-only, for queries. The caller holds a lock of prom.tier_cluster.';
+
 CREATE FUNCTION prom.attach_bucket(server text, read_only bool DEFAULT true) RETURNS int8
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -190,6 +211,7 @@ BEGIN
 		PERFORM prom._tier_forget_objects(server, known.cluster, there);
 		PERFORM prom._tier_register_series(s.shard) FROM (SELECT DISTINCT o.shard FROM prom.tier_object o WHERE o.cluster = known.cluster) s;
 	END LOOP;
+	PERFORM prom._tier_attached();
 	-- Queries have to know that there are rollups: of a database that had none, those of the bucket.
 	INSERT INTO prom.level (resolution, from_ms, until_ms)
 	SELECT o.resolution, min(o.day), max(o.day) + 86400000 FROM prom.tier_object o WHERE o.resolution > 0 AND o.deleted IS NULL AND NOT o.read_only
@@ -215,6 +237,7 @@ DECLARE
 	n		int8;
 	total	int8 := 0;
 BEGIN
+	LOCK TABLE prom.tier_cluster IN SHARE ROW EXCLUSIVE MODE;
 	FOR c IN SELECT x.* FROM prom.tier_cluster x WHERE x.server = detach_bucket.server LOOP
 		IF c.own AND EXISTS (SELECT FROM prom.tier_object o WHERE o.cluster = c.cluster) THEN
 			RAISE object_not_in_prerequisite_state USING MESSAGE = format('bucket "%s" holds samples of this database', server),
@@ -231,6 +254,7 @@ BEGIN
 		END IF;
 		DELETE FROM prom.tier_cluster x WHERE x.cluster = c.cluster;
 	END LOOP;
+	PERFORM prom._tier_attached();
 	RETURN total;
 END
 $$;

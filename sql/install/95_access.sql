@@ -37,7 +37,7 @@ DECLARE
 BEGIN
 	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction', 'slack',
 		'level', 'rollup', 'rollup_open', 'rollup_due', 'rollup_foreign', 'rollup_gap', 'expired', 'retention', 'job', 'token', 'ha_replica',
-		'tier_cluster', 'tier_object', 'tier_upload', 'tier_series', 'tier_hold'] LOOP
+		'tier_cluster', 'tier_object', 'tier_upload', 'tier_series', 'tier_hold', 'attached_level', 'attached_gap'] LOOP
 		EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', one);
 	END LOOP;
 END
@@ -153,6 +153,7 @@ BEGIN
 			('_tier_register_series', false, NULL),
 			('_tier_attach_object', false, NULL),
 			('_tier_forget_objects', false, NULL),
+			('_tier_attached', false, NULL),
 			('_tier_returned', false, NULL),
 			('_tier_cluster', false, NULL),
 			('_tier_write', false, NULL),

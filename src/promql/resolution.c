@@ -106,8 +106,13 @@ read_mixed(void)
 
 		t->time = mixed[i];
 		times = lappend(times, t);
+		if (t->time.rules == NULL)
+		{
+			t->rules = NIL;
+			continue;
+		}
 		/* mostly the rules are the same for all */
-		if (last && strcmp(last->time.rules, mixed[i].rules) == 0)
+		if (last && last->time.rules && strcmp(last->time.rules, mixed[i].rules) == 0)
 		{
 			t->rules = last->rules;
 			continue;
@@ -151,6 +156,8 @@ mixed_for(const PromqlContext *cx, const PromqlNode *selector, int *n)
 		const MixedTime *t = lfirst(lc);
 		ListCell   *rule;
 
+		if (t->time.rules == NULL)
+			mixed[(*n)++] = t->time;
 		foreach(rule, t->rules)
 		{
 			if (!may_match_both(selector, lfirst(rule)))

@@ -1,10 +1,10 @@
 /*
  * gap.c
  *	  Times of which some series have no samples of a resolution: partitions out of which retention has taken
- *	  them (prom.expired), and those of imported rollups (prom.rollup_gap).
+ *	  them (prom.expired), those of imported rollups (prom.rollup_gap), and of attached buckets (prom.attached_gap).
  *
  * Read as prom.level is, with the snapshot of the statement that asks.  Where there are no rules for some
- * series only, and nothing was imported, the tables have no pages, and that is all that is looked at.
+ * series only, and nothing was imported or attached, the tables have no pages, and that is all that is looked at.
  */
 #include "postgres.h"
 
@@ -50,6 +50,16 @@ foreign_gap(TupleTableSlot *slot)
 		DatumGetInt64(slot_getattr(slot, 3, &isnull)), TextDatumGetCString(slot_getattr(slot, 4, &isnull)), false};
 }
 
+/* prom.attached_gap: resolution, from_ms, to_ms */
+static PromGap
+attached_gap(TupleTableSlot *slot)
+{
+	bool		isnull;
+
+	return (PromGap) {DatumGetInt32(slot_getattr(slot, 1, &isnull)), DatumGetInt64(slot_getattr(slot, 2, &isnull)),
+		DatumGetInt64(slot_getattr(slot, 3, &isnull)), NULL, false};
+}
+
 static void
 add_gaps(Gaps *gaps, const char *table, PromGap (*read) (TupleTableSlot *slot))
 {
@@ -88,6 +98,7 @@ prom_gaps(int *n)
 
 	add_gaps(&gaps, "expired", expired_gap);
 	add_gaps(&gaps, "rollup_gap", foreign_gap);
+	add_gaps(&gaps, "attached_gap", attached_gap);
 	*n = gaps.n;
 	return gaps.gap;
 }

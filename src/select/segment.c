@@ -12,6 +12,9 @@
  * Retention by selector makes times mixed (gap.c): some series have raw samples, others have not.  There both
  * are read, and it is decided for each series by itself; what came late of a series that a rule has taken out is
  * passed over (late.c).  A level that some series lack is not taken while another one is whole.
+ *
+ * So are times of which an attached bucket lacks a resolution, and those beyond the bounds that a level has here, where
+ * it knows of the bucket's samples only.
  */
 #include "postgres.h"
 
@@ -53,7 +56,7 @@ prom_segments(const PromLevel *levels, int n, const PromGap *mixed, int nmixed, 
 
 	/* raw is there, and nothing else may be read */
 	if (n <= 1 ||
-		(nmixed == 0 && most_ms < levels[1].resolution_s * INT64CONST(1000) && levels[0].from_ms <= range.from_ms))
+		(nmixed == 0 && most_ms < levels[1].resolution_s * INT64CONST(1000) && levels[0].own_from_ms <= range.from_ms))
 		return NULL;
 	segments = cut(&stock, range, most_ms);
 	if (segments->coarsest_s == 0)
@@ -152,13 +155,15 @@ add_cut(Cuts *cuts, PromScanRange range, int64 t_ms)
 static Cuts
 cuts_within(const Stock *stock, PromScanRange range)
 {
-	Cuts		cuts = {palloc(sizeof(int64) * 2 * (stock->n + stock->nmixed)), 0};
+	Cuts		cuts = {palloc(sizeof(int64) * (4 * stock->n + 2 * stock->nmixed)), 0};
 	int			kept = 0;
 
 	for (int i = 0; i < stock->n; i++)
 	{
 		add_cut(&cuts, range, stock->levels[i].from_ms);
 		add_cut(&cuts, range, stock->levels[i].until_ms);
+		add_cut(&cuts, range, stock->levels[i].own_from_ms);
+		add_cut(&cuts, range, stock->levels[i].own_until_ms);
 	}
 	for (int i = 0; i < stock->nmixed; i++)
 	{
@@ -188,21 +193,40 @@ covers(const PromLevel *level, int64 from_ms, int64 to_ms)
 	return level->from_ms <= from_ms && level->until_ms >= to_ms;
 }
 
-/* The finest rollups of a time within which nothing changes; 0: there are none. */
+static bool
+is_own(const PromLevel *level, int64 from_ms, int64 to_ms)
+{
+	return level->own_from_ms <= from_ms && level->own_until_ms >= to_ms;
+}
+
+/* How many may lack a level that covers the time: 0: none, 1: some series, 2: those of this database, 3: both. */
+static int
+lack(const Stock *stock, const PromLevel *level, int64 from_ms, int64 to_ms)
+{
+	return (is_own(level, from_ms, to_ms) ? 0 : 2) + (is_mixed(stock, level->resolution_s, from_ms, to_ms) ? 1 : 0);
+}
+
+/* The finest rollups of a time within which nothing changes, of those that fewest lack; 0: there are none. */
 static int32
 finest(const Stock *stock, int64 from_ms, int64 to_ms)
 {
-	int32		partly = 0;
+	int32		best_s = 0;
+	int			best_lack = 4;
 
 	for (int i = 1; i < stock->n; i++)
 	{
+		int			l;
+
 		if (!covers(&stock->levels[i], from_ms, to_ms))
 			continue;
-		if (!is_mixed(stock, stock->levels[i].resolution_s, from_ms, to_ms))
-			return stock->levels[i].resolution_s;
-		partly = partly > 0 ? partly : stock->levels[i].resolution_s;
+		l = lack(stock, &stock->levels[i], from_ms, to_ms);
+		if (l < best_lack)
+		{
+			best_s = stock->levels[i].resolution_s;
+			best_lack = l;
+		}
 	}
-	return partly;
+	return best_s;
 }
 
 /* What to read of such a time.  Levels are ascending, raw is the first of them. */
@@ -215,10 +239,11 @@ choose(const Stock *stock, int64 from_ms, int64 to_ms, int64 most_ms)
 	{
 		s.resolution_s = stock->levels[i].resolution_s;
 		if (s.resolution_s * INT64CONST(1000) <= most_ms && covers(&stock->levels[i], from_ms, to_ms) &&
-			!is_mixed(stock, s.resolution_s, from_ms, to_ms))
+			lack(stock, &stock->levels[i], from_ms, to_ms) == 0)
 			return s;
 	}
-	s.mixed = is_mixed(stock, 0, from_ms, to_ms);
+	s.mixed = is_mixed(stock, 0, from_ms, to_ms) ||
+		(covers(&stock->levels[0], from_ms, to_ms) && !is_own(&stock->levels[0], from_ms, to_ms));
 	s.resolution_s = covers(&stock->levels[0], from_ms, to_ms) && !s.mixed ? 0 : finest(stock, from_ms, to_ms);
 	s.mixed = s.mixed && s.resolution_s > 0;
 	return s;

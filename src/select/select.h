@@ -15,7 +15,7 @@ typedef struct PromGap
 	int32		resolution_s;
 	int64		from_ms;		/* a partition: of raw samples inclusive, of rollups exclusive */
 	int64		to_ms;
-	char	   *rules;			/* JSON: all but "stay", or "gone" */
+	char	   *rules;			/* JSON: all but "stay", or "gone"; NULL: some, of whatever labels */
 	bool		expired;		/* retention took them: what is there of them has come since, and goes, too */
 } PromGap;
 

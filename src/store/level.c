@@ -1,8 +1,9 @@
 /*
  * level.c
- *	  Which resolutions there are of the samples, and of what time: prom.level; and which are to be made.
+ *	  Which resolutions there are of the samples, and of what time: prom.level, and prom.attached_level of those
+ *	  of attached buckets; and which are to be made.
  *
- * The table has a handful of rows and is read each time it is asked for, with the snapshot of the
+ * The tables have a handful of rows and are read each time they are asked for, with the snapshot of the
  * statement that asks.  So a query never goes by a level that its snapshot does not have, as it would
  * by a cache that another snapshot has filled; and reading a page costs two microseconds.
  */
@@ -25,6 +26,17 @@
 
 static char *resolutions = NULL;
 
+typedef struct Levels
+{
+	PromLevel  *level;
+	int			n;
+	int			size;
+} Levels;
+
+static void read_levels(Levels *levels, const char *table, void (*add) (PromLevel *level, int64 from_ms, int64 until_ms));
+static PromLevel *level_of(Levels *levels, int32 resolution_s);
+static void add_own(PromLevel *level, int64 from_ms, int64 until_ms);
+static void add_attached(PromLevel *level, int64 from_ms, int64 until_ms);
 static int	compare_levels(const void *a, const void *b);
 static bool check_resolutions(char **value, void **extra, GucSource source);
 static const char *read_resolutions(const char *list, int32 *resolution_s, int *n);
@@ -35,15 +47,25 @@ PG_FUNCTION_INFO_V1(prom_rollup_resolutions);
 const PromLevel *
 prom_levels(int *n)
 {
-	Relation	rel = table_open(prom_store_relid("level"), AccessShareLock);
+	Levels		levels = {palloc(sizeof(PromLevel) * 8), 1, 8};
+
+	levels.level[0] = (PromLevel) {0, PG_INT64_MIN, PG_INT64_MAX, PG_INT64_MIN, PG_INT64_MAX};
+	read_levels(&levels, "level", add_own);
+	read_levels(&levels, "attached_level", add_attached);
+	qsort(levels.level, levels.n, sizeof(PromLevel), compare_levels);
+	*n = levels.n;
+	return levels.level;
+}
+
+/* Of a table with resolution, from_ms, until_ms. */
+static void
+read_levels(Levels *levels, const char *table, void (*add) (PromLevel *level, int64 from_ms, int64 until_ms))
+{
+	Relation	rel = table_open(prom_store_relid(table), AccessShareLock);
 	TupleTableSlot *slot = table_slot_create(rel, NULL);
 	Snapshot	snapshot = RegisterSnapshot(ActiveSnapshotSet() ? GetActiveSnapshot() : GetTransactionSnapshot());
 	TableScanDesc scan = table_beginscan(rel, snapshot, 0, NULL);
-	int			size = 8;
-	PromLevel  *levels = palloc(sizeof(PromLevel) * size);
 
-	levels[0] = (PromLevel) {0, PG_INT64_MIN, PG_INT64_MAX};
-	*n = 1;
 	while (table_scan_getnextslot(scan, ForwardScanDirection, slot))
 	{
 		bool		no_resolution;
@@ -52,24 +74,41 @@ prom_levels(int *n)
 		int32		resolution_s = DatumGetInt32(slot_getattr(slot, 1, &no_resolution));
 		Datum		from_ms = slot_getattr(slot, 2, &no_from);
 		Datum		until_ms = slot_getattr(slot, 3, &no_until);
-		PromLevel	level = {resolution_s, no_from ? PG_INT64_MIN : DatumGetInt64(from_ms),
-		no_until ? PG_INT64_MAX : DatumGetInt64(until_ms)};
 
-		if (resolution_s == 0)
-		{
-			levels[0] = level;
-			continue;
-		}
-		if (*n == size)
-			levels = repalloc(levels, sizeof(PromLevel) * (size *= 2));
-		levels[(*n)++] = level;
+		add(level_of(levels, resolution_s), no_from ? PG_INT64_MIN : DatumGetInt64(from_ms),
+			no_until ? PG_INT64_MAX : DatumGetInt64(until_ms));
 	}
 	table_endscan(scan);
 	UnregisterSnapshot(snapshot);
 	ExecDropSingleTupleTableSlot(slot);
 	table_close(rel, AccessShareLock);
-	qsort(levels, *n, sizeof(PromLevel), compare_levels);
-	return levels;
+}
+
+/* That of a resolution; a new one holds nothing. */
+static PromLevel *
+level_of(Levels *levels, int32 resolution_s)
+{
+	for (int i = 0; i < levels->n; i++)
+		if (levels->level[i].resolution_s == resolution_s)
+			return &levels->level[i];
+	if (levels->n == levels->size)
+		levels->level = repalloc(levels->level, sizeof(PromLevel) * (levels->size *= 2));
+	levels->level[levels->n] = (PromLevel) {resolution_s, PG_INT64_MAX, PG_INT64_MIN, PG_INT64_MAX, PG_INT64_MIN};
+	return &levels->level[levels->n++];
+}
+
+static void
+add_own(PromLevel *level, int64 from_ms, int64 until_ms)
+{
+	level->own_from_ms = level->from_ms = from_ms;
+	level->own_until_ms = level->until_ms = until_ms;
+}
+
+static void
+add_attached(PromLevel *level, int64 from_ms, int64 until_ms)
+{
+	level->from_ms = Min(level->from_ms, from_ms);
+	level->until_ms = Max(level->until_ms, until_ms);
 }
 
 /* qsort: the finest first */

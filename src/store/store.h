@@ -56,9 +56,11 @@ extern int32 *prom_store_sids(ArrayType *a, int *n);
 typedef struct PromLevel
 {
 	int32		resolution_s;	/* width of a window; 0: raw samples */
-	int64		from_ms;		/* rollups are complete for stamps after this; of raw, the beginning of the oldest
-								 * day that is kept, PG_INT64_MIN: nothing was dropped */
-	int64		until_ms;		/* and up to this; of raw, PG_INT64_MAX */
+	int64		own_from_ms;	/* rollups of this database are complete for stamps after this; of raw, the beginning
+								 * of the oldest day that is kept, PG_INT64_MIN: nothing was dropped */
+	int64		own_until_ms;	/* and up to this; of raw, PG_INT64_MAX */
+	int64		from_ms;		/* some are there after this: own ones, or those of an attached bucket */
+	int64		until_ms;		/* and up to this */
 } PromLevel;
 
 /* The levels as the active snapshot has them, the finest first: that is raw, which is always there. */

@@ -45,6 +45,60 @@ sub doubles { return (split / /, held($node))[1] }
 
 sub local_rows { return sql('SELECT (SELECT count(*) FROM prom.warm) + (SELECT count(*) FROM prom.rollup)') }
 
+# Whoever attaches the bucket finds no such objects of the first day, until they are there again.
+sub hide
+{
+	my ($n, $which) = @_;
+	$n->safe_psql('postgres', "CREATE TABLE hidden AS SELECT k, prom._bucket_get('b', k) AS bytes FROM (SELECT replace(key, '/data-0', '/manifest.json') AS k FROM prom.tier_object
+	WHERE deleted IS NULL AND $which AND day = $day_ms) o");
+	$n->safe_psql('postgres', "SELECT prom._bucket_delete('b', (SELECT array_agg(k) FROM hidden))");
+	return;
+}
+
+sub unhide
+{
+	my ($n) = @_;
+	$n->safe_psql('postgres', "SELECT prom._bucket_put('b', k, bytes) FROM hidden");
+	$n->safe_psql('postgres', 'DROP TABLE hidden');
+	return;
+}
+
+# Beside samples of its own a server reads what others have left of each day, raw or not.
+sub answers_of_what_is_left
+{
+	my ($writer) = @_;
+	my $range = "to_timestamp($day_ms / 1000 + 7200), to_timestamp($day_ms / 1000 + 36000), '1h'";
+	my $query = "SELECT count(*), round(sum(value)::numeric, 6) FROM prom.query_range('max_over_time(m_1[1h])', $range)";
+	my $own = "SELECT count(*) FROM prom.query('mine', to_timestamp($day_ms / 1000 + 60))";
+	my $expected = $writer->safe_psql('postgres', $query);
+	my %is_read = ('rollups are gone' => 'resolution > 0', 'raw samples are gone' => 'resolution = 0', 'some rollups and raw samples are gone' => 'resolution <> 3600');
+
+	like($expected, qr/^180\|/, 'what the writer answers');
+	foreach my $bounds ('as they are', 'complete', 'without raw samples')
+	{
+		sql("CALL prom.downsample('0 s')") if $bounds eq 'complete';
+		sql("SELECT prom._mark_dropped(0, $day_ms + 20 * 86400000)") if $bounds eq 'without raw samples';
+		foreach my $gone (sort keys %is_read)
+		{
+			hide($writer, $is_read{$gone});
+			sql("SELECT prom.attach_bucket('b')");
+			foreach my $resolution ('raw', 'auto')
+			{
+				is(sql("SET promgres.max_source_resolution = '$resolution'; $query"), $expected, "$gone, own levels $bounds, $resolution: the same answer");
+				is(sql("SET promgres.max_source_resolution = '$resolution'; $own"), 1, '… beside own samples');
+			}
+			unhide($writer);
+		}
+		cmp_ok(sql("SELECT prom.attach_bucket('b')"), '>', 0, 'all of it again');
+		is(sql($query), $expected, '… answers as well');
+	}
+	sql("SELECT prom.detach_bucket('b')");
+	is(sql('SELECT (SELECT count(*) FROM prom.attached_level), (SELECT count(*) FROM prom.attached_gap)'), '0|0', 'detached, nothing is known of its resolutions');
+	is(sql($own), 1, '… and own samples are there');
+	sql('DELETE FROM prom.level WHERE resolution = 0');
+	return;
+}
+
 sub write_days
 {
 	my ($days, $series, $step_s) = @_;
@@ -198,16 +252,14 @@ my $other = new_node('other', 'promgres.merge_age' => '1s', 'promgres.tier_after
 start_node($other);
 make_server($other, 'b', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
 # Where only rollups are left, they answer there too.
-sql("CREATE TABLE hidden AS SELECT k, prom._bucket_get('b', k) AS bytes FROM (SELECT replace(key, '/data-0', '/manifest.json') AS k FROM prom.tier_object
-	WHERE deleted IS NULL AND resolution = 0 AND day = $day_ms) o");
-sql("SELECT prom._bucket_delete('b', (SELECT array_agg(k) FROM hidden))");
+hide($node, 'resolution = 0');
 $other->safe_psql('postgres', 'CREATE DATABASE taken');
 $other->safe_psql('taken', "CREATE EXTENSION promgres; CREATE SERVER b FOREIGN DATA WRAPPER promgres_s3 OPTIONS (endpoint 'http://127.0.0.1:$s3->{port}', bucket 'metrics', prefix 'p');
 	CREATE USER MAPPING FOR CURRENT_USER SERVER b OPTIONS (access_key_id 'AK', secret_access_key 'SK'); SELECT prom.attach_bucket('b', read_only => false)");
 is($other->safe_psql('taken', "SELECT count(*) FROM prom.query_range('max_over_time(m_1[1h])', to_timestamp($day_ms / 1000 + 7200), to_timestamp($day_ms / 1000 + 36000), '1h')"), 9 * 20,
 	'rollups stand for raw samples that are gone');
 $other->safe_psql('postgres', 'DROP DATABASE taken WITH (FORCE)');
-sql("SELECT prom._bucket_put('b', k, bytes) FROM hidden");
+unhide($node);
 is($other->safe_psql('postgres', "SELECT prom.attach_bucket('b', read_only => false)"), sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), 'an empty server takes a bucket over');
 my $same = sub { $_[0]->safe_psql('postgres', 'SELECT md5(string_agg(concat_ws(\' \', shard, sid, labels), \',\' ORDER BY shard, sid)) FROM prom.series') };
 is($same->($other), $same->($node), 'with all series');
@@ -228,6 +280,7 @@ remote_write($third, [ { __name__ => 'mine', i => 1 }, [ $day_ms, 1 ] ]);
 {
 	my $keep = $node;
 	$node = $third;
+	answers_of_what_is_left($keep);
 	like(error_of("SELECT prom.attach_bucket('b', read_only => false)"), qr/55000: bucket "b" cannot become that of this database/, 'a server with samples of its own does not take it over');
 	sql("SELECT prom.attach_bucket('b')");
 	is(sql('SELECT string_agg(shard || \' \' || series, \', \' ORDER BY shard) FROM prom.shard'), '0 1, 1 100', 'but reads it, in a shard of its own');

@@ -25,6 +25,7 @@ my $twin = start_node(new_node('twin', %setting));
 my $second = start_node(new_node('second', %setting));
 my $tool = "$FindBin::Bin/../tools/remote_read.py";
 my $functions = "$FindBin::Bin/../lib/body.sql";
+my $blocks = "$FindBin::Bin/../lib/block.sql";
 my $first_ms = int(time / 86_400 - 4) * 86_400_000;    # a midnight, four days ago
 my @server = (endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
 
@@ -48,6 +49,8 @@ sub at { my ($s) = @_; return sprintf 'to_timestamp(%d)', $first_ms / 1000 + $s 
 sub fill
 {
 	my ($n) = @_;
+	# Of a block of ids a bucket knows when it has samples, not of each series: the times of one must not be those of the other.
+	$n->safe_psql('postgres', "\\i $blocks\nCALL pg_temp.own_block('both');");
 	remote_write($n, (map { my $i = $_; [ { __name__ => 'requests_total', instance => "i$i", team => $i % 2 ? 'red' : 'blue' },
 		map { [ $first_ms + $_ * 600_000 + $i, $_ * ($i + 1) ] } 1 .. 280 ] } 0 .. 69), [ { __name__ => 'both', team => 'red' }, [ $first_ms + 1000, 1 ] ])->{status} == 204 or die;
 	$n->safe_psql('postgres', <<"SQL");
