@@ -194,7 +194,7 @@ $node->append_conf('postgresql.conf', "promgres.s3_credentials_file = '$file'\np
 $node->reload;
 chmod 0644, $file;
 wait_for(sub { error_of("SELECT prom._bucket_get('from_file', 'p/new')") =~ /open to others/ }, 'the setting is known');
-fails("SELECT prom._bucket_get('from_file', 'p/new')", qr/F0000: .*open to others\nHINT:  Its mode should be 0600/, 'a file that others can read is refused');
+fails("SELECT prom._bucket_get('from_file', 'p/new')", qr/F0000: .*open to others\nDETAIL:  The file is ".*"\.\nHINT:  Its mode should be 0600/, 'a file that others can read is refused');
 chmod 0600, $file;
 is(sql("SELECT prom._bucket_get('from_file', 'p/new') IS NOT NULL"), 't', 'a file has them');
 is(sql("SELECT detail FROM prom.bucket_check() WHERE \"check\" = 'credentials'"), 'from: credentials file, profile "metrics"', 'the server of promgres.tier_server is the usual one');
