@@ -200,6 +200,11 @@ BEGIN
 			DETAIL = pg_catalog.format('%s were; what was stored of others stays.', n),
 			HINT = 'See prom.block_import. The same call goes on where each block has ended.';
 	END IF;
+	IF n OPERATOR(pg_catalog.=) 0 THEN
+		RAISE NOTICE USING MESSAGE = pg_catalog.format('no block was imported: of %s in "%s" each was taken in before, or has no samples from %s to %s',
+				pg_catalog.cardinality(blocks), source, start, "end"),
+			HINT = 'See prom.block_import; again => true takes blocks in once more.';
+	END IF;
 END
 $$;
 COMMENT ON PROCEDURE prom.import_blocks(text, text, timestamptz, timestamptz, prom.labels, bool, bool) IS

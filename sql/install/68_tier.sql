@@ -909,6 +909,11 @@ BEGIN
 		state := NULL;
 		RETURN;
 	END IF;
+	-- Not only once a day is due: who has mistyped it shall know at once.
+	IF NOT EXISTS (SELECT FROM pg_foreign_server f WHERE f.srvname = server) THEN
+		RAISE undefined_object USING MESSAGE = format('server "%s" does not exist', server),
+			HINT = format('"promgres.tier_server" names it. Make it with CREATE SERVER %I FOREIGN DATA WRAPPER promgres_s3; what is in its bucket is found by this name.', server);
+	END IF;
 
 	-- What is uploaded and verified, also of a run that was killed.
 	SELECT x.* INTO u FROM prom.tier_upload x WHERE x.source IS NOT NULL ORDER BY x.started LIMIT 1;
@@ -1026,6 +1031,8 @@ COMMENT ON FUNCTION prom._job_tier(jsonb) IS 'A step of the job "tier": an objec
 
 CREATE PROCEDURE prom.tier(from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL) LANGUAGE plpgsql
 AS $$
+DECLARE
+	called	timestamptz := pg_catalog.clock_timestamp();
 BEGIN
 	IF (from_time IS NULL) OPERATOR(pg_catalog.<>) (to_time IS NULL) THEN
 		RAISE null_value_not_allowed USING MESSAGE = 'give both times, or none';
@@ -1034,6 +1041,12 @@ BEGIN
 		RAISE invalid_parameter_value USING MESSAGE = 'end must not be before start';
 	END IF;
 	CALL prom._run_job('tier', CASE WHEN from_time IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('from', prom._to_ms(from_time), 'to', prom._to_ms(to_time)) END);
+	IF EXISTS (SELECT FROM prom.jobs j WHERE j.name OPERATOR(pg_catalog.=) 'tier' AND j.rows OPERATOR(pg_catalog.=) 0 AND j.last_start OPERATOR(pg_catalog.>=) called) THEN
+		RAISE NOTICE USING MESSAGE = CASE
+			WHEN pg_catalog.current_setting('promgres.tier_server') OPERATOR(pg_catalog.=) '' THEN 'nothing was moved: "promgres.tier_server" is not set'
+			WHEN from_time IS NULL THEN 'nothing was moved: no day is due'
+			ELSE pg_catalog.format('nothing was moved: there is no whole UTC day from %s to %s with local samples that are in rollups', from_time, to_time) END;
+	END IF;
 END $$;
 COMMENT ON PROCEDURE prom.tier(timestamptz, timestamptz) IS
 'Moves samples of days that are older than promgres.tier_after, and rollups older than promgres.tier_rollups_after, to the bucket of promgres.tier_server; or those of the whole UTC days between two times that are in rollups already. A job.';

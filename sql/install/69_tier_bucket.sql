@@ -329,3 +329,32 @@ END
 $$;
 COMMENT ON FUNCTION prom.verify_bucket(text, bool) IS
 'Compares the objects of a bucket (NULL: that of promgres.tier_server) with what is known of them, both ways; a row for each that is wrong. With read_all every byte is read.';
+
+-- ---- servers that go
+
+-- Nothing is lost with a server but its options, and pg_restore --clean drops it to make it anew: so it is not refused, but told.
+CREATE FUNCTION prom._tell_lost_servers() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	lost	record;
+BEGIN
+	FOR lost IN
+		SELECT o.server, count(*) AS objects FROM (SELECT x.server FROM prom.tier_object x UNION ALL SELECT u.server FROM prom.tier_upload u) o
+		WHERE NOT EXISTS (SELECT FROM pg_foreign_server f WHERE f.srvname = o.server)
+		GROUP BY 1 ORDER BY 1
+	LOOP
+		RAISE WARNING 'samples in the bucket of server "%" cannot be read: there is no such server any more', lost.server
+			USING DETAIL = format('Objects that are found by its name: %s.', lost.objects),
+				HINT = format('Use CREATE SERVER %I FOREIGN DATA WRAPPER promgres_s3 to make it anew. Before a server goes for good: prom.rehydrate brings samples back, prom.detach_bucket forgets those of an attached bucket.', lost.server);
+	END LOOP;
+END
+$$;
+COMMENT ON FUNCTION prom._tell_lost_servers() IS 'after a command that may have taken a server away, or its name: warns if there are objects of samples in its bucket';
+
+CREATE EVENT TRIGGER promgres_servers ON ddl_command_end
+	WHEN TAG IN ('DROP SERVER', 'ALTER SERVER', 'DROP OWNED')
+	EXECUTE FUNCTION prom._tell_lost_servers();
+COMMENT ON EVENT TRIGGER promgres_servers IS 'warns when the server of a bucket with samples goes';
+
+REVOKE ALL ON FUNCTION prom._tell_lost_servers() FROM PUBLIC;

@@ -209,8 +209,8 @@ prom_outcome_text(const PGresult *result)
 
 	if (message == NULL)
 		return pstrdup(PQresultErrorMessage(result));
-	if (hint == NULL && sqlstate != NULL && strcmp(sqlstate, "42501") == 0)
-		hint = "prom_reader reads, prom_writer writes, prom_admin does both and deletes: GRANT one of them to the role";
+	if (sqlstate != NULL && strcmp(sqlstate, "42501") == 0)
+		hint = hint != NULL ? hint : "prom_reader reads, prom_writer writes, prom_admin does both and deletes: GRANT one of them to the role";
 	else if (hint == NULL || sqlstate == NULL ||
 			 (strcmp(sqlstate, PROM_SQLSTATE_LIMIT) != 0 && strcmp(sqlstate, PROM_SQLSTATE_SYNTAX) != 0))
 		return pstrdup(message);

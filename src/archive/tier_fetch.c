@@ -154,7 +154,7 @@ find_source(PromFetch *f, const char *server)
 	f->source = f->source ? repalloc(f->source, sizeof(Source) * (f->nsources + 1)) : palloc(sizeof(Source));
 	s = &f->source[f->nsources];
 	s->server = pstrdup(server);
-	s->bucket = prom_bucket_open(get_foreign_server_oid(server, false));
+	s->bucket = prom_bucket_open(prom_bucket_find(server));
 	s->transfers = prom_transfers_begin(s->bucket);
 	s->broken = false;
 	f->nsources++;

@@ -44,6 +44,10 @@ typedef struct PromBlockTarget
 extern PromPlace *prom_place_to_read(const char *name);
 extern PromBlockTarget *prom_place_to_write(const char *name);
 
+/* Why such a directory fails, mostly. */
+#define PROM_HINT_WRITABLE \
+	errhint("It must exist on the machine of the server, and belong to the server's operating system account.")
+
 /* Whoever asks. */
 extern PromPlace *prom_place_of_directory(const char *path);
 

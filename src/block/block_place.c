@@ -50,6 +50,11 @@ list_directory(PromPlace *place, const char *folder)
 	struct dirent *entry;
 	List	   *names = NIL;
 
+	if (dir == NULL)
+		ereport(ERROR,
+				(errcode_for_file_access(),
+				 errmsg("could not open directory \"%s\": %m", path),
+				 errhint("It must exist on the machine of the server, whose operating system account must be able to read it.")));
 	while ((entry = ReadDir(dir, path)) != NULL)
 		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
 			names = lappend(names, pstrdup(entry->d_name));
@@ -154,7 +159,8 @@ prom_place_to_write(const char *name)
 	if (stat(path, &st) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not stat directory \"%s\": %m", path)));
+				 errmsg("could not stat directory \"%s\": %m", path),
+				 PROM_HINT_WRITABLE));
 	t = palloc0(sizeof(PromBlockTarget));
 	t->name = t->directory = path;
 	return t;

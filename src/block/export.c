@@ -85,9 +85,14 @@ static void
 make_directory(const char *path)
 {
 	if (MakePGDirectory(path) != 0)
+	{
+		bool		denied = errno == EACCES || errno == EPERM || errno == ENOENT;
+
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not create directory \"%s\": %m", path)));
+				 errmsg("could not create directory \"%s\": %m", path),
+				 denied ? errhint("The directory that it is made in must exist on the machine of the server, and belong to the server's operating system account.") : 0));
+	}
 }
 
 /* The hash of a file that is closed goes into that of all. */

@@ -169,6 +169,7 @@ series_of_selector(const PromqlNode *node)
 	SPIPlanPtr	plan;
 	CachedPlan *cached;
 
+	prom_series_check_reads();
 	initStringInfo(&sql);
 	appendStringInfoString(&sql, "SELECT FROM prom.series AS s WHERE ");
 	prom_matchers_sql(&sql, "s", node->matchers, node->nmatchers);

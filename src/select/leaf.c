@@ -65,6 +65,7 @@ prom_leaf_matched_sql(const PromMatcher *m, int n)
 {
 	StringInfoData out;
 
+	prom_series_check_reads();
 	initStringInfo(&out);
 	prom_matchers_sql(&out, "s", m, n);
 	return out.data;

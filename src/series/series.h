@@ -174,6 +174,12 @@ extern int	prom_series_resolve(PromSeriesWant *want, int n);
 /* Does row security on prom.series show the current user only some of them? */
 extern bool prom_series_restricted(void);
 
+/*
+ * Raises if the current user may read nothing of prom.series, and says what to do: the executor would name the first of
+ * our views that it comes upon, with the whole of a translated query as the context.
+ */
+extern void prom_series_check_reads(void);
+
 extern void prom_series_init(void);
 
 #endif							/* PROM_SERIES_H */

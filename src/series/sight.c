@@ -11,6 +11,8 @@
 #include "catalog/namespace.h"
 #include "fmgr.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/builtins.h"
 #include "utils/lsyscache.h"
 #include "utils/rls.h"
 
@@ -30,6 +32,20 @@ bool
 prom_series_restricted(void)
 {
 	return is_restricted(InvalidOid);
+}
+
+void
+prom_series_check_reads(void)
+{
+	Oid			table = get_relname_relid("series", get_namespace_oid("prom", false));
+
+	if (OidIsValid(table) && pg_class_aclcheck(table, GetUserId(), ACL_SELECT) != ACLCHECK_OK &&
+		pg_attribute_aclcheck_all(table, GetUserId(), ACL_SELECT, ACLMASK_ANY) != ACLCHECK_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied for samples"),
+				 errhint("prom_reader reads them: GRANT prom_reader TO %s.",
+						 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 }
 
 /*

@@ -110,17 +110,34 @@ prom_tier_init(void)
 Oid
 prom_tier_server(void)
 {
-	return tier_server[0] == '\0' ? InvalidOid : get_foreign_server_oid(tier_server, false);
+	return tier_server[0] == '\0' ? InvalidOid : prom_bucket_find(tier_server);
+}
+
+Oid
+prom_bucket_find(const char *name)
+{
+	Oid			server = get_foreign_server_oid(name, true);
+
+	if (!OidIsValid(server))
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("server \"%s\" does not exist", name),
+				 strcmp(name, tier_server) == 0 ?
+				 errhint("\"promgres.tier_server\" names it. Make it with CREATE SERVER %s FOREIGN DATA WRAPPER %s; what is in its bucket is found by this name.",
+						 quote_identifier(name), WRAPPER) :
+				 errhint("Make it with CREATE SERVER %s FOREIGN DATA WRAPPER %s; what is in its bucket is found by this name.",
+						 quote_identifier(name), WRAPPER)));
+	return server;
 }
 
 Oid
 prom_bucket_server(const char *name)
 {
-	ForeignServer *server = GetForeignServerByName(name, false);
+	Oid			server = prom_bucket_find(name);
 
-	if (!PromMayUseServer(server->serverid, GetUserId()))
+	if (!PromMayUseServer(server, GetUserId()))
 		aclcheck_error(ACLCHECK_NO_PRIV, OBJECT_FOREIGN_SERVER, name);
-	return server->serverid;
+	return server;
 }
 
 PromBucket *

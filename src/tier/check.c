@@ -2,8 +2,9 @@
  * check.c
  *	  Can this bucket be used?  Tries each verb with an object of its own, and says what is wrong.
  *
- * Nothing raises but what must stop it: a failure is a row.  After one that is no answer at all the rest is
- * left out, for it would only take time.
+ * Nothing raises but what must stop it: a failure is a row.  What cannot be found out after one is a row too, which is
+ * neither right nor wrong: after no answer at all nothing more is asked, for it would only take time, and of an
+ * object that could not be put nothing can be told.
  */
 #include "postgres.h"
 
@@ -29,12 +30,17 @@ typedef struct Check
 	char	   *key;
 	char	   *data;
 	bool		silent;			/* there was no answer */
+	bool		put;			/* the object is there */
 } Check;
 
 PG_FUNCTION_INFO_V1(prom_bucket_check);
 
 static void say(Check *check, const char *what, bool ok, const char *detail);
-static PromTransfer *try(Check *check, const char *what, const PromTransfer *transfer, const PromRequest *request);
+static void say_unknown(Check *check, const char *what, const char *why);
+static bool may_try(Check *check, const char *what, bool needs_object);
+static PromTransfer *ask(Check *check, const PromTransfer *transfer, const PromRequest *request);
+static bool succeeded(Check *check, const char *what, const PromTransfer *answer);
+static const char *failure_of(const PromTransfer *answer);
 static void check_clock(Check *check, const PromTransfer *answer);
 static void check_put(Check *check);
 static void check_condition(Check *check);
@@ -82,29 +88,61 @@ say(Check *check, const char *what, bool ok, const char *detail)
 	tuplestore_putvalues(check->rsinfo->setResult, check->rsinfo->setDesc, values, nulls);
 }
 
-/* NULL if it failed, and then that is said. */
+static void
+say_unknown(Check *check, const char *what, const char *why)
+{
+	Datum		values[3] = {CStringGetTextDatum(what), (Datum) 0, CStringGetTextDatum(why)};
+	bool		nulls[3] = {false, true, false};
+
+	tuplestore_putvalues(check->rsinfo->setResult, check->rsinfo->setDesc, values, nulls);
+}
+
+/* If not, that is said. */
+static bool
+may_try(Check *check, const char *what, bool needs_object)
+{
+	if (check->silent)
+		say_unknown(check, what, "not tried, as there was no answer before");
+	else if (needs_object && !check->put)
+		say_unknown(check, what, "not tried, as nothing could be put");
+	else
+		return true;
+	return false;
+}
+
 static PromTransfer *
-try(Check *check, const char *what, const PromTransfer *transfer, const PromRequest *request)
+ask(Check *check, const PromTransfer *transfer, const PromRequest *request)
 {
 	PromRequest usual;
 	PromTransfer *answer;
-	PromFlight *flight;
 
-	if (check->silent)
-		return NULL;
 	if (request == NULL)
 	{
 		prom_request_of(check->bucket, transfer, &usual);
 		request = &usual;
 	}
 	answer = prom_request_run(check->bucket, transfer, request);
-	flight = (PromFlight *) answer;
+	if (answer->status != PROM_TRANSFER_OK)
+		check->silent = ((PromFlight *) answer)->http == 0;
+	return answer;
+}
+
+/* If not, that is said. */
+static bool
+succeeded(Check *check, const char *what, const PromTransfer *answer)
+{
 	if (answer->status == PROM_TRANSFER_OK)
-		return answer;
-	check->silent = flight->http == 0;
-	say(check, what, false, psprintf("%s%s%s", prom_transfer_error(answer), flight->hint != NULL ? " " : "",
-									 flight->hint != NULL ? flight->hint : ""));
-	return NULL;
+		return true;
+	say(check, what, false, failure_of(answer));
+	return false;
+}
+
+static const char *
+failure_of(const PromTransfer *answer)
+{
+	const char *hint = ((const PromFlight *) answer)->hint;
+
+	return psprintf("%s%s%s", prom_transfer_error(answer), hint != NULL ? " " : "", hint != NULL ? hint : "");
 }
 
 static void
@@ -113,7 +151,9 @@ check_clock(Check *check, const PromTransfer *answer)
 	int64		date = ((const PromFlight *) answer)->date;
 	int64		skew = date - time(NULL);
 
-	if (date >= 0)
+	if (date < 0)
+		say_unknown(check, "clock", check->silent ? "there was no answer to take the time from" : "the answer does not tell the time");
+	else
 		say(check, "clock", skew >= -SKEW_TOLERATED_S && skew <= SKEW_TOLERATED_S,
 			skew >= -2 && skew <= 2 ? "agrees with ours" :
 			psprintf("%lld s %s ours", (long long) (skew < 0 ? -skew : skew), skew < 0 ? "behind" : "ahead of"));
@@ -123,29 +163,34 @@ static void
 check_put(Check *check)
 {
 	PromTransfer put = {.verb = PROM_VERB_PUT,.key = check->key,.data = check->data,.size = SIZE};
-	PromTransfer *answer = try(check, "put", &put, NULL);
+	PromTransfer *answer = ask(check, &put, NULL);
 
-	if (answer == NULL)
-		return;
 	check_clock(check, answer);
-	say(check, "put", true, psprintf("%d bytes in %.1f ms", SIZE, answer->micros / 1000.0));
+	check->put = succeeded(check, "put", answer);
+	if (check->put)
+		say(check, "put", true, psprintf("%d bytes in %.1f ms", SIZE, answer->micros / 1000.0));
 }
 
-/* No failure: it is done without where it cannot be done. */
+/* Not to heed it, or not to know it, is no failure: it is done without where it cannot be done. */
 static void
 check_condition(Check *check)
 {
+	const char *what = "put if new";
 	PromTransfer put = {.verb = PROM_VERB_PUT,.key = check->key,.data = check->data,.size = SIZE};
 	PromTransfer *answer;
 	PromRequest request;
 
-	if (check->silent)
+	if (!may_try(check, what, true))
 		return;
 	prom_request_of(check->bucket, &put, &request);
 	prom_request_header(&request, "if-none-match", "*");
-	answer = prom_request_run(check->bucket, &put, &request);
-	say(check, "put if new", true, answer->status == PROM_TRANSFER_CHANGED ? "is heeded" :
-		"is not heeded: of two that write the same object at a time, the later wins");
+	answer = ask(check, &put, &request);
+	if (answer->status == PROM_TRANSFER_CHANGED)
+		say(check, what, true, "is heeded");
+	else if (answer->status == PROM_TRANSFER_OK || ((PromFlight *) answer)->http == PROM_HTTP_NOT_IMPLEMENTED)
+		say(check, what, true, "is not heeded: of two that write the same object at a time, the later wins");
+	else
+		say(check, what, false, failure_of(answer));
 }
 
 static void
@@ -153,16 +198,15 @@ check_get(Check *check)
 {
 	PromTransfer get = {.verb = PROM_VERB_GET,.key = check->key,.length = -1,.max_size = 2 * SIZE};
 	PromTransfer range = {.verb = PROM_VERB_GET,.key = check->key,.offset = RANGE_FIRST,.length = RANGE_LENGTH};
-	PromTransfer *answer = try(check, "get", &get, NULL);
+	PromTransfer *answer;
 
-	if (answer != NULL)
+	if (may_try(check, "get", true) && succeeded(check, "get", answer = ask(check, &get, NULL)))
 	{
 		bool		same = answer->body_size == SIZE && memcmp(answer->body, check->data, SIZE) == 0;
 
 		say(check, "get", same, same ? psprintf("%d bytes in %.1f ms", SIZE, answer->micros / 1000.0) : "other bytes than were put");
 	}
-	answer = try(check, "get a range", &range, NULL);
-	if (answer != NULL)
+	if (may_try(check, "get a range", true) && succeeded(check, "get a range", answer = ask(check, &range, NULL)))
 	{
 		bool		same = memcmp(answer->body, check->data + RANGE_FIRST, RANGE_LENGTH) == 0;
 
@@ -180,10 +224,12 @@ check_list(Check *check)
 	PromTransfer *answer;
 	bool		found;
 
+	if (!may_try(check, "list", true))
+		return;
 	prom_request_query(&request, "list-type", "2");
 	prom_request_query(&request, "prefix", prom_bucket_full_key(check->bucket, check->key));
-	answer = try(check, "list", &get, &request);
-	if (answer == NULL)
+	answer = ask(check, &get, &request);
+	if (!succeeded(check, "list", answer))
 		return;
 	found = answer->body_size > 0;
 	if (found)
@@ -199,13 +245,15 @@ check_delete(Check *check)
 {
 	PromTransfer delete = {.verb = PROM_VERB_DELETE,.key = check->key};
 	PromTransfer head = {.verb = PROM_VERB_HEAD,.key = check->key};
-	PromTransfer *answer = try(check, "delete", &delete, NULL);
-	PromRequest request;
+	PromTransfer *answer;
 
-	if (answer == NULL)
+	if (!may_try(check, "delete", true) || !succeeded(check, "delete", ask(check, &delete, NULL)))
 		return;
-	prom_request_of(check->bucket, &head, &request);
-	answer = prom_request_run(check->bucket, &head, &request);
-	say(check, "delete", answer->status == PROM_TRANSFER_NO_OBJECT,
-		answer->status == PROM_TRANSFER_NO_OBJECT ? "it is gone" : "it is still there");
+	answer = ask(check, &head, NULL);
+	if (answer->status == PROM_TRANSFER_NO_OBJECT)
+		say(check, "delete", true, "it is gone");
+	else if (answer->status == PROM_TRANSFER_OK)
+		say(check, "delete", false, "it is still there");
+	else
+		say_unknown(check, "delete", psprintf("whether it is gone could not be found out: %s", failure_of(answer)));
 }

@@ -15,12 +15,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "storage/fd.h"
+#include "utils/acl.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
 #include "utils/syscache.h"
@@ -35,6 +37,7 @@ static char *credentials_file;
 static bool from_mapping(PromCredentials *c, Oid owner, Oid server);
 static bool from_environment(PromCredentials *c);
 static bool from_file(PromBucket *bucket);
+static int	name_file(void);
 static void read_profile(FILE *file, const char *profile, PromCredentials *c);
 static char *trim(char *text);
 static bool complete(const PromCredentials *c);
@@ -133,11 +136,14 @@ from_file(PromBucket *bucket)
 	if (file == NULL || fstat(fileno(file), &st) != 0)
 		ereport(ERROR,
 				(errcode_for_file_access(),
-				 errmsg("could not read the file of \"promgres.s3_credentials_file\": %m")));
+				 errmsg("could not read the file of \"promgres.s3_credentials_file\": %m"),
+				 name_file(),
+				 errhint("It must exist, and the operating system's account of the server must be able to read it.")));
 	if ((st.st_mode & (S_IWGRP | S_IRWXO)) != 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("the file of \"promgres.s3_credentials_file\" is open to others"),
+				 name_file(),
 				 errhint("Its mode should be 0600, or 0640 if its group is to read it.")));
 	read_profile(file, profile, &bucket->credentials);
 	FreeFile(file);
@@ -145,9 +151,20 @@ from_file(PromBucket *bucket)
 		ereport(ERROR,
 				(errcode(ERRCODE_CONFIG_FILE_ERROR),
 				 errmsg("the file of \"promgres.s3_credentials_file\" has no keys for profile \"%s\"", profile),
+				 name_file(),
 				 errhint("It needs the lines [%s], aws_access_key_id = ... and aws_secret_access_key = ....", profile)));
 	bucket->credentials.source = psprintf("credentials file, profile \"%s\"", profile);
 	return true;
+}
+
+/* The path is for those who may see the setting, and for the log. */
+static int
+name_file(void)
+{
+	bool		visible = has_privs_of_role(GetOuterUserId(), ROLE_PG_READ_ALL_SETTINGS) &&
+		has_privs_of_role(GetUserId(), ROLE_PG_READ_ALL_SETTINGS);
+
+	return visible ? errdetail("The file is \"%s\".", credentials_file) : errdetail_log("The file is \"%s\".", credentials_file);
 }
 
 /* Sections [profile], lines "name = value", comments behind # or ; at the beginning of a line. */

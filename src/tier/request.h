@@ -23,6 +23,8 @@
 #define PROM_REQUEST_MAX_KEY	1024
 #define PROM_REQUEST_MAX_ERROR	8192
 
+#define PROM_HTTP_NOT_IMPLEMENTED	501
+
 /* What is requested; strings must live as long as the flight. */
 typedef struct PromRequest
 {

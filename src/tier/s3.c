@@ -16,7 +16,6 @@
 #include "tier/request.h"
 
 #define MAX_ANSWER (1024 * 1024)
-#define HTTP_NOT_IMPLEMENTED 501
 
 static PromTransfer *run(PromBucket *bucket, const PromTransfer *transfer);
 static bool store(PromBucket *bucket, const char *key, const void *data, size_t size, bool is_new, const char **etag);
@@ -229,7 +228,7 @@ store(PromBucket *bucket, const char *key, const void *data, size_t size, bool i
 	answer = prom_request_run(bucket, &put, &request);
 	if (is_new && answer->status == PROM_TRANSFER_CHANGED)
 		return false;
-	if (is_new && ((PromFlight *) answer)->http == HTTP_NOT_IMPLEMENTED)
+	if (is_new && ((PromFlight *) answer)->http == PROM_HTTP_NOT_IMPLEMENTED)
 	{
 		bucket->no_conditions = true;
 		return prom_bucket_put_new(bucket, key, data, size);

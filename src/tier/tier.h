@@ -45,7 +45,10 @@ typedef struct PromBucket PromBucket;
 /* The foreign server that promgres.tier_server names; InvalidOid if it is empty.  An error if there is none such. */
 extern Oid	prom_tier_server(void);
 
-/* A foreign server by its name, which must be of our wrapper; the current user must have USAGE on it. */
+/* A foreign server by its name; an error, which says what to do, if there is none. */
+extern Oid	prom_bucket_find(const char *name);
+
+/* The same for a name that a user gives: the current user must have USAGE on it. */
 extern Oid	prom_bucket_server(const char *name);
 
 /*

@@ -93,8 +93,10 @@ RESET promgres.lookback_delta;
 -- the caller's rights hold
 CREATE ROLE regress_prom_reader;
 SET ROLE regress_prom_reader;
--- (of which table first, depends on the plan)
 SELECT left(pg_temp.try('requests_total', to_timestamp(0), to_timestamp(60), '15 s'), 23) AS try;
+SELECT * FROM prom.query('requests_total');
+SELECT * FROM prom.query('1', to_timestamp(60));
+SELECT * FROM prom.query_range('sum(rate(requests_total[1m])) by (job)', to_timestamp(0), to_timestamp(60), '15 s');
 RESET ROLE;
 GRANT prom_reader TO regress_prom_reader;
 ALTER TABLE prom.series ENABLE ROW LEVEL SECURITY;

@@ -36,7 +36,25 @@ CALL prom.rehydrate('2023-01-01', '2023-01-02');
 SELECT prom.verify_bucket();
 SELECT prom.attach_bucket('no_such_server');
 SELECT prom.detach_bucket('no_such_server');
+SELECT * FROM prom.verify_bucket('no_such_server');
 DELETE FROM prom.tier_hold;
+
+-- when the server goes that an object is found by, that is told, and what to do
+\set VERBOSITY default
+SELECT * FROM prom.bucket_check('no_such_server');
+BEGIN;
+CREATE SERVER regress_b FOREIGN DATA WRAPPER promgres_s3 OPTIONS (endpoint 'http://127.0.0.1:1', bucket 'b');
+CREATE SERVER regress_c FOREIGN DATA WRAPPER promgres_s3;
+INSERT INTO prom.tier_upload (server, key, cluster, resolution, shard, day, seq) VALUES ('regress_b', 'p/data-0', gen_random_uuid(), 0, 0, 0, 1);
+DROP SERVER regress_c;
+ALTER SERVER regress_b RENAME TO regress_d;
+ALTER SERVER regress_d RENAME TO regress_b;
+DROP SERVER regress_b CASCADE;
+CREATE SERVER regress_b FOREIGN DATA WRAPPER promgres_s3;
+DELETE FROM prom.tier_upload WHERE server = 'regress_b';
+DROP SERVER regress_b;
+ROLLBACK;
+\set VERBOSITY terse
 
 -- series of objects are not collected, and samples in them not deleted
 BEGIN;

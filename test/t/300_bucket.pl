@@ -130,7 +130,15 @@ fails("SELECT prom._bucket_get('wrong_name', 'x')", qr/08006: .*\nDETAIL:  There
 fails("SELECT prom._bucket_put('overfull', 'x', convert_to(repeat('x', 2000000), 'UTF8'))", qr/58030: .*\nDETAIL:  It answered 403 QuotaExceeded.* It was tried|58030: .*\nDETAIL:  It answered 403 QuotaExceeded.*\nHINT:  The bucket is full/, 'a full bucket');
 is(sql("SELECT \"check\" || ': ' || detail FROM prom.bucket_check('wrong_secret') WHERE NOT ok AND \"check\" = 'put'") =~ /^put: could not put object .* 403 .*secret_access_key/ ? 1 : 0,
 	1, 'the check says so too');
+foreach my $wrong (qw(wrong_secret wrong_bucket))
+{
+	is(sql("SELECT string_agg(concat_ws(' ', \"check\", coalesce(ok::text, 'unknown')), ', ') FROM prom.bucket_check('$wrong')"),
+		'credentials true, tls false, clock true, put false, put if new unknown, get unknown, get a range unknown, list unknown, delete unknown',
+		"$wrong: what could not be found out is neither right nor wrong");
+	is(sql("SELECT count(*) FROM prom.bucket_check('$wrong') WHERE detail ~ 'It answered'"), '1', 'and why is said once');
+}
 is(sql("SELECT count(*) FROM prom.bucket_check('wrong_port') WHERE NOT ok"), '2', 'it does not go on when nobody is there');
+is(sql("SELECT string_agg(\"check\", ' ') FROM prom.bucket_check('wrong_port') WHERE ok IS NULL"), 'clock put if new get get a range list delete', 'and says what it has not tried');
 
 # --- TLS
 
@@ -172,12 +180,21 @@ fails("SELECT prom._bucket_get('no_session', 'p/new')", qr/58030: .*\nDETAIL:  I
 make_server($node, 'from_file', endpoint => $url, access_key_id => undef, profile => 'metrics');
 fails("SELECT prom._bucket_get('from_file', 'p/new')", qr/55000: there are no credentials.*\nDETAIL:.*\nHINT:  .*promgres\.s3_credentials_file/, 'no credentials');
 my $file = $node->basedir . '/credentials';
+my $missing = $node->basedir . '/no_such_file';
+$node->append_conf('postgresql.conf', "promgres.s3_credentials_file = '$missing'");
+$node->reload;
+wait_for(sub { error_of("SELECT prom._bucket_get('from_file', 'p/new')") =~ /could not read the file/ }, 'the setting is known');
+fails("SELECT prom._bucket_get('from_file', 'p/new')", qr/58P01: could not read .*\nDETAIL:  The file is "\Q$missing\E"\.\nHINT:  It must exist, and .*account/, 'a file that is not there is named');
+sql('CREATE ROLE curious IN ROLE prom_admin; GRANT USAGE ON FOREIGN SERVER from_file TO curious');
+my $said = error_of("SELECT * FROM prom.bucket_check('from_file')", 'curious');
+like($said, qr/58P01: could not read .*\nHINT:  It must exist/, 'others hear what to do');
+unlike($said, qr/\Q$missing\E/, 'and not where it is');
 append_to_file($file, "# keys\n[default]\naws_access_key_id=NOBODY\naws_secret_access_key = $secret\n\n[ metrics ]\naws_access_key_id = AK\n aws_secret_access_key=SK\n");
 $node->append_conf('postgresql.conf', "promgres.s3_credentials_file = '$file'\npromgres.tier_server = 'from_file'");
 $node->reload;
 chmod 0644, $file;
 wait_for(sub { error_of("SELECT prom._bucket_get('from_file', 'p/new')") =~ /open to others/ }, 'the setting is known');
-fails("SELECT prom._bucket_get('from_file', 'p/new')", qr/F0000: .*open to others\nHINT:  Its mode should be 0600/, 'a file that others can read is refused');
+fails("SELECT prom._bucket_get('from_file', 'p/new')", qr/F0000: .*open to others\nDETAIL:  The file is ".*"\.\nHINT:  Its mode should be 0600/, 'a file that others can read is refused');
 chmod 0600, $file;
 is(sql("SELECT prom._bucket_get('from_file', 'p/new') IS NOT NULL"), 't', 'a file has them');
 is(sql("SELECT detail FROM prom.bucket_check() WHERE \"check\" = 'credentials'"), 'from: credentials file, profile "metrics"', 'the server of promgres.tier_server is the usual one');

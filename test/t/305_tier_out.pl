@@ -30,6 +30,13 @@ sub error_of
 	return $ret == 0 ? "no error: $out" : $err;
 }
 
+sub notice_of
+{
+	my ($sql) = @_;
+	my ($ret, $out, $err) = $node->psql('postgres', $sql);
+	return $err;
+}
+
 sub set
 {
 	my (%setting) = @_;
@@ -123,7 +130,12 @@ make_server($node, 'b', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p
 make_server($node, 'far', endpoint => "http://127.0.0.1:$proxy->{port}", prefix => 'far', request_timeout => '2s', operation_timeout => '4s', retries => 1);
 make_server($node, 'tight', endpoint => "http://127.0.0.1:$s3->{port}", bucket => 'full', access_key_id => 'FULL');
 like(error_of($all), qr/55000: there is no bucket to move samples to\nDETAIL.*\nHINT:  .*promgres\.tier_server/, 'a bucket is needed');
+set(tier_server => 'mistyped');
+ok(wait_for(sub { error_of('CALL prom.tier()') =~ /42704: server "mistyped" does not exist/ }, 'the setting is known'), 'a bucket that is not there is an error before a day is due');
+like(error_of('CALL prom.tier()'), qr/\nHINT:  "promgres\.tier_server" names it/, 'with where it is named');
 set(tier_server => 'b');
+ok(wait_for(sub { error_of('CALL prom.tier()') =~ /no error/ }, 'the setting is known'), 'one that is there is none');
+like(notice_of('CALL prom.tier()'), qr/NOTICE:  nothing was moved: no day is due/, 'nothing to do is told');
 write_days([ 0 .. 2 ], 100, 300);
 settle();
 my $before = digest();
