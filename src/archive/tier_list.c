@@ -169,20 +169,6 @@ read_object(const Table *t, HeapTuple tuple)
 	return o;
 }
 
-/* qsort: by day, by seq, by place */
-static int
-compare_objects(const void *a, const void *b)
-{
-	const PromTierObject *x = a;
-	const PromTierObject *y = b;
-
-	if (x->day_ms != y->day_ms)
-		return x->day_ms < y->day_ms ? -1 : 1;
-	if (x->seq != y->seq)
-		return x->seq < y->seq ? -1 : 1;
-	return (x->id > y->id) - (x->id < y->id);
-}
-
 /* Appends the objects of a shard. */
 static void
 add_objects(const Table *t, int32 resolution_s, int16 shard, PromScanRange range, PromTierObject **objects, int *n,
@@ -204,21 +190,6 @@ add_objects(const Table *t, int32 resolution_s, int16 shard, PromScanRange range
 		(*objects)[(*n)++] = read_object(t, tuple);
 	}
 	systable_endscan(scan);
-}
-
-PromTierObject *
-prom_tier_objects(int32 resolution_s, int16 shard, PromScanRange range, int *n)
-{
-	Table		t = open_table("tier_object_day_idx");
-	PromTierObject *objects = NULL;
-	int			size = 0;
-
-	*n = 0;
-	add_objects(&t, resolution_s, shard, range, &objects, n, &size);
-	close_table(&t);
-	if (*n > 0)
-		qsort(objects, *n, sizeof(PromTierObject), compare_objects);
-	return objects;
 }
 
 PromTierObject *

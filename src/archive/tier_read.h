@@ -34,13 +34,7 @@ typedef struct PromTierObject
 	PromHoles	holes;			/* nor these samples */
 } PromTierObject;
 
-/*
- * The objects in use of a shard with samples of a time and resolution, the older seq first, as the active snapshot has
- * them.
- */
-extern PromTierObject *prom_tier_objects(int32 resolution_s, int16 shard, PromScanRange range, int *n);
-
-/* The same of all shards. */
+/* The objects in use with samples of a time and resolution, of all shards, as the active snapshot has them. */
 extern PromTierObject *prom_tier_all_objects(int32 resolution_s, PromScanRange range, int *n);
 
 /* Where its chunks are; in the current memory context. */
