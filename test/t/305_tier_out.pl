@@ -83,7 +83,8 @@ sub answers_of_what_is_left
 	like($expected, qr/^180\|/, 'what the writer answers');
 	foreach my $bounds ('as they are', 'complete', 'without raw samples')
 	{
-		sql("CALL prom.downsample('0 s')") if $bounds eq 'complete';
+		settle() if $bounds eq 'complete';
+		is(sql("SELECT count(*) FROM prom.level WHERE resolution > 0 AND from_ms < $day_ms AND until_ms > $day_ms + 86400000"), 2, 'with own rollups') if $bounds ne 'as they are';
 		sql("SELECT prom._mark_dropped(0, $day_ms + 20 * 86400000)") if $bounds eq 'without raw samples';
 		foreach my $gone (sort keys %is_read)
 		{
