@@ -5,7 +5,7 @@ start_bucket()
 {
 	run_as_server mkdir "$work/s3"
 	# (the server's account may not be allowed to read the clone)
-	install -m 755 "$top/contrib/setup/radosgw" "$work/radosgw"
+	install -m 755 "$top/contrib/setup/radosgw" "$top/contrib/setup/free_ports" "$work"
 	launch "$work/s3.log" "$work/radosgw" "$work/s3"
 	s3_program=$!
 }

@@ -119,7 +119,7 @@ $node->append_conf('postgresql.conf', q(promgres.external_labels = ''));
 $node->reload;
 
 # A client that does not read holds neither memory nor a backend for ever.
-$node->safe_psql('postgres', 'ALTER SYSTEM SET promgres.request_timeout = 2000');
+$node->safe_psql('postgres', 'ALTER SYSTEM SET promgres.request_timeout = 6000');
 $node->reload;
 foreach my $part (0 .. 39)
 {

@@ -32,14 +32,14 @@ sub stop
 	my ($mode) = @_;
 	my $begin = time;
 
-	ok($node->stop($mode, fail_ok => 1, timeout => 60), "$mode shutdown");
+	ok($node->stop($mode, fail_ok => 1, timeout => $PostgreSQL::Test::Utils::timeout_default), "$mode shutdown");
 	return time - $begin;
 }
 
 foreach my $mode (qw(smart fast immediate))
 {
 	use_all();
-	cmp_ok(stop($mode), '<', 20, "$mode shutdown is done soon");
+	cmp_ok(stop($mode), '<', 45, "$mode shutdown is done soon");
 	$node->start;
 	wait_for(sub { http_get($node, '/-/ready')->{status} == 200 }, 'the gateway is ready');
 }
