@@ -23,7 +23,7 @@ sub sql { return $node->safe_psql('postgres', $_[0]) }
 # Wrong points among all of them, of both resolutions; with how many there are.
 sub wrong
 {
-	return $node->safe_psql('postgres', "SET timezone = 'UTC'; $library SELECT points > 0, wrong, example FROM pg_temp.wrong('^m_', 300); SELECT points > 0, wrong, example FROM pg_temp.wrong('^m_', 3600)");
+	return $node->safe_psql('postgres', "SET timezone = 'UTC'; SET jit = off; SET work_mem = '64MB'; $library SELECT points > 0, wrong, example FROM pg_temp.wrong('^m_', 300); SELECT points > 0, wrong, example FROM pg_temp.wrong('^m_', 3600)");
 }
 
 sub digest
