@@ -20,7 +20,7 @@ bucket_has_begun()
 use_bucket()
 {
 	local s3_port tls_port
-	wait_until 120 bucket_has_begun || true
+	wait_until 600 bucket_has_begun || true
 	[ -f "$work/s3/ready" ] || give_up "the bucket does not get ready" "$work/s3.log"
 	read -r s3_port tls_port <"$work/s3/ready"
 	psql -q <<SQL || give_up "the bucket cannot be used" "$work/postgres.log"

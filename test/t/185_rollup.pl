@@ -133,9 +133,13 @@ my $standby = PostgreSQL::Test::Cluster->new('standby');
 $standby->init_from_backup($node, 'base', has_streaming => 1);
 configure($standby);
 $standby->start;
+# (the worker's turn is not now)
+sql("ALTER SYSTEM SET promgres.rollup_delay = -1");
+$node->reload;
 is(remote_write($node, [ { __name__ => 'm_1' }, [ $day_ms + 5, 7 ] ])->{status}, 204, 'a late sample');
 ok(wait_for(sub { sql('SELECT count(*) FROM prom.rollup_due') == 1 }, 'the mark'), 'marks its window');
 # when settings are read again all jobs are run; it would take up to ten minutes otherwise
+sql("ALTER SYSTEM SET promgres.rollup_delay = 0");
 $node->reload;
 ok(wait_for(sub { sql('SELECT count(*) FROM prom.fresh') == 0 && sql('SELECT count(*) FROM prom.rollup_due') == 0 }, 'the worker'), 'is rolled up as well');
 isnt(digest($node), $made, 'which changes points');

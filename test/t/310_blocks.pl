@@ -21,7 +21,7 @@ foreach my $program (qw(prometheus promtool python3))
 
 my $tmp = $PostgreSQL::Test::Utils::tmp_check;
 my $functions = "$FindBin::Bin/../lib/body.sql";
-my $node = start_node(new_node('primary'));
+my $node = start_node(new_node('primary', 'promgres.rollup_delay' => '-1'));
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
