@@ -108,7 +108,7 @@ foreach my $s (@sockets)
 $node->append_conf('postgresql.conf', "promgres.query_timeout = '200ms'");
 $node->reload;
 lock_series();
-ok(wait_for(sub { HTTP::Tiny->new(timeout => 30)->get(gateway_url($node, '/api/v1/query?query=m'))->{status} == 503 },
+ok(wait_for(sub { HTTP::Tiny->new(timeout => 180)->get(gateway_url($node, '/api/v1/query?query=m'))->{status} == 503 },
 		'queries time out'),
 	'promgres.query_timeout takes effect on reload');
 unlock_series();

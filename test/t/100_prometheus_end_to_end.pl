@@ -114,7 +114,7 @@ ok(wait_for(sub { $node->safe_psql('postgres', 'SELECT count(*) > 100 FROM prom.
 # A gap with stale markers, early, so that no counter begins within the windows of the queries.
 sub is_up
 {
-	my $content = HTTP::Tiny->new(timeout => 30)->post_form("$prometheus_url/api/v1/query", { query => 'min(up{job="node"})' })->{content};
+	my $content = HTTP::Tiny->new(timeout => 180)->post_form("$prometheus_url/api/v1/query", { query => 'min(up{job="node"})' })->{content};
 	return $content =~ /,"([01])"\]/ ? $1 : '';
 }
 

@@ -17,7 +17,7 @@ sub basic { return 'Basic ' . encode_base64(join(':', @_), ''); }
 sub ask
 {
 	my ($authorization, $path) = @_;
-	return HTTP::Tiny->new(timeout => 30)->get(gateway_url($node, $path // '/api/v1/query?query=vector(1)'),
+	return HTTP::Tiny->new(timeout => 180)->get(gateway_url($node, $path // '/api/v1/query?query=vector(1)'),
 		{ headers => { defined $authorization ? (Authorization => $authorization) : () } });
 }
 

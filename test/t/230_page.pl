@@ -30,7 +30,7 @@ my %type = (
 sub request
 {
 	my ($method, $path, %headers) = @_;
-	return HTTP::Tiny->new(timeout => 30)->request($method, gateway_url($node, $path), { headers => \%headers });
+	return HTTP::Tiny->new(timeout => 180)->request($method, gateway_url($node, $path), { headers => \%headers });
 }
 
 my $page = request('GET', '/');

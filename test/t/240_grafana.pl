@@ -39,7 +39,7 @@ spawn('prometheus', 'prometheus', "--config.file=$tmp/prometheus.yml", "--storag
 # Headers as the data proxy sends them.
 my %headers = ('User-Agent' => 'Grafana/12.1.0', 'X-Grafana-Org-Id' => 1, 'X-Dashboard-Uid' => 'promgres-node', 'X-Panel-Id' => 3,
 	FromAlert => 'true', traceparent => '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', 'X-Scope-OrgID' => 'a');
-my $http = HTTP::Tiny->new(timeout => 30);
+my $http = HTTP::Tiny->new(timeout => 180);
 
 # The answer, parsed: {http, status, data, ...}
 sub parsed

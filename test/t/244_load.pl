@@ -33,7 +33,7 @@ sub client
 	my $pid = fork // die "fork: $!";
 
 	return $pid if $pid;
-	my $http = HTTP::Tiny->new(timeout => 60, keep_alive => 1);
+	my $http = HTTP::Tiny->new(timeout => 180, keep_alive => 1);
 	my (%counts, $bad);
 	for (my $i = 0; time < $deadline; $i++)
 	{

@@ -92,7 +92,7 @@ sub http_as
 {
 	my ($path, $role) = @_;
 	my %options = $role ? (headers => { Authorization => 'Basic ' . encode_base64("$role:$role", '') }) : ();
-	my $answer = HTTP::Tiny->new(timeout => 60)->get(gateway_url($node, $path), \%options);
+	my $answer = HTTP::Tiny->new(timeout => 180)->get(gateway_url($node, $path), \%options);
 	return "$answer->{status} $answer->{content}";
 }
 

@@ -83,7 +83,7 @@ sub http_as
 	my %headers;
 	$headers{Authorization} = 'Basic ' . encode_base64('red:red', '') if $role eq 'red';
 	$headers{Accept} = 'application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited' if $path =~ /federate.*sizes/;
-	my $answer = HTTP::Tiny->new(timeout => 60)->get(gateway_url($n, $path), { headers => \%headers });
+	my $answer = HTTP::Tiny->new(timeout => 180)->get(gateway_url($n, $path), { headers => \%headers });
 	return "$answer->{status} " . ($answer->{content} =~ s/"(?:seriesCountByMetricName|lastTime)":\d+//gr);
 }
 
