@@ -19,7 +19,7 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_node start_node kill_server restart_killed kill_backend configure reload_gateway
+our @EXPORT = qw(new_node start_node kill_server restart_killed kill_backend is_running configure reload_gateway
   gateway_url http_get http_post http_json query_json
   write_body series_bytes remote_write write_body2 otlp_body varint message snappy wait_for free_port spawn end_program worker_pid
   sample_series sample_answers samples_of);
@@ -83,8 +83,16 @@ sub kill_server
 	my $pid = $node->{_pid};
 
 	$node->kill9;
-	wait_for(sub { !kill 0, $pid }, 'the postmaster is gone');
+	wait_for(sub { !is_running($pid) }, 'the postmaster is gone');
 	return;
+}
+
+# A process that has ended and that nobody has asked for yet, as in a container whose first process asks for none, does not run.
+sub is_running
+{
+	my ($pid) = @_;
+	my $stat = eval { slurp_file("/proc/$pid/stat") } // return 0;
+	return $stat !~ /.*\) [ZX]/s;
 }
 
 sub restart_killed

@@ -70,6 +70,6 @@ $holder->query_safe('COMMIT');
 waitpid $child, 0;
 is($?, 0, 'the query that ran is answered');
 $holder->quit;
-ok(wait_for(sub { !kill 0, $node->{_pid} }, 'the server is gone'), 'then the server stops');
+ok(wait_for(sub { !is_running($node->{_pid}) }, 'the server is gone'), 'then the server stops');
 $node->{_pid} = undef;
 done_testing();
