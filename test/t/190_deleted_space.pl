@@ -10,7 +10,9 @@ use Promgres;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $node = start_node(new_node('primary', 'promgres.merge_age' => '1s', 'promgres.compact_delay' => '-1', 'promgres.rollup_delay' => '-1'));
+# (exemplars of today are kept if midnight comes)
+my $node = start_node(new_node('primary', 'promgres.merge_age' => '1s', 'promgres.compact_delay' => '-1', 'promgres.rollup_delay' => '-1',
+	'promgres.exemplar_max_age' => '30d'));
 my $today = int(time / 86400);
 srand 1;
 my $part_sql = "SELECT part FROM prom._parts() WHERE pg_relation_size(part) > 0 UNION ALL SELECT 'prom.exemplar'";
