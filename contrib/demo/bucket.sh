@@ -5,7 +5,7 @@ start_bucket()
 {
 	run_as_server mkdir "$work/s3"
 	# (the server's account may not be allowed to read the clone)
-	install -m 755 "$top/contrib/setup/radosgw" "$work/radosgw"
+	install -m 755 "$top/contrib/setup/radosgw" "$top/contrib/setup/free_ports" "$work"
 	launch "$work/s3.log" "$work/radosgw" "$work/s3"
 	s3_program=$!
 }
@@ -20,7 +20,7 @@ bucket_has_begun()
 use_bucket()
 {
 	local s3_port tls_port
-	wait_until 120 bucket_has_begun || true
+	wait_until 600 bucket_has_begun || true
 	[ -f "$work/s3/ready" ] || give_up "the bucket does not get ready" "$work/s3.log"
 	read -r s3_port tls_port <"$work/s3/ready"
 	psql -q <<SQL || give_up "the bucket cannot be used" "$work/postgres.log"

@@ -41,12 +41,12 @@ make_work_dir()
 	echo "$dir"
 }
 
+setup=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+
 # N ports that nobody listens on.
 free_ports()
 {
-	perl -MIO::Socket::INET -e '
-		my @held = map { IO::Socket::INET->new(LocalAddr => "127.0.0.1", Listen => 1) or die "no free port\n" } 1 .. shift;
-		print join(" ", map { $_->sockport } @held), "\n";' "$1"
+	"$setup/free_ports" "$1"
 }
 
 # Copy the server that pg_config names below a directory, and install promgres there.  A server finds

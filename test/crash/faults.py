@@ -80,7 +80,7 @@ def kill_merge(r):
     """kill -9 of a backend that merges"""
     merge, pid = r.pile_up()
     r.server.kill_child(pid)
-    cut = merge.wait(60) != 0
+    cut = merge.wait(300) != 0
     wait_for(r.server.answers, "the server is back")
     r.merged_on()
     return "under way" if cut else "it had just ended"
@@ -96,7 +96,7 @@ def kill_compaction(r):
     r.sleep(0.3)
     doing = r.server.sql(f"SELECT state || ' ' || query FROM pg_stat_activity WHERE pid = {pid}")
     r.server.kill_child(pid)
-    cut = compaction.wait(60) != 0
+    cut = compaction.wait(300) != 0
     wait_for(r.server.answers, "the server is back")
     return "it had just ended" if not cut else "under way" if doing.startswith("active CALL") else "between two"
 
@@ -120,7 +120,7 @@ def stop_in_merge(r):
     """pg_ctl stop -m immediate during a merge"""
     merge, _ = r.pile_up()
     r.server.stop("immediate")
-    cut = merge.wait(60) != 0
+    cut = merge.wait(300) != 0
     r.server.start()
     r.merged_on()
     return "under way" if cut else "it had just ended"

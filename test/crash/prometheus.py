@@ -78,11 +78,11 @@ remote_write:
         """(what is wrong, what was compared): its own TSDB against promgres."""
         end = time.time()
         wait_for(lambda: self.metric("prometheus_remote_storage_queue_highest_sent_timestamp_seconds", 0) > end + 2,
-                 "Prometheus has sent everything", 120)
+                 "Prometheus has sent everything")
         env = dict(os.environ, PGHOST=self.work, PGPORT=str(self.server.port), PGDATABASE=DATABASE, PGUSER="postgres")
         run = subprocess.run([sys.executable, COMPARE, "samples", "--prometheus", f"http://127.0.0.1:{self.port}",
-                              "--start", f"{self.start:.3f}", "--end", f"{end:.3f}", "--wait", "30"],
-                             env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=300)
+                              "--start", f"{self.start:.3f}", "--end", f"{end:.3f}", "--wait", "120"],
+                             env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", timeout=600)
         lines = run.stdout.strip().splitlines()
         wrong = lines[-20:] if run.returncode != 0 else []
         for name in ("failed", "dropped"):

@@ -134,7 +134,7 @@ class Sender(threading.Thread):
         """The status; 0: no answer; 1: not even a connection, so the server has not seen it."""
         if self.connection is None or self.connection.port != self.server.gateway:
             self.drop()
-            self.connection = http.client.HTTPConnection("127.0.0.1", self.server.gateway, timeout=60)
+            self.connection = http.client.HTTPConnection("127.0.0.1", self.server.gateway, timeout=180)
             try:
                 self.connection.connect()
             except OSError:
@@ -157,7 +157,7 @@ class Sender(threading.Thread):
             self.connection.close()
             self.connection = None
 
-    def pause(self, seconds=90):
+    def pause(self, seconds=300):
         """Let the body under way come to its end; whether it did."""
         self.go.clear()
         return self.idle.wait(seconds)
@@ -165,5 +165,5 @@ class Sender(threading.Thread):
     def end(self):
         self.ended = True
         self.go.set()
-        self.join(60)
+        self.join(300)
         self.drop()

@@ -5,6 +5,7 @@ systems: then full() and full_wal() can leave no byte free on them and free them
 for .gateway gets the port of the server that is the primary now.
 """
 import os
+import random
 import shutil
 import signal
 import socket
@@ -20,12 +21,17 @@ class Failure(Exception):
 
 
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """Below those that the kernel gives to connections: one of these may be taken again before it is bound."""
+    while True:
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", random.SystemRandom().randrange(10000, 32768)))
+                return s.getsockname()[1]
+            except OSError:
+                pass
 
 
-def wait_for(condition, what, seconds=60):
+def wait_for(condition, what, seconds=180):
     deadline = time.monotonic() + seconds
     while True:
         result = condition()
@@ -102,7 +108,7 @@ promgres.request_timeout = 10s
     def configure_ports(self):
         self.configure(f"port = {self.port}\npromgres.port = {self.gateway}\n")
 
-    def run(self, *command, check=True, timeout=120):
+    def run(self, *command, check=True, timeout=300):
         with open(os.path.join(self.work, "commands.log"), "ab") as log:
             status = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                     timeout=timeout).returncode
@@ -111,7 +117,7 @@ promgres.request_timeout = 10s
         return status == 0
 
     def pg_ctl(self, *words, check=True):
-        return self.run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", *words, check=check)
+        return self.run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "180", *words, check=check)
 
     def start(self):
         """Start it as soon as the orphans of a killed postmaster have left."""
@@ -183,6 +189,7 @@ promgres.request_timeout = 10s
             os.kill(pid, signal.SIGKILL)
         except ProcessLookupError:
             return False
+        wait_for(lambda: not alive(pid), "it is gone, which the postmaster then knows")
         return True
 
     # ------------------------------------------------------------ disks

@@ -41,7 +41,7 @@ sub start_driver
 sub raw
 {
 	my ($method, $path, $body) = @_;
-	my $answer = HTTP::Tiny->new(timeout => 90)->request($method, "http://127.0.0.1:$driver_port$path",
+	my $answer = HTTP::Tiny->new(timeout => $PostgreSQL::Test::Utils::timeout_default)->request($method, "http://127.0.0.1:$driver_port$path",
 		defined $body ? { content => encode_json($body), headers => { 'Content-Type' => 'application/json' } } : {});
 	return decode_json($answer->{content});
 }

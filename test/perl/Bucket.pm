@@ -38,7 +38,7 @@ sub start_radosgw
 	local @ENV{ keys %environment } = values %environment;
 	make_certificate($dir);
 	spawn('radosgw', "$top/contrib/setup/radosgw", $dir);
-	wait_for(sub { -f "$dir/ready" }, 'radosgw is ready', 120) or die "radosgw does not start: see $dir\n";
+	wait_for(sub { -f "$dir/ready" }, 'radosgw is ready', 600) or die "radosgw does not start: see $dir\n";
 	my ($port, $tls_port) = split ' ', slurp_file("$dir/ready");
 	return { port => $port, tls_port => $tls_port, dir => $dir };
 }
@@ -49,7 +49,7 @@ sub start_swift
 	my $dir = PostgreSQL::Test::Utils::tempdir_short();
 
 	spawn('swift', "$top/test/lib/swift", $dir);
-	wait_for(sub { -f "$dir/ready" }, 'Swift is ready', 120) or die "Swift does not start: see $dir\n";
+	wait_for(sub { -f "$dir/ready" }, 'Swift is ready', 600) or die "Swift does not start: see $dir\n";
 	chomp(my $port = slurp_file("$dir/ready"));
 	return $port;
 }
@@ -144,7 +144,7 @@ sub log
 sub control
 {
 	my ($self, $method, $path, $body) = @_;
-	my $answer = HTTP::Tiny->new(timeout => 30, keep_alive => 0)->request($method, "http://127.0.0.1:$self->{port}$path", { content => $body // '' });
+	my $answer = HTTP::Tiny->new(timeout => $PostgreSQL::Test::Utils::timeout_default, keep_alive => 0)->request($method, "http://127.0.0.1:$self->{port}$path", { content => $body // '' });
 
 	die "proxy: $answer->{status} $answer->{content}\n" unless $answer->{success};
 	return decode_json($answer->{content});

@@ -10,8 +10,8 @@ use strict;
 use warnings;
 
 use Exporter 'import';
+use FindBin;
 use HTTP::Tiny;
-use IO::Socket::INET;
 use JSON::PP;
 use POSIX ();
 use PostgreSQL::Test::Cluster;
@@ -19,9 +19,9 @@ use PostgreSQL::Test::Utils;
 use Test::More;
 use Time::HiRes qw(sleep time);
 
-our @EXPORT = qw(new_node start_node kill_server restart_killed kill_backend configure reload_gateway
+our @EXPORT = qw(new_node start_node kill_server restart_killed kill_backend is_running configure reload_gateway
   gateway_url http_get http_post http_json query_json
-  write_body remote_write write_body2 otlp_body varint message snappy wait_for free_port spawn end_program worker_pid
+  write_body series_bytes remote_write write_body2 otlp_body varint message snappy wait_for free_port spawn end_program worker_pid
   sample_series sample_answers samples_of);
 
 my %running;
@@ -29,9 +29,8 @@ my %running;
 # A port nobody listens on.
 sub free_port
 {
-	my $socket = IO::Socket::INET->new(LocalAddr => '127.0.0.1', Listen => 1)
-	  or die "no free port: $!";
-	return $socket->sockport;
+	my ($port) = `"$FindBin::Bin/../../contrib/setup/free_ports" 1` =~ /^(\d+)$/ or die "no free port\n";
+	return $port;
 }
 
 # Settings that every server of the tests has.  Its gateway gets a port of its own.
@@ -84,8 +83,16 @@ sub kill_server
 	my $pid = $node->{_pid};
 
 	$node->kill9;
-	wait_for(sub { !kill 0, $pid }, 'the postmaster is gone');
+	wait_for(sub { !is_running($pid) }, 'the postmaster is gone');
 	return;
+}
+
+# A process that has ended and that nobody has asked for yet, as in a container whose first process asks for none, does not run.
+sub is_running
+{
+	my ($pid) = @_;
+	my $stat = eval { slurp_file("/proc/$pid/stat") } // return 0;
+	return $stat !~ /.*\) [ZX]/s;
 }
 
 sub restart_killed
@@ -139,7 +146,7 @@ sub gateway_url
 sub http_request
 {
 	my ($method, $url, %options) = @_;
-	return HTTP::Tiny->new(timeout => 30, keep_alive => 0)->request($method, $url, \%options);
+	return HTTP::Tiny->new(timeout => $PostgreSQL::Test::Utils::timeout_default, keep_alive => 0)->request($method, $url, \%options);
 }
 
 # The answer: {status, content, headers}; status 599 if there was none.
@@ -205,7 +212,10 @@ sub message
 
 # A remote_write 1.0 body of [ \%labels, [ t_ms, value ], ... ] series.  The value 'stale' is a stale
 # marker.
-sub write_body
+sub write_body { return snappy(series_bytes(@_)) }
+
+# The same before it is compressed: such bytes of several lists of series, one after the other, are those of all.
+sub series_bytes
 {
 	my @series = @_;
 	my $request = '';
@@ -228,7 +238,7 @@ sub write_body
 		}
 		$request .= message(1, $bytes);
 	}
-	return snappy($request);
+	return $request;
 }
 
 # Snappy's block format, literals only.

@@ -454,7 +454,7 @@ def snappy(data):
 
 
 class Server:
-    def __init__(self, url, write_url=None, headers=(), method="GET", timeout=60):
+    def __init__(self, url, write_url=None, headers=(), method="GET", timeout=180):
         self.url, self.write_url = (url or "").rstrip("/"), write_url
         self.headers, self.method, self.timeout = dict(headers), method, timeout
 

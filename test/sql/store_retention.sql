@@ -1,8 +1,10 @@
 -- How long samples are kept: rules, and what goes when.
 \getenv srcdir PG_ABS_SRCDIR
 \set lib :srcdir '/lib/body.sql'
+\set block_lib :srcdir '/lib/block.sql'
 \set ECHO none
 \i :lib
+\i :block_lib
 \set ECHO all
 \set SHOW_CONTEXT never
 
@@ -43,6 +45,8 @@ $$ SELECT samples FROM prom.ingest(ARRAY[pg_temp.body(VARIADIC ARRAY(SELECT pg_t
 CREATE VIEW pg_temp.kept AS
 SELECT labels['job'] AS job, string_agg(((pg_temp.day(0) - floor(t_ms / 86400000) * 86400000) / 86400000)::text, ' ' ORDER BY t_ms) FILTER (WHERE t_ms % 86400000 = 43200000) AS days_ago
 FROM prom.samples_of('m') GROUP BY 1 ORDER BY 1;
+-- (in one block of ids, whatever there was before)
+CALL pg_temp.own_block('m');
 SELECT sum(pg_temp.write(ago)) FROM unnest('{30,20,17,10,6,1}'::int[]) ago;
 CALL prom.merge();
 SELECT * FROM pg_temp.kept;
@@ -108,6 +112,7 @@ DELETE FROM prom.compaction;
 
 -- ---- late samples of series whose raw samples retention has removed: the rollups of the others are made again, theirs stay
 
+CALL pg_temp.own_block('m');
 SELECT sum(pg_temp.write(ago)) FROM unnest('{6,1}'::int[]) ago;
 CALL prom.merge();
 CALL prom.downsample('0');

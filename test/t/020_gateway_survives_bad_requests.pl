@@ -21,13 +21,13 @@ sub talk
 {
 	my ($bytes) = @_;
 	my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $node->{gateway_port},
-		Timeout => 10) or die "connect: $!";
+		Timeout => $PostgreSQL::Test::Utils::timeout_default) or die "connect: $!";
 	local $SIG{PIPE} = 'IGNORE';
 	local $SIG{ALRM} = sub { die "timeout\n" };
 	my $out = '';
 
 	eval {
-		alarm 20;
+		alarm $PostgreSQL::Test::Utils::timeout_default;
 		print $socket $bytes;
 		$socket->flush;
 		while (sysread($socket, my $part, 65536)) { $out .= $part }
@@ -121,6 +121,7 @@ foreach ([ GET => '/nothing', 404 ], [ GET => '/api/v1/nothing', 404 ], [ GET =>
 }
 
 # Bytes that are no HTTP at all, from many connections that say nothing more.
+srand 1;
 my @silent = map {
 	my $socket = IO::Socket::INET->new(PeerAddr => '127.0.0.1', PeerPort => $node->{gateway_port});
 	syswrite($socket, join '', map { chr int rand 256 } 1 .. 100);

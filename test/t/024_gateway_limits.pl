@@ -112,9 +112,8 @@ foreach my $case (
 	[ 'number', 450, 60, sub { write_body([ { __name__ => 'number', i => $_[0] }, [ $t, 1 ] ]) } ],
 	[ 'bytes', 80, 60, do
 		{
-			my $bulk = [ { __name__ => 'bulk' }, map { [ $t + $_, $_ ] } 1 .. 40000 ];
-			my $body;
-			sub { write_body([ { __name__ => 'bytes', i => $_[0] }, [ $t, 1 ] ], $bulk) }
+			my $bulk = series_bytes([ { __name__ => 'bulk' }, map { [ $t + $_, $_ ] } 1 .. 40000 ]);
+			sub { snappy(series_bytes([ { __name__ => 'bytes', i => $_[0] }, [ $t, 1 ] ]) . $bulk) }
 		} ])
 {
 	my ($name, $sent, $refused, $body) = @$case;

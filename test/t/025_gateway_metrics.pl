@@ -11,7 +11,8 @@ use Promgres;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $node = start_node(new_node('primary'));
+# (what waits for the merge is counted)
+my $node = start_node(new_node('primary', 'promgres.merge_age' => '1h'));
 my $now_ms = int(time * 1000) - 5000;
 
 sub federate

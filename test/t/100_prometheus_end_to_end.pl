@@ -59,7 +59,7 @@ sub start_exporter
 # The newest timestamp (s) of which Prometheus knows that it was sent.
 sub sent_until
 {
-	my $text = HTTP::Tiny->new(timeout => 5)->get("$prometheus_url/metrics")->{content};
+	my $text = HTTP::Tiny->new->get("$prometheus_url/metrics")->{content};
 	my ($time) = $text =~ /^prometheus_remote_storage_queue_highest_sent_timestamp_seconds\{.*\} (\S+)$/m;
 	return $time // 0;
 }
@@ -84,7 +84,7 @@ sub compare_all
 
 	ok(wait_for(sub { sent_until() > $end + 2 }, "Prometheus has sent what it has until $end"),
 		"$moment: Prometheus has sent everything");
-	my ($equal, $output) = compare('samples', $start, $end, '--wait' => 30);
+	my ($equal, $output) = compare('samples', $start, $end, '--wait' => $PostgreSQL::Test::Utils::timeout_default);
 	ok($equal, "$moment: every sample of Prometheus is in promgres bit for bit, and no other");
 	return $output;
 }
@@ -114,7 +114,7 @@ ok(wait_for(sub { $node->safe_psql('postgres', 'SELECT count(*) > 100 FROM prom.
 # A gap with stale markers, early, so that no counter begins within the windows of the queries.
 sub is_up
 {
-	my $content = HTTP::Tiny->new(timeout => 30)->post_form("$prometheus_url/api/v1/query", { query => 'min(up{job="node"})' })->{content};
+	my $content = HTTP::Tiny->new(timeout => 180)->post_form("$prometheus_url/api/v1/query", { query => 'min(up{job="node"})' })->{content};
 	return $content =~ /,"([01])"\]/ ? $1 : '';
 }
 

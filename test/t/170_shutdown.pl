@@ -32,14 +32,14 @@ sub stop
 	my ($mode) = @_;
 	my $begin = time;
 
-	ok($node->stop($mode, fail_ok => 1, timeout => 60), "$mode shutdown");
+	ok($node->stop($mode, fail_ok => 1, timeout => $PostgreSQL::Test::Utils::timeout_default), "$mode shutdown");
 	return time - $begin;
 }
 
 foreach my $mode (qw(smart fast immediate))
 {
 	use_all();
-	cmp_ok(stop($mode), '<', 20, "$mode shutdown is done soon");
+	cmp_ok(stop($mode), '<', 45, "$mode shutdown is done soon");
 	$node->start;
 	wait_for(sub { http_get($node, '/-/ready')->{status} == 200 }, 'the gateway is ready');
 }
@@ -70,6 +70,6 @@ $holder->query_safe('COMMIT');
 waitpid $child, 0;
 is($?, 0, 'the query that ran is answered');
 $holder->quit;
-ok(wait_for(sub { !kill 0, $node->{_pid} }, 'the server is gone'), 'then the server stops');
+ok(wait_for(sub { !is_running($node->{_pid}) }, 'the server is gone'), 'then the server stops');
 $node->{_pid} = undef;
 done_testing();

@@ -101,7 +101,7 @@ like(ask_tool('?dedup=x'), qr{^400 .*invalid parameter}, 'remote read: bad value
 
 # ---- the HA tracker ----
 
-$node->append_conf('postgresql.conf', "promgres.ha_tracker = on\npromgres.ha_cluster_label = 'team'\npromgres.replica_labels = ''");
+$node->append_conf('postgresql.conf', "promgres.ha_tracker = on\npromgres.ha_failover = '1h'\npromgres.ha_cluster_label = 'team'\npromgres.replica_labels = ''");
 $node->restart;
 ok(wait_for(sub { http_get($node, '/-/ready')->{status} == 200 }, 'the gateway is ready'), 'the tracker is on');
 

@@ -44,7 +44,7 @@ sub smaller
 
 	return 0 unless wait_for(sub { sql("SELECT count(*) FROM prom.compaction WHERE day = $day") == 0 }, 'the compaction');
 	my $part = sql("SELECT part FROM prom._parts() WHERE resolution = 0 AND from_ms = $day");
-	return wait_for(sub { sql("VACUUM $part"); sql("SELECT pg_total_relation_size('$part')") < $size }, 'the space', 20);
+	return wait_for(sub { sql("VACUUM $part"); sql("SELECT pg_total_relation_size('$part')") < $size }, 'the space');
 }
 
 # Values that take room, at noon.
@@ -88,9 +88,8 @@ my $pid = fork // die "fork: $!";
 if ($pid == 0)
 {
 	# what else is asked and sent meanwhile
-	my $end = time + 8;
 	my $worst = 0;
-	while (time < $end)
+	until (-e "$PostgreSQL::Test::Utils::tmp_check/enough")
 	{
 		my $begun = time;
 		http_get($node, "/api/v1/query?query=count(m)&time=" . ($today - 5) * 86400);
@@ -105,9 +104,10 @@ if ($pid == 0)
 sql('CALL prom.retain()');
 like(sql("SELECT phase FROM prom.jobs WHERE name = 'retain'"), qr/^prom.warm_\d+ is being read$/, 'what is read stays');
 is($reader->query_safe(q{SELECT count(DISTINCT floor(t_ms / 86400000)) FROM prom.samples_of('m{job="app"}')}), 5, 'the query sees all of it still');
+append_to_file("$PostgreSQL::Test::Utils::tmp_check/enough", '');
 waitpid $pid, 0;
 my $worst = slurp_file("$PostgreSQL::Test::Utils::tmp_check/worst");
-cmp_ok($worst, '<', 3, 'nobody waits for long');
+cmp_ok($worst, '<', 10, 'nobody waits for long');
 diag(sprintf 'measured: slowest query and write while a day could not be dropped: %.0f ms', $worst * 1000);
 is(days_of('m{job="app"}'), '40 10 5', 'where a rule keeps some series, the others are taken out row by row, which waits for nobody');
 $reader->query_safe('COMMIT');

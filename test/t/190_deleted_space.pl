@@ -10,8 +10,11 @@ use Promgres;
 use Test::More;
 use Time::HiRes qw(time);
 
-my $node = start_node(new_node('primary', 'promgres.merge_age' => '1s', 'promgres.compact_delay' => '-1', 'promgres.rollup_delay' => '-1'));
+# (exemplars of today are kept if midnight comes)
+my $node = start_node(new_node('primary', 'promgres.merge_age' => '1s', 'promgres.compact_delay' => '-1', 'promgres.rollup_delay' => '-1',
+	'promgres.exemplar_max_age' => '30d'));
 my $today = int(time / 86400);
+srand 1;
 my $part_sql = "SELECT part FROM prom._parts() WHERE pg_relation_size(part) > 0 UNION ALL SELECT 'prom.exemplar'";
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
@@ -53,7 +56,7 @@ sql('CALL prom.merge()');
 # the worker compacts the day that is over
 sql("ALTER SYSTEM SET promgres.compact_delay = '0'");
 $node->reload;
-ok(wait_for(sub { sql("SELECT count(*) FROM prom.compaction WHERE day < $today * 86400000::int8") == 0 }, 'the compaction', 60), 'a day is compacted');
+ok(wait_for(sub { sql("SELECT count(*) FROM prom.compaction WHERE day < $today * 86400000::int8") == 0 }, 'the compaction'), 'a day is compacted');
 sql("ALTER SYSTEM SET promgres.compact_delay = '-1'");
 $node->reload;
 sql("CALL prom.downsample('0')");
@@ -70,11 +73,11 @@ is(sql('SELECT count(*) FROM prom.slack'), 5, 'all of them are noted');
 my $points = sql(q{SET promgres.max_source_resolution = '1h'; SELECT count(*), sum(value) FROM prom.query_range('sum_over_time(m1[1h])', to_timestamp(} . ($today - 5) * 86400 . '), to_timestamp(' . ($today - 4) * 86400 . "), '1h')");
 sql("ALTER SYSTEM SET promgres.compact_delay = '0'");
 $node->reload;
-ok(wait_for(sub { sql('SELECT count(*) FROM prom.slack WHERE tries > 0') > 0 }, 'a try', 60), 'what a long query still sees is not to be had');
+ok(wait_for(sub { sql('SELECT count(*) FROM prom.slack WHERE tries > 0') > 0 }, 'a try'), 'what a long query still sees is not to be had');
 is($reader->query_safe(q{SELECT count(*), sum(value::numeric) FROM prom.samples_of('{__name__=~"m."}')}), $seen, 'it sees it all the while');
 $reader->query_safe('COMMIT');
 $reader->quit;
-ok(wait_for(sub { sql('SELECT count(*) FROM prom.slack WHERE next_page IS NOT NULL OR freed * 8 > pg_total_relation_size(part)') == 0 }, 'the space', 180), 'it is tried again');
+ok(wait_for(sub { sql('SELECT count(*) FROM prom.slack WHERE next_page IS NOT NULL OR freed * 8 > pg_total_relation_size(part)') == 0 }, 'the space', 300), 'it is tried again');
 
 foreach my $part (@parts)
 {
@@ -101,7 +104,7 @@ sql(q{CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAIS
 sql("CREATE TRIGGER refuse BEFORE DELETE ON $table[0] FOR EACH ROW EXECUTE FUNCTION refuse()");
 sql("ALTER SYSTEM SET promgres.compact_delay = '0'");
 $node->reload;
-ok(wait_for(sub { sql("SELECT count(*) FROM prom.compaction WHERE day = $days[1]") == 0 }, 'the compaction', 60), 'the day before is compacted');
+ok(wait_for(sub { sql("SELECT count(*) FROM prom.compaction WHERE day = $days[1]") == 0 }, 'the compaction'), 'the day before is compacted');
 is(sql("SELECT count(*), bool_and(since > clock_timestamp()) FROM prom.compaction WHERE day = $days[0]"), '1|t', 'and it later');
 sql("DROP TRIGGER refuse ON $table[0]; ALTER SYSTEM SET promgres.compact_delay = '-1'");
 $node->reload;

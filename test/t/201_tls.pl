@@ -53,7 +53,7 @@ my $url = "https://127.0.0.1:$node->{gateway_port}";
 sub curl
 {
 	my ($path, @options) = @_;
-	run([ 'curl', '-sS', '-m', 20, '--cacert', "$dir/ca.crt", '-w', "\n%{http_code}", @options, "$url$path" ], '>', \my $out, '2>', \my $err);
+	run([ 'curl', '-sS', '-m', $PostgreSQL::Test::Utils::timeout_default, '--cacert', "$dir/ca.crt", '-w', "\n%{http_code}", @options, "$url$path" ], '>', \my $out, '2>', \my $err);
 	return "$out $err";
 }
 

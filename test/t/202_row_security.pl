@@ -61,7 +61,7 @@ sub http_as
 {
 	my ($role, $path) = @_;
 	my $password = { red => 'red', all_seeing => 'all', greedy => 'greedy', red_admin => 'admin' }->{$role};
-	return HTTP::Tiny->new(timeout => 30)->get(gateway_url($node, $path),
+	return HTTP::Tiny->new(timeout => 180)->get(gateway_url($node, $path),
 		{ headers => { Authorization => 'Basic ' . encode_base64("$role:$password", '') } })->{content};
 }
 

@@ -22,7 +22,7 @@ my $small = '/api/v1/query?query=1&time=1';
 sub request
 {
 	my ($method, $path, %headers) = @_;
-	return HTTP::Tiny->new(timeout => 30, keep_alive => 0)->request($method, gateway_url($node, $path), { headers => \%headers });
+	return HTTP::Tiny->new(timeout => 180, keep_alive => 0)->request($method, gateway_url($node, $path), { headers => \%headers });
 }
 
 sub set

@@ -16,14 +16,8 @@ use Test::More;
 my $node = start_node(new_node('primary'));
 my $web = "$ENV{PWD}/web";
 my $end = $Promgres::sample_end_ms / 1000;
-my $now = int(time / 60) * 60;
 
 remote_write($node, sample_series());
-remote_write($node, map {
-	my $i = $_;
-	[ { __name__ => 'recent_requests_total', job => 'api', instance => "host$i" },
-		map { [ ($now - 3600 + 15 * $_) * 1000, $_ * $i ] } 0 .. 240 ]
-} 1 .. 3);
 
 # ---- how it is served
 
@@ -36,7 +30,7 @@ my %type = (
 sub request
 {
 	my ($method, $path, %headers) = @_;
-	return HTTP::Tiny->new(timeout => 30)->request($method, gateway_url($node, $path), { headers => \%headers });
+	return HTTP::Tiny->new(timeout => 180)->request($method, gateway_url($node, $path), { headers => \%headers });
 }
 
 my $page = request('GET', '/');
@@ -102,6 +96,14 @@ SKIP:
 	is(system("cd $copy && node build.mjs --out built >>$log 2>&1 && diff -r --exclude='*.gz' built $web/dist >>$log 2>&1"), 0,
 		'the committed bundle is that of the sources');
 }
+
+# Samples of now, late enough that they still are that when a browser asks for them.
+my $now = int(time / 60) * 60;
+remote_write($node, map {
+	my $i = $_;
+	[ { __name__ => 'recent_requests_total', job => 'api', instance => "host$i" },
+		map { [ ($now - 3600 + 15 * $_) * 1000, $_ * $i ] } 0 .. 240 ]
+} 1 .. 3);
 
 # ---- what the page asks, beyond Prometheus' API
 

@@ -39,7 +39,7 @@ spawn('prometheus', 'prometheus', "--config.file=$tmp/prometheus.yml", "--storag
 # Headers as the data proxy sends them.
 my %headers = ('User-Agent' => 'Grafana/12.1.0', 'X-Grafana-Org-Id' => 1, 'X-Dashboard-Uid' => 'promgres-node', 'X-Panel-Id' => 3,
 	FromAlert => 'true', traceparent => '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01', 'X-Scope-OrgID' => 'a');
-my $http = HTTP::Tiny->new(timeout => 30);
+my $http = HTTP::Tiny->new(timeout => 180);
 
 # The answer, parsed: {http, status, data, ...}
 sub parsed
@@ -82,7 +82,8 @@ is($http->get(gateway_url($node, '/config/v1/rules/test/test'))->{status}, 404, 
 ok(wait_for(sub { $node->safe_psql('postgres', "SELECT count(DISTINCT t_ms) > 14 FROM prom.samples_of('promgres_up')") eq 't' },
 		'promgres has been scraped'), 'a quarter of a minute of data');
 is(remote_write($node, sample_series())->{status}, 204, 'and samples of another time');
-my $end = time;
+# A time until which all of it has come, from every target.
+my $end = $node->safe_psql('postgres', 'SELECT min(t) / 1000.0 FROM (SELECT max(t_ms) AS t FROM prom.samples_of($$up$$) GROUP BY labels) x');
 my ($from, $to) = ($Promgres::sample_end_ms / 1000 - 3600, $Promgres::sample_end_ms / 1000);
 
 # ---- first use of the data source ----

@@ -33,7 +33,7 @@ sub start_prometheus
 sub ask
 {
 	my ($url, $path, $form) = @_;
-	my $answer = HTTP::Tiny->new(timeout => 60)->post_form("$url/api/v1/$path", $form);
+	my $answer = HTTP::Tiny->new(timeout => 180)->post_form("$url/api/v1/$path", $form);
 	my $got = eval { decode_json($answer->{content}) } // return "HTTP $answer->{status} $answer->{content}";
 	return $json->encode($got) if $got->{status} ne 'success';
 	my $result = ref $got->{data} eq 'HASH' ? $got->{data}{result} : $got->{data};

@@ -33,7 +33,7 @@ sub client
 	my $pid = fork // die "fork: $!";
 
 	return $pid if $pid;
-	my $http = HTTP::Tiny->new(timeout => 60, keep_alive => 1);
+	my $http = HTTP::Tiny->new(timeout => 180, keep_alive => 1);
 	my (%counts, $bad);
 	for (my $i = 0; time < $deadline; $i++)
 	{
@@ -101,6 +101,7 @@ my $missing = $node->safe_psql('postgres', q{SELECT count(*) FROM prom.samples_o
 cmp_ok($missing, '>=', -200 * 3 * 20, 'what was acknowledged is there, but for what has the same millisecond');
 my ($ours) = http_get($node, '/metrics')->{content} =~ /^prometheus_http_requests_total\{code="204",handler="\/api\/v1\/write"\} (\d+)/m;
 is($ours, $sum{204} + 1, 'and was counted');
-unlike(slurp_file($node->logfile), qr/ (ERROR|PANIC|FATAL|WARNING): /, 'nothing is wrong in the log');
+# (autovacuum gives way to whoever waits for it)
+unlike(slurp_file($node->logfile) =~ s/ERROR:  canceling autovacuum task//gr, qr/ (ERROR|PANIC|FATAL|WARNING): /, 'nothing is wrong in the log');
 $node->stop;
 done_testing();

@@ -25,7 +25,7 @@ my $url = "http://127.0.0.1:$proxy->{port}";
 my $slow = $PostgreSQL::Test::Utils::timeout_default;
 make_server($node, 'b', endpoint => $url, operation_timeout => '60s', storage_class => 'STANDARD');
 make_server($node, 'once', endpoint => $url, retries => 0);
-make_server($node, 'hasty', endpoint => $url, request_timeout => '300ms', operation_timeout => '1s');
+make_server($node, 'hasty', endpoint => $url, request_timeout => '300ms', operation_timeout => '2s');
 make_server($node, 'keyed', endpoint => $url, encryption => 'aws:kms', kms_key_id => 'k-1', storage_class => 'COLD', retries => 0);
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
@@ -130,7 +130,7 @@ is(sql("SELECT prom._bucket_put_new('b', 'n1', 'x'), prom._bucket_put_new('b', '
 
 $proxy->rules({ do => 'hang' });
 my $begin = time;
-like(error_of(q{SELECT prom._bucket_get('hasty', 'one')}), qr/08006: .*\nDETAIL:  There was no whole answer: .*timed out.* It was tried [23] times/i, 'silence ends at the deadline');
+like(error_of(q{SELECT prom._bucket_get('hasty', 'one')}), qr/08006: .*\nDETAIL:  There was no whole answer: .*timed out.* It was tried \d times/i, 'silence ends at the deadline');
 cmp_ok(time - $begin, '<', $slow / 2, 'and not much later');
 $proxy->rules({ do => 'hang' });
 like(error_of(q{SET statement_timeout = '200ms'; SELECT prom._bucket_get('b', 'one')}), qr/57014: canceling statement due to statement timeout/, 'statement_timeout holds');

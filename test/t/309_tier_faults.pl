@@ -24,7 +24,8 @@ my $proxy = start_proxy($s3->{port});
 my $node = start_node(new_node('primary', 'promgres.merge_age' => '1s', 'promgres.compact_delay' => '-1', 'promgres.rollup_delay' => '-1',
 	'promgres.tier_after' => '-1', 'promgres.tier_rollups_after' => '-1', 'promgres.tier_cache_size' => '0', 'promgres.tier_server' => 'b'));
 my $url = "http://127.0.0.1:$proxy->{port}";
-make_server($node, 'b', endpoint => $url, prefix => 'p', request_timeout => '500ms', operation_timeout => '3s', retries => 1, transfers => 1);
+# (patient, so that a slow machine is no fault)
+make_server($node, 'b', endpoint => $url, prefix => 'p', request_timeout => '30s', operation_timeout => '60s', retries => 1, transfers => 1);
 make_server($node, 'tight', endpoint => "http://127.0.0.1:$s3->{port}", bucket => 'full', access_key_id => 'FULL');
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
@@ -176,6 +177,7 @@ foreach my $case (@wire)
 {
 	my ($name, $rule, $state, $cause, $status, $tries) = @$case;
 
+	sql(q{ALTER SERVER b OPTIONS (SET request_timeout '500ms', SET operation_timeout '3s')}) if $name eq 'silence';
 	# One query, to see what it asks for.
 	$proxy->rules($rule);
 	told($far);
@@ -191,6 +193,7 @@ foreach my $case (@wire)
 		is("$got " . @{ decode_json($content)->{data}{result} } . ' ' . (decode_json($content)->{warnings}[0] // ''), '200 8 ', '… that happens once is not noticed');
 	}
 	$proxy->rules();
+	sql(q{ALTER SERVER b OPTIONS (SET request_timeout '30s', SET operation_timeout '60s')}) if $name eq 'silence';
 }
 foreach my $case (@real)
 {

@@ -21,7 +21,7 @@ foreach my $program (qw(prometheus promtool python3))
 
 my $tmp = $PostgreSQL::Test::Utils::tmp_check;
 my $functions = "$FindBin::Bin/../lib/body.sql";
-my $node = start_node(new_node('primary'));
+my $node = start_node(new_node('primary', 'promgres.rollup_delay' => '-1'));
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }
 
@@ -138,14 +138,18 @@ ok(stored() eq join("\n", sort @wanted) && @wanted > 1000, 'a selection by label
 # ---- killed on the way
 
 remove_all();
-# So slow that it can be met on its way.
-sql(q{CREATE FUNCTION public.wait_a_little() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_catalog.pg_sleep(0.01); RETURN NEW; END $$;
-	CREATE TRIGGER slow BEFORE UPDATE ON prom.block_import FOR EACH ROW EXECUTE FUNCTION public.wait_a_little()});
+# It stops on its way, to be met there.
+sql(q{CREATE TABLE public.stop (samples int8);
+	CREATE FUNCTION public.stop_there() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+		IF (SELECT sum(i.samples) FROM prom.block_import i WHERE i.match = NEW.match) > (SELECT s.samples FROM public.stop s) THEN PERFORM pg_catalog.pg_sleep(3600); END IF;
+		RETURN NEW; END $$;
+	CREATE TRIGGER stop BEFORE UPDATE ON prom.block_import FOR EACH ROW EXECUTE FUNCTION public.stop_there()});
 foreach my $round (1 .. 3)
 {
 	my $psql = $node->background_psql('postgres');
 	$psql->query_safe('SET promgres.import_step_samples = 100');
 	my $before = sql("SELECT coalesce(sum(samples), 0) FROM prom.block_import WHERE match = '{__name__!=\"\"}'");
+	sql("DELETE FROM public.stop; INSERT INTO public.stop VALUES ($before + 2000)");
 	$psql->{stdin} .= "CALL prom.import_blocks('$data', '{__name__!=\"\"}');\n";
 	$psql->{run}->pump_nb;
 	ok(wait_for(sub { sql("SELECT coalesce(sum(samples), 0) > $before + 1000 FROM prom.block_import WHERE match = '{__name__!=\"\"}'") eq 't' },
@@ -157,7 +161,7 @@ foreach my $round (1 .. 3)
 	is(sql(q{SELECT count(*) FROM prom.samples_of('{__name__=~".+"}')}), $there, "round $round: prom.block_import says what is there, $there");
 	cmp_ok($there, '<', 40_000, "round $round: which is not all");
 }
-sql('DROP FUNCTION public.wait_a_little CASCADE');
+sql('DROP FUNCTION public.stop_there CASCADE');
 sql("CALL prom.import_blocks('$data', '{__name__!=\"\"}')");
 ok(stored() eq $dumped, 'the next call goes on to the end');
 is(sql(q{SELECT sum(samples), count(*) FILTER (WHERE state = 'done') FROM prom.block_import WHERE match = '{__name__!=""}'}), '40000|2', 'nothing was taken in twice');

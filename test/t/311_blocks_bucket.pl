@@ -12,7 +12,7 @@ use Test::More;
 plan skip_all => bucket_missing() if bucket_missing();
 
 my $s3 = start_radosgw();
-my $node = start_node(new_node('primary'));
+my $node = start_node(new_node('primary', 'promgres.rollup_delay' => '-1'));
 make_server($node, 'b', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
 
 sub sql { return $node->safe_psql('postgres', $_[0]) }

@@ -15,7 +15,7 @@ plan skip_all => 'python3 is not installed' unless grep { -x "$_/python3" } spli
 my $tmp = $PostgreSQL::Test::Utils::tmp_check;
 my $functions = "$FindBin::Bin/../lib/body.sql";
 my $tool = "$FindBin::Bin/../tools/downsampled_block.py";
-my $node = start_node(new_node('primary'));
+my $node = start_node(new_node('primary', 'promgres.rollup_delay' => '-1'));
 my $day = 1_700_006_400_000;
 
 sub sql { return $node->safe_psql('postgres', "SET client_min_messages = warning;\n$_[0]") }

@@ -17,9 +17,9 @@ use Test::More;
 plan skip_all => bucket_missing() if bucket_missing();
 
 my $s3 = start_radosgw();
-# (a lookback that reaches days that are over, for /federate)
+# (a lookback that reaches days that are over, for /federate, also if midnight comes)
 my %setting = ('promgres.rollup_delay' => '-1', 'promgres.rollup_resolutions' => '', 'promgres.compact_delay' => '-1', 'promgres.tier_after' => '-1',
-	'promgres.tier_rollups_after' => '-1', 'promgres.lookback_delta' => '5d', 'promgres.exemplar_max_age' => '3650d', 'promgres.series_grace' => '-1');
+	'promgres.tier_rollups_after' => '-1', 'promgres.lookback_delta' => '6d', 'promgres.exemplar_max_age' => '3650d', 'promgres.series_grace' => '-1');
 my $node = start_node(new_node('primary', %setting, 'promgres.tier_server' => 'b'));
 my $twin = start_node(new_node('twin', %setting));
 my $second = start_node(new_node('second', %setting));
@@ -83,7 +83,7 @@ sub http_as
 	my %headers;
 	$headers{Authorization} = 'Basic ' . encode_base64('red:red', '') if $role eq 'red';
 	$headers{Accept} = 'application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited' if $path =~ /federate.*sizes/;
-	my $answer = HTTP::Tiny->new(timeout => 60)->get(gateway_url($n, $path), { headers => \%headers });
+	my $answer = HTTP::Tiny->new(timeout => 180)->get(gateway_url($n, $path), { headers => \%headers });
 	return "$answer->{status} " . ($answer->{content} =~ s/"(?:seriesCountByMetricName|lastTime)":\d+//gr);
 }
 

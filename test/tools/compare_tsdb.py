@@ -215,7 +215,7 @@ def compare_samples(args):
 def ask(url, path, params):
     request = urllib.request.Request(url.rstrip("/") + "/api/v1/" + path, urllib.parse.urlencode(params).encode())
     try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
+        with urllib.request.urlopen(request, timeout=180) as answer:
             return json.load(answer)
     except urllib.error.HTTPError as error:
         text = error.read().decode("utf-8", "replace")

@@ -503,7 +503,7 @@ class Server:
     def __init__(self, name, url):
         self.name = name
         parts = urllib.parse.urlsplit(url)
-        self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
+        self.connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=180)
 
     def post(self, path, body, headers):
         try:

@@ -2,7 +2,7 @@
 """An HTTP proxy before an S3 that does what the real one cannot be made to do: fault_proxy.py PORT TARGET_PORT
 
 Rules are given as JSON to POST /__rules, and replace those that were there; what was seen is answered to
-GET /__log (and forgotten): "requests", a list of {method, path, headers, size, rule}, and "closed", the times at which
+GET /__log (and forgotten): "requests", a list of {method, path, headers, size, rule, at}, and "closed", the times at which
 the other side has closed connections that were hanging.
 
 A rule is {"method": regex, "path": regex, "skip": n, "times": n, "do": action, ...}: the first that matches
@@ -76,7 +76,7 @@ class Proxy(BaseHTTPRequestHandler):
         rule = choose(self.command, self.path)
         with lock:
             log.append({"method": self.command, "path": self.path, "headers": {k.lower(): v for k, v in self.headers.items()},
-                        "size": len(body), "rule": rule.get("do")})
+                        "size": len(body), "rule": rule.get("do"), "at": time.time()})
         self.serve(rule, body)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = handle_any
