@@ -11,6 +11,7 @@
 #include "c.h"
 
 #include "common/bytes.h"
+#include "common/double.h"
 #include "wire/protobuf.h"
 #include "wire/wire.h"
 
@@ -74,11 +75,8 @@ put_fixed64(PromWireBuffer *b, uint64 bits)
 static inline void
 put_double(PromWireBuffer *b, uint32 number, double v)
 {
-	uint64		bits;
-
-	memcpy(&bits, &v, sizeof(bits));
 	put_tag(b, number, WIRE_64BIT);
-	put_fixed64(b, bits);
+	put_fixed64(b, prom_double_bits(v));
 }
 
 static inline void

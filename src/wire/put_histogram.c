@@ -41,7 +41,7 @@ put_side(PromWireBuffer *out, const PromHistogram *h, PromHistogramSide side)
 	{
 		if (!h->is_int)
 		{
-			put_fixed64(out, double_bits(bucket[i]));
+			put_fixed64(out, prom_double_bits(bucket[i]));
 			continue;
 		}
 		put_varint(out, prom_zigzag_encode((int64) bucket[i] - before));
@@ -75,7 +75,7 @@ put_fields(PromWireBuffer *out, int64 t_ms, const PromHistogram *h)
 		put_tag(out, 16, WIRE_BYTES);
 		put_varint(out, sizeof(double) * (uint64) h->ncustom);
 		for (uint32 i = 0; i < h->ncustom; i++)
-			put_fixed64(out, double_bits(custom[i]));
+			put_fixed64(out, prom_double_bits(custom[i]));
 	}
 }
 

@@ -10,6 +10,7 @@
  */
 #include "c.h"
 
+#include "common/double.h"
 #include "wire/protobuf.h"
 #include "wire/wire.h"
 
@@ -295,9 +296,6 @@ prom_wire_put_number(uint8 *out, uint32 number, uint64 v)
 uint8 *
 prom_wire_put_double(uint8 *out, uint32 number, double v)
 {
-	uint64		bits;
-
-	memcpy(&bits, &v, sizeof(bits));
 	*out++ = (uint8) (number << 3 | WIRE_64BIT);
-	return prom_put_u64le(out, bits);
+	return prom_put_u64le(out, prom_double_bits(v));
 }

@@ -11,6 +11,7 @@
  */
 #include "c.h"
 
+#include "common/double.h"
 #include "wire/protobuf.h"
 #include "wire/wire.h"
 
@@ -190,7 +191,7 @@ plain_sample(const uint8 *p, size_t left, int64 *t_ms, double *value)
 			return 0;
 	}
 	*t_ms = (int64) t;
-	memcpy(value, &bits, sizeof(bits));
+	*value = prom_bits_double(bits);
 	return len;
 }
 
@@ -250,7 +251,7 @@ prom_write_exemplar(const PromWriteSeries *s, size_t *pos, PromWriteSeries *e, i
 		else if (f.number == FIELD_EXEMPLAR_TIMESTAMP)
 			*t_ms = (int64) f.varint;
 	}
-	memcpy(value, &bits, sizeof(bits));
+	*value = prom_bits_double(bits);
 	return true;
 }
 
@@ -296,7 +297,7 @@ prom_write_sample(const PromWriteSeries *s, size_t *pos, int64 *t_ms, double *va
 		else if (f.number == FIELD_TIMESTAMP)
 			*t_ms = (int64) f.varint;
 	}
-	memcpy(value, &bits, sizeof(bits));
+	*value = prom_bits_double(bits);
 	return true;
 }
 
