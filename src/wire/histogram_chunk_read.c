@@ -10,6 +10,7 @@
 #include <math.h>
 
 #include "wire/bits.h"
+#include "wire/error.h"
 #include "wire/wire.h"
 
 #define TWO53			(INT64CONST(1) << 53)
@@ -64,9 +65,7 @@ get_bound(Bits *b)
 static bool
 fail(PromHistogramChunk *w, const char *reason, PromWireError *err)
 {
-	err->reason = reason;
-	err->offset = w->bits_at - w->data;
-	return false;
+	return wire_fail(err, reason, w->bits_at - w->data);
 }
 
 /* The spans of one side, the first PROM_HISTOGRAM_MAX_BUCKETS of them or fewer; false: more, or more buckets. */

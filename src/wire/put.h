@@ -123,4 +123,21 @@ put_close(PromWireBuffer *b, size_t start)
 		b->data[start - 5 + i] = (uint8) ((len >> (7 * i) & 0x7f) | (i < 4 ? 0x80 : 0));
 }
 
+/* The spans of a native histogram's side, each a message in field "number". */
+static inline void
+put_histogram_spans(PromWireBuffer *b, uint32 number, const PromHistogram *h, PromHistogramSide side)
+{
+	const PromHistogramSpan *span = prom_histogram_spans(h, side);
+
+	for (uint32 i = 0; i < h->nspans[side]; i++)
+	{
+		uint64		offset = (uint32) prom_zigzag_encode(span[i].offset);
+
+		put_tag(b, number, WIRE_BYTES);
+		put_varint(b, 2 + varint_size(offset) + varint_size(span[i].length));
+		put_number(b, 1, offset);
+		put_number(b, 2, span[i].length);
+	}
+}
+
 #endif							/* PROM_PUT_H */

@@ -11,6 +11,7 @@
 #include "c.h"
 
 #include "common/double.h"
+#include "wire/error.h"
 #include "wire/protobuf.h"
 #include "wire/wire.h"
 
@@ -66,18 +67,10 @@ prom_read_check(const void *message, size_t len, uint32 *nqueries, uint32 *respo
 		else if (ok && f.number == FIELD_RESPONSE)
 			ok = take_response(&f, &accepted, &reason);
 		if (!ok)
-		{
-			err->reason = reason;
-			err->offset = at.start - start;
-			return false;
-		}
+			return wire_fail(err, reason, at.start - start);
 	}
 	if (accepted.any && !accepted.known)
-	{
-		err->reason = "none of the accepted response types is supported";
-		err->offset = 0;
-		return false;
-	}
+		return wire_fail(err, "none of the accepted response types is supported", 0);
 	*response = accepted.type;
 	return true;
 }

@@ -12,6 +12,7 @@
 #include "c.h"
 
 #include "common/double.h"
+#include "wire/error.h"
 #include "wire/protobuf.h"
 #include "wire/wire.h"
 
@@ -85,8 +86,7 @@ prom_write_next(PromWriteWalk *w, PromWriteSeries *s, PromWriteMetadata *m, Prom
 	w->at = b.at;
 	if (reason == NULL)
 		return item;
-	err->reason = reason;
-	err->offset = f.start - w->start;
+	(void) wire_fail(err, reason, f.start - w->start);
 	w->at = w->end;
 	return PROM_WRITE_BAD;
 }
@@ -96,12 +96,10 @@ prom_write_series(const void *message, size_t len, PromWriteSeries *s, PromWireE
 {
 	Field		whole = {.bytes = message, .len = len};
 	Field		at = whole;
+	const char *reason = NULL;
 
 	at.start = whole.bytes;
-	if (check_series(&whole, s, &at, &err->reason))
-		return true;
-	err->offset = at.start - whole.bytes;
-	return false;
+	return check_series(&whole, s, &at, &reason) || wire_fail(err, reason, at.start - whole.bytes);
 }
 
 const char *
