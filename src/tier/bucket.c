@@ -177,12 +177,6 @@ prom_bucket_describe(const PromBucket *bucket)
 	return bucket->description;
 }
 
-const char *
-prom_bucket_name(const PromBucket *bucket)
-{
-	return bucket->server;
-}
-
 int
 prom_bucket_transfers(const PromBucket *bucket)
 {

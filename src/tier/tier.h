@@ -61,9 +61,6 @@ extern PromBucket *prom_bucket_open(Oid server);
 /* 'bucket "name" at host:port', for messages and reports; never has a secret. */
 extern const char *prom_bucket_describe(const PromBucket *bucket);
 
-/* The name of the foreign server. */
-extern const char *prom_bucket_name(const PromBucket *bucket);
-
 /* How many transfers the bucket's options allow at a time. */
 extern int	prom_bucket_transfers(const PromBucket *bucket);
 
@@ -257,18 +254,6 @@ extern const char *prom_transfer_error(const PromTransfer *transfer);
 
 /* The SQLSTATE that prom_transfer_raise has. */
 extern int	prom_transfer_sqlstate(const PromTransfer *transfer);
-
-/* What this backend has asked of buckets since it began. */
-typedef struct PromTierStat
-{
-	int64		requests;
-	int64		retries;
-	int64		failures;
-	int64		bytes_in;
-	int64		bytes_out;
-} PromTierStat;
-
-extern const PromTierStat *prom_tier_stat(void);
 
 /* Defines the settings; called once, when the library is loaded. */
 extern void prom_tier_init(void);

@@ -49,7 +49,6 @@ struct PromTransfers
 };
 
 static CURLM *multi;
-static PromTierStat stat;
 
 static CURLM *get_multi(void);
 static void take_off(void *flight);
@@ -179,12 +178,6 @@ prom_request_run(PromBucket *bucket, const PromTransfer *transfer, const PromReq
 	return prom_transfers_next(transfers, true);
 }
 
-const PromTierStat *
-prom_tier_stat(void)
-{
-	return &stat;
-}
-
 /* --- errors --- */
 
 void
@@ -290,8 +283,6 @@ launch(PromFlight *flight)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	}
 	flight->transfer.tries++;
-	stat.requests++;
-	stat.bytes_out += flight->request.size;
 	dlist_delete(&flight->node);
 	dlist_push_tail(&transfers->on_wire, &flight->node);
 	transfers->wire_count++;
@@ -344,7 +335,6 @@ land(PromFlight *flight, CURLcode result)
 
 	again = prom_request_judge(flight, result, &least_ms);
 	prom_request_release(flight);
-	stat.bytes_in += flight->transfer.body_size;
 
 	pause_ms = Min(PAUSE_FIRST_MS << Min(flight->transfer.tries - 1, 10), PAUSE_MAX_MS);
 	/* all who met the same trouble shall not come back at the same moment */
@@ -354,7 +344,6 @@ land(PromFlight *flight, CURLcode result)
 	{
 		dlist_delete(&flight->node);
 		dlist_push_tail(&transfers->pausing, &flight->node);
-		stat.retries++;
 	}
 	else
 		finish(flight);
@@ -368,8 +357,6 @@ finish(PromFlight *flight)
 	INSTR_TIME_SET_CURRENT(now);
 	INSTR_TIME_SUBTRACT(now, flight->begun);
 	flight->transfer.micros = (int64) INSTR_TIME_GET_MICROSEC(now);
-	if (flight->transfer.status != PROM_TRANSFER_OK)
-		stat.failures++;
 }
 
 static void
