@@ -61,9 +61,6 @@ extern PromBucket *prom_bucket_open(Oid server);
 /* 'bucket "name" at host:port', for messages and reports; never has a secret. */
 extern const char *prom_bucket_describe(const PromBucket *bucket);
 
-/* How many transfers the bucket's options allow at a time. */
-extern int	prom_bucket_transfers(const PromBucket *bucket);
-
 /* --- s3.c: one request, waited for --- */
 
 typedef struct PromObject
@@ -223,8 +220,8 @@ struct PromTransfer
 typedef struct PromTransfers PromTransfers;
 
 /*
- * A place for transfers, in a child of the current memory context; the bucket must live as long.  At most prom_bucket_transfers of them
- * are on the wire at a time, the others wait in the order in which they were given.
+ * A place for transfers, in a child of the current memory context; the bucket must live as long.  At most as
+ * many as the server's option "transfers" says are on the wire at a time, the others wait in the order in which they were given.
  */
 extern PromTransfers *prom_transfers_begin(PromBucket *bucket);
 

@@ -52,6 +52,7 @@ static CURLM *multi;
 
 static CURLM *get_multi(void);
 static void take_off(void *flight);
+static PromFlight *add_request(PromTransfers *transfers, const PromTransfer *transfer, const PromRequest *request);
 static void turn(PromTransfers *transfers);
 static void start(PromTransfers *transfers);
 static void launch(PromFlight *flight);
@@ -86,11 +87,12 @@ prom_transfers_add(PromTransfers *transfers, const PromTransfer *transfer)
 	PromRequest request;
 
 	prom_request_of(transfers->bucket, transfer, &request);
-	return &prom_transfers_add_request(transfers, transfer, &request)->transfer;
+	return &add_request(transfers, transfer, &request)->transfer;
 }
 
-PromFlight *
-prom_transfers_add_request(PromTransfers *transfers, const PromTransfer *transfer, const PromRequest *request)
+/* As prom_transfers_add, for whatever is requested. */
+static PromFlight *
+add_request(PromTransfers *transfers, const PromTransfer *transfer, const PromRequest *request)
 {
 	MemoryContext context = AllocSetContextCreate(transfers->context, "promgres transfer", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -174,7 +176,7 @@ prom_request_run(PromBucket *bucket, const PromTransfer *transfer, const PromReq
 {
 	PromTransfers *transfers = prom_transfers_begin(bucket);
 
-	(void) prom_transfers_add_request(transfers, transfer, request);
+	(void) add_request(transfers, transfer, request);
 	return prom_transfers_next(transfers, true);
 }
 

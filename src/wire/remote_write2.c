@@ -38,7 +38,6 @@
 #define FIELD_UNIT_REF		4
 
 /* The same things in a TimeSeries of version 1, and in its exemplars */
-#define V1_TIMESERIES		1
 #define V1_LABEL			1
 #define V1_SAMPLE			2
 #define V1_EXEMPLAR			3
