@@ -827,8 +827,7 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	-- Of equal timestamps it counts as the one that it replaces.
-	key := format('promgres/v1/%s/%s/%s/%s-%s-%s/data-0', o.cluster, o.resolution,
-		to_char(timestamp '1970-01-01' + o.day / 86400000 * interval '1 day', 'YYYY/YYYYMMDD'), o.shard, o.seq, (extract(epoch FROM clock_timestamp()) * 1000000)::int8);
+	key := format('%s%s-%s/data-0', prom._tier_prefix(o.cluster, o.resolution, o.day, o.shard), o.seq, (extract(epoch FROM clock_timestamp()) * 1000000)::int8);
 	INSERT INTO prom.tier_upload (server, key, cluster, resolution, shard, day, seq, replaces)
 	VALUES (o.server, key, o.cluster, o.resolution, o.shard, o.day, o.seq, o.id);
 	RETURN key;
