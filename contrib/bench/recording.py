@@ -1,30 +1,13 @@
 """Recorded series, and how they are sent: what replay, rollup and blocks share."""
+import os
 import struct
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "setup"))
+from prompb import WRITE_HEADERS, field, labels, sample
 
 
-def varint(n):
-    out = bytearray()
-    while n >= 0x80:
-        out.append(n & 0x7F | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-def field(number, data):
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def snappy(data):
-    """Literals only: small enough on loopback."""
-    out = [varint(len(data))]
-    for i in range(0, len(data), 65536):
-        part = data[i:i + 65536]
-        out += [b"\xf4", struct.pack("<H", len(part) - 1), part]
-    return b"".join(out)
-
-
-def labels(text):
+def pairs_of(text):
     """The label set as pairs; the text is as Prometheus prints it."""
     out, i = [], text.index("{") + 1
     while text[i] != "}":
@@ -56,7 +39,7 @@ def read(path):
         text = data[at + 12:at + 12 + length].decode()
         n = struct.unpack_from("<I", data, at + 12 + length)[0]
         at += 16 + length
-        out.append((target, labels(text), struct.unpack_from(f"<{n}q", data, at), struct.unpack_from(f"<{n}Q", data, at + 8 * n)))
+        out.append((target, pairs_of(text), struct.unpack_from(f"<{n}q", data, at), struct.unpack_from(f"<{n}Q", data, at + 8 * n)))
         at += 16 * n
     return out
 
@@ -65,13 +48,12 @@ def head(pairs, number):
     """The label set as protobuf; each copy of a target is an instance of its own."""
     if number:
         pairs = sorted(pairs + [("replica", str(number))])
-    return b"".join(field(1, field(1, name.encode()) + field(2, value.encode())) for name, value in pairs)
+    return labels(pairs)
 
 
 def post(connection, packed):
     """Send a body of remote write 1.0."""
-    connection.request("POST", "/api/v1/write", packed,
-                       {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy", "X-Prometheus-Remote-Write-Version": "0.1.0"})
+    connection.request("POST", "/api/v1/write", packed, WRITE_HEADERS)
     answer = connection.getresponse()
     text = answer.read()
     if answer.status // 100 != 2:
@@ -95,6 +77,6 @@ def bodies(series, every, times, targets, end_ms):
             out = []
             for number in range(targets):
                 for heads, bits in scrapes[key]:
-                    out.append(field(1, heads[number] + field(2, b"\x09" + struct.pack("<Q", bits) + b"\x10" + varint(key[0] + base))))
+                    out.append(field(1, heads[number] + sample(key[0] + base, struct.pack("<Q", bits))))
                 yield b"".join(out), len(out)
                 out = []

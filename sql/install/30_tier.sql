@@ -75,7 +75,3 @@ COMMENT ON FUNCTION prom._upload_complete(text, text, text) IS
 CREATE FUNCTION prom._upload_abort(server text, key text, id text) RETURNS void
 LANGUAGE c VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'prom_upload_abort_sql';
 COMMENT ON FUNCTION prom._upload_abort(text, text, text) IS 'Gives up an upload and its parts.';
-
-CREATE FUNCTION prom._tier_stat(OUT requests int8, OUT retries int8, OUT failures int8, OUT bytes_in int8, OUT bytes_out int8) RETURNS record
-LANGUAGE c VOLATILE STRICT PARALLEL RESTRICTED AS 'MODULE_PATHNAME', 'prom_tier_stat_sql';
-COMMENT ON FUNCTION prom._tier_stat() IS 'What this backend has asked of buckets since it began.';

@@ -727,6 +727,16 @@ $$;
 COMMENT ON FUNCTION prom._tier_expire() IS
 'Objects of days of which nothing is to be kept any more are not read from now on; returns how many. Rules for some series are for prom._tier_expire_step.';
 
+CREATE FUNCTION prom._tier_erase(server text, keys text[]) RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	-- What is without a manifest is no object.
+	SELECT prom._bucket_delete(server, ARRAY(SELECT left(k, -length('data-0')) || 'manifest.json' FROM unnest(keys) k));
+	SELECT prom._bucket_delete(server, keys || ARRAY(SELECT left(k, -length('data-0')) || 'series' FROM unnest(keys) k));
+END;
+COMMENT ON FUNCTION prom._tier_erase(text, text[]) IS 'Deletes objects of samples from the bucket, keys being those of their data: the manifests first, then the rest.';
+
 CREATE FUNCTION prom._tier_remove(server name) RETURNS int8
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -741,9 +751,7 @@ BEGIN
 	IF ids IS NULL THEN
 		RETURN 0;
 	END IF;
-	-- The manifest first: what is without one is no object.
-	PERFORM prom._bucket_delete(server, (SELECT array_agg(left(k, -length('data-0')) || 'manifest.json') FROM unnest(keys) k));
-	PERFORM prom._bucket_delete(server, keys || (SELECT array_agg(left(k, -length('data-0')) || 'series') FROM unnest(keys) k));
+	PERFORM prom._tier_erase(server, keys);
 	DELETE FROM prom.tier_object o WHERE o.id = ANY (ids);
 	RETURN cardinality(ids);
 END
@@ -758,16 +766,13 @@ DECLARE
 	u		prom.tier_upload;
 	stray	record;
 	n		int8 := 0;
-	prefix	text;
 BEGIN
 	-- What was begun and not committed; a request that was on its way when its sender was killed has arrived by now.
 	FOR u IN SELECT x.* FROM prom.tier_upload x WHERE x.server = _tier_tidy.server AND x.source IS NULL AND x.started <= clock_timestamp() - age
 		ORDER BY x.started LIMIT 100
 	LOOP
-		prefix := left(u.key, -length('data-0'));
 		PERFORM prom._upload_abort(server, p.key, p.id) FROM prom._bucket_uploads(server, u.key) p;
-		PERFORM prom._bucket_delete(server, ARRAY[prefix || 'manifest.json']);
-		PERFORM prom._bucket_delete(server, ARRAY[prefix || 'data-0', prefix || 'series']);
+		PERFORM prom._tier_erase(server, ARRAY[u.key]);
 		DELETE FROM prom.tier_upload x WHERE x.server = u.server AND x.key = u.key;
 		n := n + 1;
 	END LOOP;
@@ -822,8 +827,7 @@ BEGIN
 		RETURN NULL;
 	END IF;
 	-- Of equal timestamps it counts as the one that it replaces.
-	key := format('promgres/v1/%s/%s/%s/%s-%s-%s/data-0', o.cluster, o.resolution,
-		to_char(timestamp '1970-01-01' + o.day / 86400000 * interval '1 day', 'YYYY/YYYYMMDD'), o.shard, o.seq, (extract(epoch FROM clock_timestamp()) * 1000000)::int8);
+	key := format('%s%s-%s/data-0', prom._tier_prefix(o.cluster, o.resolution, o.day, o.shard), o.seq, (extract(epoch FROM clock_timestamp()) * 1000000)::int8);
 	INSERT INTO prom.tier_upload (server, key, cluster, resolution, shard, day, seq, replaces)
 	VALUES (o.server, key, o.cluster, o.resolution, o.shard, o.day, o.seq, o.id);
 	RETURN key;

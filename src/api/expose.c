@@ -29,8 +29,9 @@ prom_expose_number(StringInfo out, double v)
 	appendStringInfoString(out, text);
 }
 
-void
-prom_expose_value(StringInfo out, const char *value, int len)
+/* With its quotes. */
+static void
+put_value(StringInfo out, const char *value, int len)
 {
 	appendStringInfoCharMacro(out, '"');
 	for (int i = 0; i < len; i++)
@@ -109,7 +110,7 @@ void
 prom_expose_name(StringInfo out, const char *name, int len, PromEscaping escaping)
 {
 	if (!put_plain(out, name, len, escaping, true))
-		prom_expose_value(out, name, len);
+		put_value(out, name, len);
 }
 
 void
@@ -139,7 +140,7 @@ prom_expose_series(StringInfo out, const PromLabels *labels, PromEscaping escapi
 		if (!put_plain(out, label[i].value, label[i].value_len, escaping, true))
 		{
 			appendStringInfoCharMacro(out, '{');
-			prom_expose_value(out, label[i].value, label[i].value_len);
+			put_value(out, label[i].value, label[i].value_len);
 			separator = ",";
 		}
 	}
@@ -150,9 +151,9 @@ prom_expose_series(StringInfo out, const PromLabels *labels, PromEscaping escapi
 		instance &= !is_named(&label[i], "instance");
 		appendStringInfoString(out, separator);
 		if (!put_plain(out, label[i].name, label[i].name_len, escaping, false))
-			prom_expose_value(out, label[i].name, label[i].name_len);
+			put_value(out, label[i].name, label[i].name_len);
 		appendStringInfoCharMacro(out, '=');
-		prom_expose_value(out, label[i].value, label[i].value_len);
+		put_value(out, label[i].value, label[i].value_len);
 		separator = ",";
 	}
 	if (instance)

@@ -20,9 +20,6 @@ typedef enum PromEscaping
 
 extern void prom_expose_number(StringInfo out, double v);
 
-/* With its quotes. */
-extern void prom_expose_value(StringInfo out, const char *value, int len);
-
 /* A metric's name as it stands in a TYPE line. */
 extern void prom_expose_name(StringInfo out, const char *name, int len, PromEscaping escaping);
 

@@ -42,11 +42,12 @@ static int	tier_rollups_after_s;
 static int	tier_delete_after_s;
 static int	tier_object_kb;	/* blocks are added to an object until it has so many, about */
 
-
 #define UPLOAD_PART_BYTES (8 * 1024 * 1024)
 #define PARTS_IN_FLIGHT	3
 #define CHUNK_BYTES		(64 * 1024) /* a chunk is cut at this size, before zstd */
 #define SLICE_SAMPLES	4096	/* of one series in one chunk, about */
+
+StaticAssertDecl(UPLOAD_PART_BYTES >= PROM_PART_MIN_BYTES, "S3 takes parts of this size");
 
 /* A part that was sent. */
 typedef struct SentPart

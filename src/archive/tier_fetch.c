@@ -64,6 +64,7 @@ static void drop(PromFetch *f, PromSpan *span);
 static bool make_room(PromFetch *f, int64 bytes, const PromSpan *but);
 static void fail(PromFetch *f, PromSpan *span);
 static const char *advice(PromTransferStatus status);
+static const char *day_text(int64 day_ms);
 
 static int64
 limit_bytes(void)
@@ -331,7 +332,7 @@ fail(PromFetch *f, PromSpan *span)
 		ereport(ERROR,
 				(errcode(prom_transfer_sqlstate(t)),
 				 errmsg("%s", prom_transfer_error(t)),
-				 errdetail("It has samples of %s that the query reads.", prom_tier_day_text(span->object->day_ms)),
+				 errdetail("It has samples of %s that the query reads.", day_text(span->object->day_ms)),
 				 errhint("%s To leave out what cannot be read, set promgres.partial_response.", advice(t->status))));
 	}
 	if (t == NULL)
@@ -341,7 +342,7 @@ fail(PromFetch *f, PromSpan *span)
 	if (f->told++ < MAX_TOLD)
 		ereport(WARNING_CLIENT_ONLY,
 				(errcode(MAKE_SQLSTATE('0', '1', 'P', 'R', 'W')),
-				 errmsg_internal("samples of %s are missing: %s", prom_tier_day_text(span->object->day_ms),
+				 errmsg_internal("samples of %s are missing: %s", day_text(span->object->day_ms),
 								 prom_transfer_error(t)),
 				 errhidecontext(true)));
 	prom_transfer_free(t);
@@ -363,8 +364,9 @@ advice(PromTransferStatus status)
 	}
 }
 
-const char *
-prom_tier_day_text(int64 day_ms)
+/* A day as messages have it. */
+static const char *
+day_text(int64 day_ms)
 {
 	pg_time_t	seconds = (pg_time_t) (day_ms / 1000);
 	struct pg_tm *tm = pg_gmtime(&seconds);

@@ -84,9 +84,6 @@ extern bool prom_fetch_ahead(PromFetch *f, PromSpan *span);
  */
 extern bool prom_fetch_wait(PromFetch *f, PromSpan *span, int now);
 
-/* A day as messages have it. */
-extern const char *prom_tier_day_text(int64 day_ms);
-
 extern void prom_tier_fetch_init(void);
 
 /* ---- tier_cache.c ---- */

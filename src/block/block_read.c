@@ -419,16 +419,6 @@ add_sample(PromSamples *out, int64 t_ms, double value, const PromHistogram *h)
 	out->n++;
 }
 
-static double
-stale_value(void)
-{
-	uint64		bits = PROM_STALE_BITS;
-	double		v;
-
-	memcpy(&v, &bits, sizeof(v));
-	return v;
-}
-
 static void
 read_histograms(PromBlock *b, const PromTsdbChunk *chunk, const uint8 *data, size_t len, bool is_float, int64 from_ms,
 				int64 to_ms, const PromTsdbTombstone *deleted, uint64 series, PromSamples *out)
@@ -452,7 +442,7 @@ read_histograms(PromBlock *b, const PromTsdbChunk *chunk, const uint8 *data, siz
 			pfree(h);
 		else if (stale)
 		{
-			add_sample(out, t_ms, stale_value(), NULL);
+			add_sample(out, t_ms, prom_bits_double(PROM_STALE_BITS), NULL);
 			pfree(h);
 		}
 		else

@@ -323,7 +323,6 @@ replace_stale(int n, const double **values, const PromHistogram *const **histogr
 {
 	double	   *v;
 	const PromHistogram **h;
-	uint64		stale = PROM_STALE_BITS;
 	int			i = 0;
 	int			left = 0;
 
@@ -339,7 +338,7 @@ replace_stale(int n, const double **values, const PromHistogram *const **histogr
 		{
 			if (h[i] && prom_is_stale(h[i]->sum))
 			{
-				memcpy(&v[i], &stale, sizeof(double));
+				v[i] = prom_bits_double(PROM_STALE_BITS);
 				h[i] = NULL;
 			}
 			left += h[i] != NULL;

@@ -15,25 +15,11 @@
 #include "postgres.h"
 #include "fmgr.h"
 
+#include "common/double.h"
 #include "histogram/histogram.h"
 
 #define PROM_CHUNK_MAX_SERIES	1024
 #define PROM_CHUNK_MAX_SAMPLES	8192	/* of one series */
-
-/* The float64 that says "this series ended here": a NaN of its own, compared by bits. */
-#define PROM_STALE_BITS UINT64CONST(0x7FF0000000000002)
-
-static inline bool
-prom_is_stale(double v)
-{
-	union
-	{
-		double		d;
-		uint64		u;
-	}			x = {v};
-
-	return x.u == PROM_STALE_BITS;
-}
 
 typedef struct varlena PromChunk;
 

@@ -120,9 +120,6 @@ extern const char *prom_value_decode_fresh(PromBytes in, uint64 *bits, int n);
 #define PROM_MIXED_MAX_BYTES	(32 * 1024 * 1024)
 #define PROM_BLOCK_MAX_VALUES	(64 * 1024 * 1024)
 
-/* The value that stands where a histogram is: Prometheus' ordinary NaN. */
-#define PROM_NORMAL_NAN_BITS	UINT64CONST(0x7FF8000000000001)
-
 /* first byte of such a column, in a block of fresh values and in others */
 #define PROM_MIXED_FRESH		0xF9
 #define PROM_MIXED_KIND			(3 << 5)

@@ -14,6 +14,7 @@
 #include "c.h"
 
 #include "chunk/codec.h"
+#include "common/double.h"
 
 /* flags of a layout */
 #define LAYOUT_IS_INT		1	/* came as integers */
@@ -39,24 +40,6 @@
 
 static const char *const truncated = "histogram column is truncated";
 
-static inline uint64
-double_bits(double v)
-{
-	uint64		u;
-
-	memcpy(&u, &v, sizeof(u));
-	return u;
-}
-
-static inline double
-bits_double(uint64 u)
-{
-	double		v;
-
-	memcpy(&v, &u, sizeof(v));
-	return v;
-}
-
 static inline int
 row_width(const PromHistogram *h)
 {
@@ -68,7 +51,7 @@ row_width(const PromHistogram *h)
 static inline bool
 is_whole(double v)
 {
-	return v >= 0 && v <= (double) TWO53 && double_bits((double) (uint64) v) == double_bits(v);
+	return v >= 0 && v <= (double) TWO53 && prom_double_bits((double) (uint64) v) == prom_double_bits(v);
 }
 
 /* Can the counts be written as integers? */
@@ -91,7 +74,7 @@ same_layout(const PromHistogram *a, const PromHistogram *b)
 	return a->schema == b->schema && a->is_int == b->is_int && a->size == b->size &&
 		memcmp(a->nbuckets, b->nbuckets, sizeof(a->nbuckets)) == 0 &&
 		memcmp(a->nspans, b->nspans, sizeof(a->nspans)) == 0 && a->ncustom == b->ncustom &&
-		double_bits(a->zero_threshold) == double_bits(b->zero_threshold) &&
+		prom_double_bits(a->zero_threshold) == prom_double_bits(b->zero_threshold) &&
 		memcmp(prom_histogram_custom(a), prom_histogram_custom(b),
 			   a->ncustom * sizeof(double) +
 			   (a->nspans[PROM_POSITIVE] + a->nspans[PROM_NEGATIVE]) * sizeof(PromHistogramSpan)) == 0;
@@ -171,7 +154,7 @@ put_pieces(uint8 *out, uint64 *x, int n, bool values, PromMixedWork *w)
 static uint8 *
 put_threshold(uint8 *out, double v)
 {
-	uint64		bits = double_bits(v);
+	uint64		bits = prom_double_bits(v);
 	int			power = (int) (bits >> 52) - 1023;
 
 	if (bits == 0)
@@ -219,7 +202,7 @@ put_layout(uint8 *out, const PromHistogram *h, int flags, PromMixedWork *w)
 static inline uint64
 float_number(const PromHistogram *h, int j)
 {
-	return double_bits(j == 0 ? h->count : j == 1 ? h->zero_count : h->d[j - 2]);
+	return prom_double_bits(j == 0 ? h->count : j == 1 ? h->zero_count : h->d[j - 2]);
 }
 
 /* Number j > 0 of a row as an integer. */
@@ -329,7 +312,7 @@ prom_mixed_encode(uint8 *out, const uint64 *bits, const PromHistogram *const *h,
 
 		out = put_counts(out, h, member, members, w->flags[k - 1], w);
 		for (int i = 0; i < members; i++)
-			w->x[i] = double_bits(h[member[i]]->sum);
+			w->x[i] = prom_double_bits(h[member[i]]->sum);
 		out = put_values(out, w->x, members, w);
 	}
 	return out;
@@ -447,9 +430,9 @@ get_layout(PromBytes *in, PromHistogram *head, int *flags, PromHistogram *full, 
 	head->is_int = (*flags & LAYOUT_IS_INT) != 0;
 	head->schema = (int8) schema;
 	if (threshold == THRESHOLD_RAW)
-		head->zero_threshold = bits_double(prom_bytes_u64le(in));
+		head->zero_threshold = prom_bits_double(prom_bytes_u64le(in));
 	else if (threshold != THRESHOLD_ZERO)
-		head->zero_threshold = bits_double((uint64) (threshold - THRESHOLD_BIAS + 1023) << 52);
+		head->zero_threshold = prom_bits_double((uint64) (threshold - THRESHOLD_BIAS + 1023) << 52);
 	spans = *in;
 	reason = skip_spans(in, head, PROM_POSITIVE);
 	if (reason == NULL)
@@ -594,9 +577,9 @@ get_float_counts(PromBytes *in, PromHistogram **h, const uint16 *member, int n, 
 		reason = get_pieces(in, w->x, width, true, w);
 		if (reason)
 			return reason;
-		h[member[i]]->count = bits_double(w->x[0]);
+		h[member[i]]->count = prom_bits_double(w->x[0]);
 		for (int j = 1; j < width; j++)
-			set_number(h[member[i]], j, bits_double(w->x[j]));
+			set_number(h[member[i]], j, prom_bits_double(w->x[j]));
 	}
 	for (int j = 0; j < width && !by_row && reason == NULL; j++)
 	{
@@ -604,9 +587,9 @@ get_float_counts(PromBytes *in, PromHistogram **h, const uint16 *member, int n, 
 		for (int i = 0; i < n && reason == NULL; i++)
 		{
 			if (j == 0)
-				h[member[i]]->count = bits_double(w->x[i]);
+				h[member[i]]->count = prom_bits_double(w->x[i]);
 			else
-				set_number(h[member[i]], j, bits_double(w->x[i]));
+				set_number(h[member[i]], j, prom_bits_double(w->x[i]));
 		}
 	}
 	return reason;
@@ -677,7 +660,7 @@ prom_mixed_decode(PromBytes in, uint64 *bits, PromHistogram **h, int n, void *me
 			reason = get_values(&in, w->x, members, w);
 		for (int i = 0; i < members && reason == NULL; i++)
 		{
-			h[member[i]]->sum = bits_double(w->x[i]);
+			h[member[i]]->sum = prom_bits_double(w->x[i]);
 			if (h[member[i]]->schema == PROM_HISTOGRAM_CUSTOM_SCHEMA && h[member[i]]->zero_count != 0)
 				reason = "custom buckets: must have zero count of 0";
 		}

@@ -13,6 +13,7 @@
 #include "c.h"
 
 #include "chunk/codec.h"
+#include "common/double.h"
 
 /* first byte of a column: kind << 5 | e */
 #define VALUE_DECIMAL		0
@@ -35,8 +36,8 @@
 /* Values that no decimal tells; 0 stands for any other, 8 bytes follow it. */
 static const uint64 special_bits[] = {
 	0,
-	UINT64CONST(0x7FF0000000000002),	/* stale */
-	UINT64CONST(0x7FF8000000000001),	/* NaN, as Prometheus writes it */
+	PROM_STALE_BITS,
+	PROM_NORMAL_NAN_BITS,
 	UINT64CONST(0x7FF0000000000000),	/* +Inf */
 	UINT64CONST(0xFFF0000000000000),	/* -Inf */
 	UINT64CONST(0x8000000000000000),	/* -0.0 */
@@ -48,29 +49,11 @@ static const double power10[MAX_EXPONENT + 1] = {
 
 #define TWO53	9007199254740992.0
 
-static inline uint64
-double_bits(double v)
-{
-	uint64		u;
-
-	memcpy(&u, &v, sizeof(u));
-	return u;
-}
-
-static inline double
-bits_double(uint64 u)
-{
-	double		v;
-
-	memcpy(&v, &u, sizeof(v));
-	return v;
-}
-
 /* What a decimal means.  The only place that says so, for encoder and decoder. */
 static inline uint64
 decimal_bits(int64 m, int e)
 {
-	return double_bits(e == 0 ? (double) m : (double) m / power10[e]);
+	return prom_double_bits(e == 0 ? (double) m : (double) m / power10[e]);
 }
 
 /* Bits as integers that have the order of the numbers. */
@@ -117,7 +100,7 @@ nearest(double v, int e, int64 *m)
 static inline bool
 decimal_at(uint64 bits, int e, int64 *m)
 {
-	return nearest(bits_double(bits), e, m) && decimal_bits(*m, e) == bits;
+	return nearest(prom_bits_double(bits), e, m) && decimal_bits(*m, e) == bits;
 }
 
 /*
@@ -127,7 +110,7 @@ decimal_at(uint64 bits, int e, int64 *m)
 static int
 decimal_exponent(uint64 bits, int e, int max, int64 *m)
 {
-	double		v = bits_double(bits);
+	double		v = prom_bits_double(bits);
 
 	for (; e <= max; e++)
 	{
@@ -284,7 +267,7 @@ ulp_exponent(const uint64 *bits, int n)
 		{
 			int64		m;
 
-			if (!nearest(bits_double(bits[i]), e, &m))
+			if (!nearest(prom_bits_double(bits[i]), e, &m))
 			{
 				if (special_of(bits[i]))
 					continue;
@@ -312,7 +295,7 @@ encode_ulp(uint8 *out, const uint64 *bits, int n, int e, uint64 *m, uint64 *k)
 	{
 		int64		found;
 
-		if (!nearest(bits_double(bits[i]), e, &found))
+		if (!nearest(prom_bits_double(bits[i]), e, &found))
 			found = i > 0 ? (int64) m[i - 1] : 0;
 		m[i] = (uint64) found;
 		k[i] = ordered(bits[i]) - ordered(decimal_bits(found, e));
@@ -382,7 +365,7 @@ prom_value_encode_fresh(uint8 *out, const uint64 *bits, int n)
 
 	for (int i = 0; i < n; i++)
 	{
-		double		v = bits_double(bits[i]);
+		double		v = prom_bits_double(bits[i]);
 		int64		m;
 		uint64		u;
 		int			s;
@@ -433,13 +416,13 @@ decimals_to_bits(uint64 *m, int n, int e)
 {
 	if (e == 0)
 		for (int i = 0; i < n; i++)
-			m[i] = double_bits((double) (int64) m[i]);
+			m[i] = prom_double_bits((double) (int64) m[i]);
 	else
 	{
 		double		p = power10[e];
 
 		for (int i = 0; i < n; i++)
-			m[i] = double_bits((double) (int64) m[i] / p);
+			m[i] = prom_double_bits((double) (int64) m[i] / p);
 	}
 }
 

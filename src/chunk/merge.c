@@ -192,13 +192,12 @@ copy_histograms(PromGather *g, int n, const PromHistogram *const *histograms)
 	for (int i = 0; i < n; i++)
 	{
 		const PromHistogram *h = histograms ? histograms[i] : NULL;
-		uint64		nan = PROM_NORMAL_NAN_BITS;
 
 		g->slots[g->n + i] = NULL;
 		if (h == NULL)
 			continue;
 		g->slots[g->n + i] = memcpy(MemoryContextAlloc(g->histogram_cxt, h->size), h, h->size);
-		memcpy(&g->values[g->n + i], &nan, sizeof(double));
+		g->values[g->n + i] = prom_bits_double(PROM_NORMAL_NAN_BITS);
 	}
 }
 

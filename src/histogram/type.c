@@ -21,6 +21,7 @@
 #include "utils/builtins.h"
 #include "utils/float.h"
 
+#include "common/double.h"
 #include "histogram/type.h"
 
 #ifdef WORDS_BIGENDIAN
@@ -35,7 +36,6 @@ PG_FUNCTION_INFO_V1(prom_histogram_send);
 /* The varlena header, padded so that the histogram is aligned. */
 #define VALUE_HEAD	8
 
-#define NORMAL_NAN	UINT64CONST(0x7FF8000000000001)
 
 static const char *const hint_names[] = {"unknown", "reset", "not_reset", "gauge"};
 
@@ -125,7 +125,7 @@ parse_number(HistogramText *t)
 	t->at = end;
 	if (isnan(v))
 	{
-		uint64		bits = NORMAL_NAN;
+		uint64		bits = PROM_NORMAL_NAN_BITS;
 
 		if (end[-1] != ')' && accept(t, "("))
 		{
@@ -143,7 +143,7 @@ parse_number(HistogramText *t)
 				open--;
 			bits = strtoull(open + 1, NULL, 16);
 		}
-		memcpy(&v, &bits, sizeof(v));
+		v = prom_bits_double(bits);
 		if (!isnan(v))
 			syntax_error(t, "The bits of a NaN are expected here");
 	}
@@ -325,9 +325,6 @@ prom_histogram_in(PG_FUNCTION_ARGS)
 static void
 print_number(StringInfo out, double v)
 {
-	uint64		bits;
-
-	memcpy(&bits, &v, sizeof(bits));
 	if (isinf(v))
 		appendStringInfoString(out, v > 0 ? "Inf" : "-Inf");
 	else if (!isnan(v))
@@ -337,10 +334,10 @@ print_number(StringInfo out, double v)
 		double_to_shortest_decimal_buf(v, text);
 		appendStringInfoString(out, text);
 	}
-	else if (bits == NORMAL_NAN)
+	else if (prom_double_bits(v) == PROM_NORMAL_NAN_BITS)
 		appendStringInfoString(out, "NaN");
 	else
-		appendStringInfo(out, "NaN(0x%016" INT64_MODIFIER "x)", bits);
+		appendStringInfo(out, "NaN(0x%016" INT64_MODIFIER "x)", prom_double_bits(v));
 }
 
 static void

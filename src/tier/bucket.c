@@ -178,18 +178,6 @@ prom_bucket_describe(const PromBucket *bucket)
 }
 
 const char *
-prom_bucket_name(const PromBucket *bucket)
-{
-	return bucket->server;
-}
-
-int
-prom_bucket_transfers(const PromBucket *bucket)
-{
-	return bucket->transfers;
-}
-
-const char *
 prom_bucket_redact(const PromBucket *bucket, const char *text)
 {
 	const PromCredentials *c = &bucket->credentials;

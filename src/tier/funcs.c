@@ -31,7 +31,6 @@ PG_FUNCTION_INFO_V1(prom_upload_put_sql);
 PG_FUNCTION_INFO_V1(prom_upload_parts_sql);
 PG_FUNCTION_INFO_V1(prom_upload_complete_sql);
 PG_FUNCTION_INFO_V1(prom_upload_abort_sql);
-PG_FUNCTION_INFO_V1(prom_tier_stat_sql);
 
 /* A range that is asked for. */
 typedef struct Wanted
@@ -266,20 +265,6 @@ prom_upload_abort_sql(PG_FUNCTION_ARGS)
 
 	prom_upload_abort(open_arg(fcinfo), &upload);
 	PG_RETURN_VOID();
-}
-
-Datum
-prom_tier_stat_sql(PG_FUNCTION_ARGS)
-{
-	const PromTierStat *stat = prom_tier_stat();
-	Datum		values[5] = {Int64GetDatum(stat->requests), Int64GetDatum(stat->retries), Int64GetDatum(stat->failures),
-	Int64GetDatum(stat->bytes_in), Int64GetDatum(stat->bytes_out)};
-	bool		nulls[5] = {false, false, false, false, false};
-	TupleDesc	desc;
-
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
-	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
 }
 
 static bool

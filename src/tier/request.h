@@ -106,9 +106,6 @@ extern void prom_request_release(PromFlight *flight);
 
 /* --- transfer.c --- */
 
-/* As prom_transfers_add, for whatever is requested. */
-extern PromFlight *prom_transfers_add_request(PromTransfers *transfers, const PromTransfer *transfer, const PromRequest *request);
-
 /*
  * One request, waited for.  In the current memory context; the caller may look at the status, and call
  * prom_transfer_raise.

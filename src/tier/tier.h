@@ -61,12 +61,6 @@ extern PromBucket *prom_bucket_open(Oid server);
 /* 'bucket "name" at host:port', for messages and reports; never has a secret. */
 extern const char *prom_bucket_describe(const PromBucket *bucket);
 
-/* The name of the foreign server. */
-extern const char *prom_bucket_name(const PromBucket *bucket);
-
-/* How many transfers the bucket's options allow at a time. */
-extern int	prom_bucket_transfers(const PromBucket *bucket);
-
 /* --- s3.c: one request, waited for --- */
 
 typedef struct PromObject
@@ -226,8 +220,8 @@ struct PromTransfer
 typedef struct PromTransfers PromTransfers;
 
 /*
- * A place for transfers, in a child of the current memory context; the bucket must live as long.  At most prom_bucket_transfers of them
- * are on the wire at a time, the others wait in the order in which they were given.
+ * A place for transfers, in a child of the current memory context; the bucket must live as long.  At most as
+ * many as the server's option "transfers" says are on the wire at a time, the others wait in the order in which they were given.
  */
 extern PromTransfers *prom_transfers_begin(PromBucket *bucket);
 
@@ -257,18 +251,6 @@ extern const char *prom_transfer_error(const PromTransfer *transfer);
 
 /* The SQLSTATE that prom_transfer_raise has. */
 extern int	prom_transfer_sqlstate(const PromTransfer *transfer);
-
-/* What this backend has asked of buckets since it began. */
-typedef struct PromTierStat
-{
-	int64		requests;
-	int64		retries;
-	int64		failures;
-	int64		bytes_in;
-	int64		bytes_out;
-} PromTierStat;
-
-extern const PromTierStat *prom_tier_stat(void);
 
 /* Defines the settings; called once, when the library is loaded. */
 extern void prom_tier_init(void);

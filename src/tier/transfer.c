@@ -49,10 +49,10 @@ struct PromTransfers
 };
 
 static CURLM *multi;
-static PromTierStat stat;
 
 static CURLM *get_multi(void);
 static void take_off(void *flight);
+static PromFlight *add_request(PromTransfers *transfers, const PromTransfer *transfer, const PromRequest *request);
 static void turn(PromTransfers *transfers);
 static void start(PromTransfers *transfers);
 static void launch(PromFlight *flight);
@@ -87,11 +87,12 @@ prom_transfers_add(PromTransfers *transfers, const PromTransfer *transfer)
 	PromRequest request;
 
 	prom_request_of(transfers->bucket, transfer, &request);
-	return &prom_transfers_add_request(transfers, transfer, &request)->transfer;
+	return &add_request(transfers, transfer, &request)->transfer;
 }
 
-PromFlight *
-prom_transfers_add_request(PromTransfers *transfers, const PromTransfer *transfer, const PromRequest *request)
+/* As prom_transfers_add, for whatever is requested. */
+static PromFlight *
+add_request(PromTransfers *transfers, const PromTransfer *transfer, const PromRequest *request)
 {
 	MemoryContext context = AllocSetContextCreate(transfers->context, "promgres transfer", ALLOCSET_SMALL_SIZES);
 	MemoryContext old = MemoryContextSwitchTo(context);
@@ -175,14 +176,8 @@ prom_request_run(PromBucket *bucket, const PromTransfer *transfer, const PromReq
 {
 	PromTransfers *transfers = prom_transfers_begin(bucket);
 
-	(void) prom_transfers_add_request(transfers, transfer, request);
+	(void) add_request(transfers, transfer, request);
 	return prom_transfers_next(transfers, true);
-}
-
-const PromTierStat *
-prom_tier_stat(void)
-{
-	return &stat;
 }
 
 /* --- errors --- */
@@ -290,8 +285,6 @@ launch(PromFlight *flight)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
 	}
 	flight->transfer.tries++;
-	stat.requests++;
-	stat.bytes_out += flight->request.size;
 	dlist_delete(&flight->node);
 	dlist_push_tail(&transfers->on_wire, &flight->node);
 	transfers->wire_count++;
@@ -344,7 +337,6 @@ land(PromFlight *flight, CURLcode result)
 
 	again = prom_request_judge(flight, result, &least_ms);
 	prom_request_release(flight);
-	stat.bytes_in += flight->transfer.body_size;
 
 	pause_ms = Min(PAUSE_FIRST_MS << Min(flight->transfer.tries - 1, 10), PAUSE_MAX_MS);
 	/* all who met the same trouble shall not come back at the same moment */
@@ -354,7 +346,6 @@ land(PromFlight *flight, CURLcode result)
 	{
 		dlist_delete(&flight->node);
 		dlist_push_tail(&transfers->pausing, &flight->node);
-		stat.retries++;
 	}
 	else
 		finish(flight);
@@ -368,8 +359,6 @@ finish(PromFlight *flight)
 	INSTR_TIME_SET_CURRENT(now);
 	INSTR_TIME_SUBTRACT(now, flight->begun);
 	flight->transfer.micros = (int64) INSTR_TIME_GET_MICROSEC(now);
-	if (flight->transfer.status != PROM_TRANSFER_OK)
-		stat.failures++;
 }
 
 static void

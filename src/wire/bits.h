@@ -11,6 +11,7 @@
 #include "c.h"
 
 #include "common/bytes.h"
+#include "common/double.h"
 
 /* The bits that differed last in a column of values: its next value may do with a look at these. */
 typedef struct BitWindow
@@ -20,24 +21,6 @@ typedef struct BitWindow
 } BitWindow;
 
 #define NO_BIT_WINDOW ((BitWindow) {0xff, 0})
-
-static inline uint64
-double_bits(double v)
-{
-	uint64		bits;
-
-	memcpy(&bits, &v, sizeof(bits));
-	return bits;
-}
-
-static inline double
-double_of_bits(uint64 bits)
-{
-	double		v;
-
-	memcpy(&v, &bits, sizeof(v));
-	return v;
-}
 
 /* ---- reading ---- */
 

@@ -42,22 +42,6 @@ prom_family_end(PromWireBuffer *out, size_t start)
 	put_close(out, start);
 }
 
-static void
-put_spans(PromWireBuffer *out, const PromHistogram *h, PromHistogramSide side)
-{
-	const PromHistogramSpan *span = prom_histogram_spans(h, side);
-
-	for (uint32 i = 0; i < h->nspans[side]; i++)
-	{
-		uint64		offset = (uint32) prom_zigzag_encode(span[i].offset);
-
-		put_tag(out, side_fields[side].spans, WIRE_BYTES);
-		put_varint(out, 2 + varint_size(offset) + varint_size(span[i].length));
-		put_number(out, 1, offset);
-		put_number(out, 2, span[i].length);
-	}
-}
-
 /* proto2: repeated numbers are not packed. */
 static void
 put_side(PromWireBuffer *out, const PromHistogram *h, PromHistogramSide side)
@@ -65,7 +49,7 @@ put_side(PromWireBuffer *out, const PromHistogram *h, PromHistogramSide side)
 	const double *bucket = prom_histogram_buckets(h, side);
 	int64		before = 0;
 
-	put_spans(out, h, side);
+	put_histogram_spans(out, side_fields[side].spans, h, side);
 	for (uint32 i = 0; i < h->nbuckets[side]; i++)
 	{
 		if (!h->is_int)

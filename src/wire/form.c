@@ -13,6 +13,7 @@
  */
 #include "c.h"
 
+#include "wire/error.h"
 #include "wire/wire.h"
 
 static int	hex_digit(char c);
@@ -128,20 +129,12 @@ decode(char *from, char *to, const char *start, PromWireError *err)
 			int			low = to - in > 2 ? hex_digit(in[2]) : -1;
 
 			if (high < 0 || low < 0)
-			{
-				err->reason = "malformed percent escape";
-				err->offset = at - start;
-				return false;
-			}
+				return wire_fail(err, "malformed percent escape", at - start);
 			c = (char) (high << 4 | low);
 			in += 2;
 		}
 		if (c == '\0')
-		{
-			err->reason = "zero byte";
-			err->offset = at - start;
-			return false;
-		}
+			return wire_fail(err, "zero byte", at - start);
 		*out++ = c;
 	}
 	*out = '\0';

@@ -233,7 +233,7 @@ put_threshold(BitWriter *w, double threshold)
 		return;
 	}
 	put_bits(w, THRESHOLD_RAW, 8);
-	put_bits(w, double_bits(threshold), 64);
+	put_bits(w, prom_double_bits(threshold), 64);
 }
 
 static bool
@@ -275,12 +275,12 @@ put_customs(BitWriter *w, const PromHistogram *h)
 		double		thousandths = rint(bound[i] * 1000);
 
 		if (thousandths >= 0 && thousandths <= MAX_THOUSANDTHS &&
-			double_bits(thousandths / 1000) == double_bits(bound[i]))
+			prom_double_bits(thousandths / 1000) == prom_double_bits(bound[i]))
 			put_unsigned(w, (uint64) thousandths + 1);
 		else
 		{
 			put_bits(w, 0, 1);
-			put_bits(w, double_bits(bound[i]), 64);
+			put_bits(w, prom_double_bits(bound[i]), 64);
 		}
 	}
 }
@@ -340,7 +340,7 @@ put_count(BitWriter *w, Column *c, double v, bool first)
 static void
 put_float(BitWriter *w, Column *c, double v, bool first)
 {
-	uint64		bits = double_bits(v);
+	uint64		bits = prom_double_bits(v);
 
 	if (first)
 	{

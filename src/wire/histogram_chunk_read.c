@@ -10,10 +10,10 @@
 #include <math.h>
 
 #include "wire/bits.h"
+#include "wire/error.h"
 #include "wire/wire.h"
 
 #define TWO53			(INT64CONST(1) << 53)
-#define STALE_BITS		UINT64CONST(0x7FF0000000000002)
 
 /* Widths of numbers of varying size, by the ones in front. */
 static const int widths[] = {0, 3, 6, 9, 12, 18, 25, 56, 64};
@@ -51,7 +51,7 @@ get_threshold(Bits *b)
 
 	if (code == 0)
 		return 0;
-	return code == 255 ? double_of_bits(bits_get(b, 64)) : ldexp(1, (int) code - 244);
+	return code == 255 ? prom_bits_double(bits_get(b, 64)) : ldexp(1, (int) code - 244);
 }
 
 static double
@@ -59,15 +59,13 @@ get_bound(Bits *b)
 {
 	uint64		code = get_unsigned(b);
 
-	return code == 0 ? double_of_bits(bits_get(b, 64)) : (double) (code - 1) / 1000;
+	return code == 0 ? prom_bits_double(bits_get(b, 64)) : (double) (code - 1) / 1000;
 }
 
 static bool
 fail(PromHistogramChunk *w, const char *reason, PromWireError *err)
 {
-	err->reason = reason;
-	err->offset = w->bits_at - w->data;
-	return false;
+	return wire_fail(err, reason, w->bits_at - w->data);
 }
 
 /* The spans of one side, the first PROM_HISTOGRAM_MAX_BUCKETS of them or fewer; false: more, or more buckets. */
@@ -165,7 +163,7 @@ next_float(Bits *b, Column *c, bool first)
 	}
 	else
 		c->last ^= get_xor(b, &c->window);
-	return double_of_bits(c->last);
+	return prom_bits_double(c->last);
 }
 
 static void
@@ -222,7 +220,7 @@ prom_histogram_chunk_next(PromHistogramChunk *w, int64 *t_ms, PromHistogram *h, 
 		h->zero_count = (double) counts[1];
 	}
 	h->sum = next_float(&b, &column[3], first);
-	*stale = double_bits(h->sum) == STALE_BITS;
+	*stale = prom_is_stale(h->sum);
 	for (uint32 i = 0; i < nbuckets && (!*stale || first); i++)
 	{
 		double	   *bucket = &prom_histogram_buckets(h, PROM_POSITIVE)[i];

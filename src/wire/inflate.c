@@ -11,6 +11,7 @@
 #include <zlib.h>
 #include <zstd.h>
 
+#include "wire/error.h"
 #include "wire/put.h"
 
 #define PIECE	(64 * 1024)
@@ -37,13 +38,9 @@ prom_gzip_decode(const void *in, size_t len, size_t cap, PromWireBuffer *out, Pr
 	int			rc = Z_STREAM_END;
 	size_t		room;
 
-	err->offset = 0;
-	err->reason = NULL;
 	if (len > PG_UINT32_MAX || inflateInit2(&z, 15 + 16) != Z_OK)
-	{
-		err->reason = "out of memory";
-		return false;
-	}
+		return wire_fail(err, "out of memory", 0);
+	err->reason = NULL;
 	z.next_in = in;
 	z.avail_in = (uInt) len;
 	while (err->reason == NULL && (z.avail_in > 0 || rc != Z_STREAM_END))

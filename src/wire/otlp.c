@@ -10,6 +10,7 @@
  */
 #include "c.h"
 
+#include "wire/error.h"
 #include "wire/otlp.h"
 
 /* ExportMetricsServiceRequest */
@@ -101,9 +102,7 @@ prom_otlp_walk(const void *message, size_t len, const PromOtlpOptions *options, 
 bool
 prom_otlp_bad(Otlp *o, const uint8 *at, const char *reason)
 {
-	o->err->reason = reason;
-	o->err->offset = at - o->start;
-	return false;
+	return wire_fail(o->err, reason, at - o->start);
 }
 
 bool

@@ -97,11 +97,7 @@ extern bool prom_otlp_expect(Otlp *o, const Field *f, WireType type);
 static inline double
 otlp_double(const Field *f)
 {
-	uint64		bits = prom_get_u64le(f->bytes);
-	double		v;
-
-	memcpy(&v, &bits, sizeof(v));
-	return v;
+	return prom_bits_double(prom_get_u64le(f->bytes));
 }
 
 static inline int64

@@ -14,7 +14,6 @@
 #include "wire/otlp.h"
 
 #define NO_RECORDED_VALUE	1	/* bit of flags */
-#define STALE_BITS			UINT64CONST(0x7FF0000000000002)
 #define DEFAULT_ZERO_THRESHOLD 1e-128
 #define MIN_SCALE			(-4)
 #define MAX_SCALE			52	/* finer ones cannot be told apart by a double */
@@ -271,11 +270,7 @@ gather(Otlp *o, PromBytes b, uint32 number, WireType type, PromWireBuffer *out)
 static double
 double_at(const PromWireBuffer *b, size_t i)
 {
-	uint64		bits = prom_get_u64le(b->data + i * 8);
-	double		v;
-
-	memcpy(&v, &bits, sizeof(v));
-	return v;
+	return prom_bits_double(prom_get_u64le(b->data + i * 8));
 }
 
 static bool
@@ -359,15 +354,11 @@ static size_t
 begin_histogram(Otlp *o, const Point *p, int64 schema)
 {
 	size_t		start;
-	uint64		stale = STALE_BITS;
-	double		sum = p->sum;
 
 	begin_series(o, "", NULL, NULL, 0);
 	start = put_open(o->out, V1_HISTOGRAM);
-	if (p->stale)
-		memcpy(&sum, &stale, sizeof(sum));
 	put_number(o->out, V1_COUNT_INT, p->stale ? 0 : p->count);
-	put_double(o->out, V1_SUM, sum);
+	put_double(o->out, V1_SUM, p->stale ? prom_bits_double(PROM_STALE_BITS) : p->sum);
 	put_number(o->out, V1_SCHEMA, prom_zigzag_encode(schema));
 	put_number(o->out, V1_TIMESTAMP, (uint64) p->t_ms);
 	return start;
@@ -582,12 +573,9 @@ begin_series(Otlp *o, const char *suffix, const char *label, const char *value, 
 static void
 put_sample(Otlp *o, int64 t_ms, double value, bool stale)
 {
-	uint64		bits = STALE_BITS;
 	size_t		start = put_open(o->out, V1_SAMPLE);
 
-	if (stale)
-		memcpy(&value, &bits, sizeof(value));
-	put_double(o->out, 1, value);
+	put_double(o->out, 1, stale ? prom_bits_double(PROM_STALE_BITS) : value);
 	put_number(o->out, 2, (uint64) t_ms);
 	put_close(o->out, start);
 }

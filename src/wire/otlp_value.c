@@ -78,8 +78,6 @@ static bool
 put_value(Otlp *o, const Field *message, PromWireBuffer *text, int depth)
 {
 	Field		f;
-	double		v;
-	uint64		bits;
 
 	if (!find_value(o, message, &f))
 		return false;
@@ -95,9 +93,7 @@ put_value(Otlp *o, const Field *message, PromWireBuffer *text, int depth)
 			put_format(text, "%lld", (long long) (int64) f.varint);
 			return true;
 		case FIELD_DOUBLE:
-			bits = prom_get_u64le(f.bytes);
-			memcpy(&v, &bits, sizeof(v));
-			prom_otlp_put_double(text, v, false);
+			prom_otlp_put_double(text, otlp_double(&f), false);
 			return true;
 		case FIELD_ARRAY:
 		case FIELD_MAP:

@@ -11,6 +11,7 @@
 #include "c.h"
 
 #include "common/bytes.h"
+#include "common/double.h"
 #include "wire/protobuf.h"
 #include "wire/wire.h"
 
@@ -74,11 +75,8 @@ put_fixed64(PromWireBuffer *b, uint64 bits)
 static inline void
 put_double(PromWireBuffer *b, uint32 number, double v)
 {
-	uint64		bits;
-
-	memcpy(&bits, &v, sizeof(bits));
 	put_tag(b, number, WIRE_64BIT);
-	put_fixed64(b, bits);
+	put_fixed64(b, prom_double_bits(v));
 }
 
 static inline void
@@ -123,6 +121,23 @@ put_close(PromWireBuffer *b, size_t start)
 		return;
 	for (int i = 0; i < 5; i++)
 		b->data[start - 5 + i] = (uint8) ((len >> (7 * i) & 0x7f) | (i < 4 ? 0x80 : 0));
+}
+
+/* The spans of a native histogram's side, each a message in field "number". */
+static inline void
+put_histogram_spans(PromWireBuffer *b, uint32 number, const PromHistogram *h, PromHistogramSide side)
+{
+	const PromHistogramSpan *span = prom_histogram_spans(h, side);
+
+	for (uint32 i = 0; i < h->nspans[side]; i++)
+	{
+		uint64		offset = (uint32) prom_zigzag_encode(span[i].offset);
+
+		put_tag(b, number, WIRE_BYTES);
+		put_varint(b, 2 + varint_size(offset) + varint_size(span[i].length));
+		put_number(b, 1, offset);
+		put_number(b, 2, span[i].length);
+	}
 }
 
 #endif							/* PROM_PUT_H */

@@ -20,20 +20,11 @@ static const struct
 static void
 put_side(PromWireBuffer *out, const PromHistogram *h, PromHistogramSide side)
 {
-	const PromHistogramSpan *span = prom_histogram_spans(h, side);
 	const double *bucket = prom_histogram_buckets(h, side);
 	size_t		start;
 	int64		before = 0;
 
-	for (uint32 i = 0; i < h->nspans[side]; i++)
-	{
-		uint64		offset = (uint32) prom_zigzag_encode(span[i].offset);
-
-		put_tag(out, side_fields[side].spans, WIRE_BYTES);
-		put_varint(out, 2 + varint_size(offset) + varint_size(span[i].length));
-		put_number(out, 1, offset);
-		put_number(out, 2, span[i].length);
-	}
+	put_histogram_spans(out, side_fields[side].spans, h, side);
 	if (h->nbuckets[side] == 0)
 		return;
 	start = put_open(out, h->is_int ? side_fields[side].deltas : side_fields[side].counts);
@@ -41,7 +32,7 @@ put_side(PromWireBuffer *out, const PromHistogram *h, PromHistogramSide side)
 	{
 		if (!h->is_int)
 		{
-			put_fixed64(out, double_bits(bucket[i]));
+			put_fixed64(out, prom_double_bits(bucket[i]));
 			continue;
 		}
 		put_varint(out, prom_zigzag_encode((int64) bucket[i] - before));
@@ -75,7 +66,7 @@ put_fields(PromWireBuffer *out, int64 t_ms, const PromHistogram *h)
 		put_tag(out, 16, WIRE_BYTES);
 		put_varint(out, sizeof(double) * (uint64) h->ncustom);
 		for (uint32 i = 0; i < h->ncustom; i++)
-			put_fixed64(out, double_bits(custom[i]));
+			put_fixed64(out, prom_double_bits(custom[i]));
 	}
 }
 

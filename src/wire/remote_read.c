@@ -10,6 +10,8 @@
  */
 #include "c.h"
 
+#include "common/double.h"
+#include "wire/error.h"
 #include "wire/protobuf.h"
 #include "wire/wire.h"
 
@@ -65,18 +67,10 @@ prom_read_check(const void *message, size_t len, uint32 *nqueries, uint32 *respo
 		else if (ok && f.number == FIELD_RESPONSE)
 			ok = take_response(&f, &accepted, &reason);
 		if (!ok)
-		{
-			err->reason = reason;
-			err->offset = at.start - start;
-			return false;
-		}
+			return wire_fail(err, reason, at.start - start);
 	}
 	if (accepted.any && !accepted.known)
-	{
-		err->reason = "none of the accepted response types is supported";
-		err->offset = 0;
-		return false;
-	}
+		return wire_fail(err, "none of the accepted response types is supported", 0);
 	*response = accepted.type;
 	return true;
 }
@@ -295,9 +289,6 @@ prom_wire_put_number(uint8 *out, uint32 number, uint64 v)
 uint8 *
 prom_wire_put_double(uint8 *out, uint32 number, double v)
 {
-	uint64		bits;
-
-	memcpy(&bits, &v, sizeof(bits));
 	*out++ = (uint8) (number << 3 | WIRE_64BIT);
-	return prom_put_u64le(out, bits);
+	return prom_put_u64le(out, prom_double_bits(v));
 }

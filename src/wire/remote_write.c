@@ -11,6 +11,8 @@
  */
 #include "c.h"
 
+#include "common/double.h"
+#include "wire/error.h"
 #include "wire/protobuf.h"
 #include "wire/wire.h"
 
@@ -84,8 +86,7 @@ prom_write_next(PromWriteWalk *w, PromWriteSeries *s, PromWriteMetadata *m, Prom
 	w->at = b.at;
 	if (reason == NULL)
 		return item;
-	err->reason = reason;
-	err->offset = f.start - w->start;
+	(void) wire_fail(err, reason, f.start - w->start);
 	w->at = w->end;
 	return PROM_WRITE_BAD;
 }
@@ -95,12 +96,10 @@ prom_write_series(const void *message, size_t len, PromWriteSeries *s, PromWireE
 {
 	Field		whole = {.bytes = message, .len = len};
 	Field		at = whole;
+	const char *reason = NULL;
 
 	at.start = whole.bytes;
-	if (check_series(&whole, s, &at, &err->reason))
-		return true;
-	err->offset = at.start - whole.bytes;
-	return false;
+	return check_series(&whole, s, &at, &reason) || wire_fail(err, reason, at.start - whole.bytes);
 }
 
 const char *
@@ -190,7 +189,7 @@ plain_sample(const uint8 *p, size_t left, int64 *t_ms, double *value)
 			return 0;
 	}
 	*t_ms = (int64) t;
-	memcpy(value, &bits, sizeof(bits));
+	*value = prom_bits_double(bits);
 	return len;
 }
 
@@ -250,7 +249,7 @@ prom_write_exemplar(const PromWriteSeries *s, size_t *pos, PromWriteSeries *e, i
 		else if (f.number == FIELD_EXEMPLAR_TIMESTAMP)
 			*t_ms = (int64) f.varint;
 	}
-	memcpy(value, &bits, sizeof(bits));
+	*value = prom_bits_double(bits);
 	return true;
 }
 
@@ -296,7 +295,7 @@ prom_write_sample(const PromWriteSeries *s, size_t *pos, int64 *t_ms, double *va
 		else if (f.number == FIELD_TIMESTAMP)
 			*t_ms = (int64) f.varint;
 	}
-	memcpy(value, &bits, sizeof(bits));
+	*value = prom_bits_double(bits);
 	return true;
 }
 

@@ -13,6 +13,7 @@
  */
 #include "c.h"
 
+#include "wire/error.h"
 #include "wire/put.h"
 #include "wire/wire.h"
 
@@ -37,7 +38,6 @@
 #define FIELD_UNIT_REF		4
 
 /* The same things in a TimeSeries of version 1, and in its exemplars */
-#define V1_TIMESERIES		1
 #define V1_LABEL			1
 #define V1_SAMPLE			2
 #define V1_EXEMPLAR			3
@@ -80,11 +80,7 @@ prom_write2_begin(PromWrite2Walk *w, const void *message, size_t len, bool type_
 	if (!count_symbols(w, &n, err))
 		return false;
 	if (!put_room(symbols, (size_t) n * sizeof(offset)))
-	{
-		err->reason = "too many symbols";
-		err->offset = 0;
-		return false;
-	}
+		return wire_fail(err, "too many symbols", 0);
 	while (b.at < b.end && next_field(&b, &f, &reason))
 	{
 		if (f.number != FIELD_SYMBOL)
@@ -122,8 +118,7 @@ prom_write2_next(PromWrite2Walk *w, PromWireBuffer *out, PromWrite2Series *s, Pr
 	w->at = b.at;
 	if (reason == NULL)
 		return item;
-	err->reason = reason;
-	err->offset = f.start - w->start;
+	(void) wire_fail(err, reason, f.start - w->start);
 	w->at = w->end;
 	return PROM_WRITE_BAD;
 }
@@ -149,11 +144,7 @@ count_symbols(PromWrite2Walk *w, uint32 *n, PromWireError *err)
 		else if ((*n)++ == 0 && f.len > 0)
 			reason = "the first symbol is not the empty string";
 	}
-	if (reason == NULL)
-		return true;
-	err->reason = reason;
-	err->offset = f.start - w->start;
-	return false;
+	return reason == NULL || wire_fail(err, reason, f.start - w->start);
 }
 
 /* On failure "at" is the field at fault; the same holds for all below. */

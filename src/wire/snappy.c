@@ -13,19 +13,17 @@
 #include <snappy-c.h>
 
 #include "common/bytes.h"
+#include "wire/error.h"
 #include "wire/wire.h"
 
 bool
 prom_snappy_size(const void *in, size_t len, size_t cap, size_t *out_len, PromWireError *err)
 {
-	err->offset = 0;
 	if (snappy_uncompressed_length((const char *) in, len, out_len) != SNAPPY_OK)
-		err->reason = "malformed length of a snappy block";
-	else if (*out_len > cap)
-		err->reason = "snappy block claims more bytes than allowed";
-	else
-		return true;
-	return false;
+		return wire_fail(err, "malformed length of a snappy block", 0);
+	if (*out_len > cap)
+		return wire_fail(err, "snappy block claims more bytes than allowed", 0);
+	return true;
 }
 
 bool
@@ -36,9 +34,7 @@ prom_snappy_decode(const void *in, size_t len, void *out, size_t out_len, PromWi
 	if (snappy_uncompress((const char *) in, len, (char *) out, &written) == SNAPPY_OK &&
 		written == out_len)
 		return true;
-	err->reason = "malformed snappy block";
-	err->offset = 0;
-	return false;
+	return wire_fail(err, "malformed snappy block", 0);
 }
 
 size_t

@@ -9,25 +9,18 @@
 #include "c.h"
 
 #include "common/bytes.h"
+#include "wire/error.h"
 #include "wire/wire.h"
 
 #define SEGMENT_MAGIC	0x85BD40DD
-
-static bool
-fail(PromWireError *err, const char *reason, size_t offset)
-{
-	err->reason = reason;
-	err->offset = offset;
-	return false;
-}
 
 bool
 prom_tsdb_segment_head(const uint8 head[PROM_TSDB_SEGMENT_HEAD], PromWireError *err)
 {
 	if (prom_get_u32be(head) != SEGMENT_MAGIC)
-		return fail(err, "not a segment of chunks", 0);
+		return wire_fail(err, "not a segment of chunks", 0);
 	if (head[4] != 1)
-		return fail(err, "version of the segment of chunks is not 1", 4);
+		return wire_fail(err, "version of the segment of chunks is not 1", 4);
 	return true;
 }
 
@@ -46,7 +39,7 @@ prom_tsdb_frame(const void *bytes, size_t have, size_t extra, uint64 *size, Prom
 	uint64		len = prom_bytes_varint(&b);
 
 	if (b.bad || len > PROM_TSDB_MAX_FRAME)
-		return fail(err, "length is cut off or too large", 0);
+		return wire_fail(err, "length is cut off or too large", 0);
 	*size = (b.at - (const uint8 *) bytes) + extra + len + 4;
 	return true;
 }
@@ -59,9 +52,9 @@ prom_tsdb_unframe(const void *bytes, size_t size, size_t extra, const uint8 **bo
 	*len = (size_t) prom_bytes_varint(&b) + extra;
 	*body = prom_bytes_take(&b, *len);
 	if (*body == NULL || prom_bytes_left(&b) != 4)
-		return fail(err, "cut off", size);
+		return wire_fail(err, "cut off", size);
 	if (prom_crc32c(0, *body, *len) != prom_get_u32be(b.at))
-		return fail(err, "checksum is wrong", b.at - (const uint8 *) bytes);
+		return wire_fail(err, "checksum is wrong", b.at - (const uint8 *) bytes);
 	return true;
 }
 
@@ -82,7 +75,7 @@ prom_tsdb_aggregates(const void *data, size_t len, PromTsdbAggregate out[PROM_TS
 			out[i].len = (size_t) n;
 		}
 		if (b.bad)
-			return fail(err, "aggregates of a downsampled chunk are cut off", b.at - (const uint8 *) data);
+			return wire_fail(err, "aggregates of a downsampled chunk are cut off", b.at - (const uint8 *) data);
 	}
 	return true;
 }

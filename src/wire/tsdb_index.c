@@ -9,27 +9,20 @@
 #include "c.h"
 
 #include "common/bytes.h"
+#include "wire/error.h"
 #include "wire/wire.h"
 
 #define INDEX_MAGIC			0xBAAAD700
 #define TOMBSTONES_MAGIC	0x0130BA30
 #define TOMBSTONES_HEAD		5	/* magic, version */
 
-static bool
-fail(PromWireError *err, const char *reason, size_t offset)
-{
-	err->reason = reason;
-	err->offset = offset;
-	return false;
-}
-
 bool
 prom_tsdb_index_head(const uint8 head[PROM_TSDB_INDEX_HEAD], PromWireError *err)
 {
 	if (prom_get_u32be(head) != INDEX_MAGIC)
-		return fail(err, "not an index of a block", 0);
+		return wire_fail(err, "not an index of a block", 0);
 	if (head[4] != 2)
-		return fail(err, "version of the index is not 2", 4);
+		return wire_fail(err, "version of the index is not 2", 4);
 	return true;
 }
 
@@ -41,17 +34,17 @@ prom_tsdb_toc(const uint8 *bytes, uint64 file_size, PromTsdbToc *toc, PromWireEr
 	uint64		section[6];
 
 	if (prom_crc32c(0, bytes, PROM_TSDB_TOC_BYTES - 4) != prom_get_u32be(bytes + PROM_TSDB_TOC_BYTES - 4))
-		return fail(err, "checksum of the table of contents is wrong", end);
+		return wire_fail(err, "checksum of the table of contents is wrong", end);
 	for (int i = 0; i < 6; i++)
 	{
 		section[i] = (uint64) prom_get_u32be(bytes + 8 * i) << 32 | prom_get_u32be(bytes + 8 * i + 4);
 		if (section[i] > end)
-			return fail(err, "section lies beyond the end of the index", end + 8 * i);
+			return wire_fail(err, "section lies beyond the end of the index", end + 8 * i);
 	}
 	toc->symbols = section[0];
 	toc->series = section[1];
 	if (toc->symbols < PROM_TSDB_INDEX_HEAD || (toc->series != 0 && toc->series < toc->symbols))
-		return fail(err, "sections of the index are missing or out of order", end);
+		return wire_fail(err, "sections of the index are missing or out of order", end);
 	toc->series_end = toc->series == 0 ? 0 : end;
 	for (int i = 2; i < 6; i++)
 		if (section[i] >= toc->series && section[i] < toc->series_end)
@@ -80,7 +73,7 @@ prom_tsdb_series_begin(PromTsdbSeries *s, const void *body, size_t len, PromWire
 			break;
 	}
 	if (walk.bytes.bad || chunk.t_max < chunk.t_min || walk.bytes.at != walk.bytes.end)
-		return fail(err, "entry of a series is malformed", walk.bytes.at - (const uint8 *) body);
+		return wire_fail(err, "entry of a series is malformed", walk.bytes.at - (const uint8 *) body);
 	return true;
 }
 
@@ -159,13 +152,13 @@ prom_tsdb_tombstones_begin(PromBytes *walk, const void *data, size_t len, PromWi
 	const uint8 *p = data;
 
 	if (len < TOMBSTONES_HEAD + 4)
-		return fail(err, "file of tombstones is too short", len);
+		return wire_fail(err, "file of tombstones is too short", len);
 	if (prom_get_u32be(p) != TOMBSTONES_MAGIC)
-		return fail(err, "not a file of tombstones", 0);
+		return wire_fail(err, "not a file of tombstones", 0);
 	if (p[4] != 1)
-		return fail(err, "version of the tombstones is not 1", 4);
+		return wire_fail(err, "version of the tombstones is not 1", 4);
 	if (prom_crc32c(0, p + TOMBSTONES_HEAD, len - TOMBSTONES_HEAD - 4) != prom_get_u32be(p + len - 4))
-		return fail(err, "checksum of the tombstones is wrong", len - 4);
+		return wire_fail(err, "checksum of the tombstones is wrong", len - 4);
 	*walk = prom_bytes(p + TOMBSTONES_HEAD, len - TOMBSTONES_HEAD - 4);
 	return true;
 }

@@ -9,6 +9,7 @@
  */
 #include "c.h"
 
+#include "common/double.h"
 #include "wire/protobuf.h"
 #include "wire/wire.h"
 
@@ -207,11 +208,7 @@ prom_wire_measure_histogram(PromBytes message, PromWriteHistogram *h)
 static inline double
 get_double(const uint8 *p)
 {
-	uint64		bits = prom_get_u64le(p);
-	double		v;
-
-	memcpy(&v, &bits, sizeof(v));
-	return v;
+	return prom_bits_double(prom_get_u64le(p));
 }
 
 /* Append the doubles of a field; returns where the next one goes. */

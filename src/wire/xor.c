@@ -69,7 +69,7 @@ prom_xor_encode(uint8 *out, int n, const int64 *t_ms, const double *values)
 	*out = 0;
 	put_bits(&w, (uint64) n, 16);
 	put_bytes(&w, varint, prom_put_varint(varint, prom_zigzag_encode(t_ms[0])) - varint);
-	put_bits(&w, double_bits(values[0]), 64);
+	put_bits(&w, prom_double_bits(values[0]), 64);
 	for (int i = 1; i < n; i++)
 	{
 		uint64		d = (uint64) t_ms[i] - (uint64) t_ms[i - 1];
@@ -79,7 +79,7 @@ prom_xor_encode(uint8 *out, int n, const int64 *t_ms, const double *values)
 		else
 			put_change(&w, (int64) (d - distance));
 		distance = d;
-		put_xor(&w, double_bits(values[i]) ^ double_bits(values[i - 1]), &window);
+		put_xor(&w, prom_double_bits(values[i]) ^ prom_double_bits(values[i - 1]), &window);
 	}
 	return w.at - out + (w.free < 8 ? 1 : 0);
 }
@@ -115,7 +115,7 @@ prom_xor_decode(const void *data, size_t len, int64 *t_ms, double *values, int *
 			bits ^= get_xor(&b, &window);
 		}
 		t_ms[i] = (int64) t;
-		values[i] = double_of_bits(bits);
+		values[i] = prom_bits_double(bits);
 	}
 	if (b.bad)
 	{

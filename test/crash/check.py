@@ -2,7 +2,7 @@
 import struct
 
 import sender as load
-from sender import ABSENT, ACKNOWLEDGED, OPEN, THERE
+from sender import ABSENT, OPEN, THERE
 
 # Each gives rows only if something is wrong.
 ORPHANS = {

@@ -9,11 +9,15 @@ A sender posts one body after the other.  One that gets no 2xx is either posted 
 as Prometheus would, or given up: then it must be there whole or not at all.
 """
 import http.client
+import os
 import random
 import socket
-import struct
+import sys
 import threading
 import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "contrib", "setup"))
+from prompb import WRITE_HEADERS, field, labels, sample, snappy
 
 BASE_MS = 1_700_000_000_000
 DAY_MS = 86_400_000
@@ -25,38 +29,10 @@ PAUSE_S = 0.01              # between bodies: what is checked is the record, not
 ACKNOWLEDGED, OPEN, THERE, ABSENT = "acknowledged", "open", "there", "absent"
 
 
-# ---------------------------------------------------------------- remote write 1.0
-
-def varint(n):
-    out = bytearray()
-    while n > 127:
-        out.append(n & 127 | 128)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-def message(number, data):
-    return varint(number << 3 | 2) + varint(len(data)) + data
-
-
-def snappy(data):
-    """The block format, literals only."""
-    out = [varint(len(data))]
-    for at in range(0, len(data), 65536):
-        part = data[at:at + 65536]
-        out.append(b"\xf4" + struct.pack("<H", len(part) - 1) + part)
-    return b"".join(out)
-
-
 def encode(series):
     """[(labels, [(t_ms, value), ...]), ...] as a compressed WriteRequest."""
-    request = []
-    for labels, samples in series:
-        parts = [message(1, message(1, n.encode()) + message(2, v.encode())) for n, v in sorted(labels.items())]
-        parts += [message(2, b"\x09" + struct.pack("<d", v) + b"\x10" + varint(t)) for t, v in samples]
-        request.append(message(1, b"".join(parts)))
-    return snappy(b"".join(request))
+    return snappy(b"".join(field(1, labels(sorted(pairs.items())) + b"".join(sample(t, v) for t, v in samples))
+                           for pairs, samples in series))
 
 
 # ---------------------------------------------------------------- bodies
@@ -142,9 +118,7 @@ class Sender(threading.Thread):
                 return 1
             self.connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            self.connection.request("POST", "/api/v1/write", data,
-                                    {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy",
-                                     "X-Prometheus-Remote-Write-Version": "0.1.0"})
+            self.connection.request("POST", "/api/v1/write", data, WRITE_HEADERS)
             answer = self.connection.getresponse()
             answer.read()
             return answer.status

@@ -28,6 +28,12 @@ next_random(void)
 	return random_state;
 }
 
+static inline uint64
+below(uint64 n)
+{
+	return next_random() % n;
+}
+
 /* NAME_fuzz [SECONDS [SEED]]: when it is to end */
 static inline time_t
 fuzz_begin(int argc, char **argv)
@@ -66,6 +72,20 @@ fuzz_rounds(time_t end, void (*one_round) (void))
 	} while (time(NULL) < end);
 	printf("%ld passed, 0 failed\n", rounds);
 	return 0;
+}
+
+/* A copy in a block of just its size, cut at times, and some bytes of it others. */
+static inline uint8 *
+damaged_copy(const uint8 *bytes, size_t *len)
+{
+	size_t		size = below(4) == 0 ? below(*len + 1) : *len;
+	uint8	   *copy = malloc(Max(size, 1));
+
+	memcpy(copy, bytes, size);
+	for (uint64 k = size > 0 ? below(4) : 0; k > 0; k--)
+		copy[below(size)] = (uint8) next_random();
+	*len = size;
+	return copy;
 }
 
 /* Bits from the highest on, never past the end. */

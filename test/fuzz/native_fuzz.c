@@ -16,7 +16,7 @@
 #include "common/bytes.h"
 #include "wire/wire.h"
 
-#include "harness.h"
+#include "buffer.h"
 
 #define MAX_SAMPLES 300
 #define MAX_WIDTH	40			/* bucket indexes of a side: -10 .. */
@@ -31,19 +31,6 @@ take(size_t size)
 {
 	expect(ntaken < lengthof(taken), "too much memory");
 	return taken[ntaken++] = malloc(size);
-}
-
-static bool
-grow(PromWireBuffer *b, size_t more)
-{
-	uint8	   *wider = malloc(b->len + more);	/* not a byte more, so that the sanitizer sees what is too much */
-
-	if (b->len > 0)
-		memcpy(wider, b->data, b->len);
-	free(b->data);
-	b->data = wider;
-	b->size = b->len + more;
-	return true;
 }
 
 /* ---- histograms ---- */

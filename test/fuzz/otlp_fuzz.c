@@ -15,51 +15,17 @@
 
 #include "wire/put.h"
 
-#include "harness.h"
+#include "buffer.h"
 
 #define DAMAGED_COPIES	20
 #define MAX_POINTS		4096
 
-static long passed;
-static long failed;
-static bool stubborn;			/* buffers refuse to grow at times */
 
 /* Of the numbers that are sent, in order. */
 static double sent[MAX_POINTS];
 static int	nsent;
 static int	nseen;
 static bool comparing;
-
-static uint64
-below(uint64 n)
-{
-	return next_random() % n;
-}
-
-static void
-check(bool ok, const char *what)
-{
-	if (ok)
-		passed++;
-	else if (failed++ < 20)
-		printf("failed: %s\n", what);
-}
-
-static bool
-grow(PromWireBuffer *b, size_t more)
-{
-	uint8	   *data;
-
-	if (stubborn && below(16) == 0)
-		return false;
-	data = malloc(b->len + more);
-	if (b->len > 0)
-		memcpy(data, b->data, b->len);
-	free(b->data);
-	b->data = data;
-	b->size = b->len + more;
-	return true;
-}
 
 static void
 put_any_text(PromWireBuffer *b, uint32 number)
@@ -329,13 +295,13 @@ take_series(void *arg, const PromWriteSeries *s, uint32 points)
 
 	while (prom_write_label(s, &pos, &l))
 		n++;
-	check(n == s->nlabels, "labels are as many as counted");
+	expect(n == s->nlabels, "labels are as many as counted");
 	for (pos = 0, n = 0; prom_write_sample(s, &pos, &t_ms, &value);)
 		n++;
-	check(n == s->nsamples, "samples are as many as counted");
+	expect(n == s->nsamples, "samples are as many as counted");
 	for (pos = 0, n = 0; prom_write_exemplar(s, &pos, &exemplar, &t_ms, &value);)
 		n++;
-	check(n == s->nexemplars, "exemplars are as many as counted");
+	expect(n == s->nexemplars, "exemplars are as many as counted");
 	for (pos = 0; prom_write_histogram(s, &pos, &h);)
 	{
 		if (h.reason == NULL && h.size < 1 << 20)
@@ -349,8 +315,8 @@ take_series(void *arg, const PromWriteSeries *s, uint32 points)
 	if (!comparing || is_target_info(s))
 		return;
 	pos = 0;
-	check(prom_write_sample(s, &pos, &t_ms, &value), "a number");
-	check(nseen < nsent && (isnan(sent[nseen]) ? isnan(value) : value == sent[nseen]), "the number that was sent");
+	expect(prom_write_sample(s, &pos, &t_ms, &value), "a number");
+	expect(nseen < nsent && (isnan(sent[nseen]) ? isnan(value) : value == sent[nseen]), "the number that was sent");
 	nseen++;
 }
 
@@ -365,13 +331,13 @@ take_metadata(void *arg, const PromWriteMetadata *m)
 		sum += (uint8) m->unit[i];
 	for (size_t i = 0; i < m->help_len; i++)
 		sum += (uint8) m->help[i];
-	check(m->type <= PROM_WRITE_MAX_TYPE, "type of metadata");
+	expect(m->type <= PROM_WRITE_MAX_TYPE, "type of metadata");
 }
 
 static void
 refuse(void *arg, uint32 points, const char *reason, const char *metric, size_t metric_len)
 {
-	check(reason != NULL, "a reason");
+	expect(reason != NULL, "a reason");
 	nseen += comparing ? points : 0;
 }
 
@@ -395,7 +361,7 @@ walk(const uint8 *bytes, size_t len)
 	for (int i = 0; i < PROM_OTLP_BUFFERS; i++)
 		lent[i].grow = grow;
 	ok = prom_otlp_walk(copy, len, &options, &sink, lent, &err);
-	check(ok || (err.reason != NULL && err.offset <= len), "a reason and a place within");
+	expect(ok || (err.reason != NULL && err.offset <= len), "a reason and a place within");
 	for (int i = 0; i < PROM_OTLP_BUFFERS; i++)
 		free(lent[i].data);
 	free(copy);
@@ -411,18 +377,15 @@ one_round(void)
 	comparing = below(3) == 0;
 	nsent = nseen = 0;
 	put_request(&b);
-	check(walk(b.data, b.len), "a well-formed request");
+	expect(walk(b.data, b.len), "a well-formed request");
 	if (comparing)
-		check(nseen == nsent, "all numbers");
+		expect(nseen == nsent, "all numbers");
 	comparing = false;
 	for (int i = 0; i < DAMAGED_COPIES && b.len > 0; i++)
 	{
-		uint8	   *copy = malloc(b.len);
-		size_t		len = below(4) == 0 ? below(b.len + 1) : b.len;
+		size_t		len = b.len;
+		uint8	   *copy = damaged_copy(b.data, &len);
 
-		memcpy(copy, b.data, b.len);
-		for (int k = (int) below(4); k > 0; k--)
-			copy[below(b.len)] = (uint8) next_random();
 		stubborn = below(2) == 0;
 		(void) walk(copy, len);
 		stubborn = false;
@@ -434,11 +397,5 @@ one_round(void)
 int
 main(int argc, char **argv)
 {
-	time_t		end = fuzz_begin(argc, argv);
-
-	do
-		one_round();
-	while (time(NULL) < end);
-	printf("%ld passed, %ld failed\n", passed, failed);
-	return failed > 0;
+	return fuzz_rounds(fuzz_begin(argc, argv), one_round);
 }

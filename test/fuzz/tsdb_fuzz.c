@@ -14,7 +14,7 @@
 #include "common/bytes.h"
 #include "wire/wire.h"
 
-#include "harness.h"
+#include "buffer.h"
 
 #define DAMAGED_COPIES 20
 #define MAX_SAMPLES 130
@@ -253,14 +253,6 @@ read_histograms(const uint8 *bytes, size_t len, bool is_float, int n, const int6
 		expect(same_histogram(h, wanted[done]), "a histogram");
 	}
 	expect(wanted == NULL || done == n, "number of histograms");
-}
-
-static bool
-grow(PromWireBuffer *b, size_t more)
-{
-	b->size = Max(b->size * 2, b->len + more);
-	b->data = realloc(b->data, b->size);
-	return true;
 }
 
 /* Chunks that histograms of one layout make; counters rise, so that a chunk has some of them. */

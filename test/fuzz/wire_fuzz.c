@@ -45,23 +45,6 @@ typedef struct Expected
 	uint64		exemplar_bits[MAX_ITEMS];
 } Expected;
 
-static long passed;
-static long failed;
-
-static uint64
-below(uint64 n)
-{
-	return next_random() % n;
-}
-
-static void
-check(bool ok, const char *what)
-{
-	if (ok)
-		passed++;
-	else if (failed++ < 20)
-		printf("failed: %s\n", what);
-}
 
 static void
 put_varint(Buffer *b, uint64 v)
@@ -346,12 +329,12 @@ check_histogram(const PromWriteSeries *s, size_t *pos, const PromHistogram *h, i
 
 	if (!prom_write_histogram(s, pos, &w) || w.t_ms != t_ms || w.reason || w.size != h->size)
 	{
-		check(false, "histogram measured");
+		expect(false, "histogram measured");
 		return;
 	}
 	got = malloc(w.size);
 	reason = prom_write_histogram_read(&w, got);
-	check(valid ? reason && strcmp(valid, reason) == 0 : reason == NULL && memcmp(got, h, h->size) == 0, "histogram");
+	expect(valid ? reason && strcmp(valid, reason) == 0 : reason == NULL && memcmp(got, h, h->size) == 0, "histogram");
 	free(got);
 }
 
@@ -364,29 +347,29 @@ check_series(const PromWriteSeries *s, const Expected *e)
 	double		value;
 	uint64		bits;
 
-	check(s->nlabels == (uint32) e->nlabels, "number of labels");
-	check(s->nsamples == (uint32) e->nsamples, "number of samples");
-	check((s->labels_len > 0) == (e->together && e->nlabels > 0), "labels stand together");
+	expect(s->nlabels == (uint32) e->nlabels, "number of labels");
+	expect(s->nsamples == (uint32) e->nsamples, "number of samples");
+	expect((s->labels_len > 0) == (e->together && e->nlabels > 0), "labels stand together");
 	for (int i = 0; i < e->nlabels; i++)
 	{
 		const char *name = e->text[2 * i];
 		const char *text = e->text[2 * i + 1];
 
-		check(prom_write_label(s, &pos, &l) &&
+		expect(prom_write_label(s, &pos, &l) &&
 			  l.name_len == strlen(name) && memcmp(l.name, name, l.name_len) == 0 &&
 			  l.value_len == strlen(text) && memcmp(l.value, text, l.value_len) == 0, "label");
 	}
-	check(!prom_write_label(s, &pos, &l), "end of labels");
+	expect(!prom_write_label(s, &pos, &l), "end of labels");
 	pos = 0;
 	for (int i = 0; i < e->nsamples; i++)
 	{
 		bool		got = prom_write_sample(s, &pos, &t_ms, &value);
 
 		memcpy(&bits, &value, sizeof(bits));
-		check(got && t_ms == e->t_ms[i] && bits == e->bits[i], "sample");
+		expect(got && t_ms == e->t_ms[i] && bits == e->bits[i], "sample");
 	}
-	check(!prom_write_sample(s, &pos, &t_ms, &value), "end of samples");
-	check(s->nhistograms == (uint32) e->nhistograms && s->nexemplars == (uint32) e->nexemplars, "numbers of others");
+	expect(!prom_write_sample(s, &pos, &t_ms, &value), "end of samples");
+	expect(s->nhistograms == (uint32) e->nhistograms && s->nexemplars == (uint32) e->nexemplars, "numbers of others");
 	pos = 0;
 	for (int i = 0; i < e->nhistograms; i++)
 		check_histogram(s, &pos, e->histogram[i], e->histogram_ms[i]);
@@ -398,7 +381,7 @@ check_series(const PromWriteSeries *s, const Expected *e)
 		bool		got = prom_write_exemplar(s, &pos, &x, &t_ms, &value);
 
 		memcpy(&bits, &value, sizeof(bits));
-		check(got && t_ms == e->exemplar_ms[i] && bits == e->exemplar_bits[i] && x.nlabels == 1 &&
+		expect(got && t_ms == e->exemplar_ms[i] && bits == e->exemplar_bits[i] && x.nlabels == 1 &&
 			  prom_write_label(&x, &at, &l) && l.name_len == 1 && l.name[0] == 't' && l.value_len == 1, "exemplar");
 	}
 }
@@ -425,14 +408,14 @@ check_whole(const Buffer *b, const Expected *e, int nseries, int nmetadata)
 	while ((item = prom_write_next(&w, &s, &m, &err)) != PROM_WRITE_END && item != PROM_WRITE_BAD)
 	{
 		if (item == PROM_WRITE_METADATA)
-			check(++metadata <= nmetadata && m.family_len == 6 && memcmp(m.family, "family", 6) == 0 &&
+			expect(++metadata <= nmetadata && m.family_len == 6 && memcmp(m.family, "family", 6) == 0 &&
 				  m.type == 1, "metadata");
 		else if (series < nseries)
 			check_series(&s, &e[series++]);
 		else
-			check(false, "too many series");
+			expect(false, "too many series");
 	}
-	check(item == PROM_WRITE_END && series == nseries && metadata == nmetadata, "whole message");
+	expect(item == PROM_WRITE_END && series == nseries && metadata == nmetadata, "whole message");
 }
 
 static bool
@@ -515,7 +498,7 @@ check_any(const uint8 *bytes, size_t len)
 	if (item == PROM_WRITE_BAD)
 		ok &= err.reason != NULL && err.offset <= len &&
 			prom_write_next(&w, &s, &m, &err) == PROM_WRITE_END;
-	check(ok, "damaged message");
+	expect(ok, "damaged message");
 	free(copy);
 }
 
@@ -568,7 +551,7 @@ check_refused(void)
 		prom_write_begin(&w, bad[i].bytes, bad[i].len);
 		while ((item = prom_write_next(&w, &s, &m, &err)) == PROM_WRITE_SERIES)
 			;
-		check(item == PROM_WRITE_BAD && err.offset == bad[i].offset &&
+		expect(item == PROM_WRITE_BAD && err.offset == bad[i].offset &&
 			  strcmp(err.reason, bad[i].reason) == 0, bad[i].reason);
 	}
 }
@@ -609,10 +592,10 @@ check_snappy(const Buffer *b)
 	uint8	   *out;
 
 	snappy_compress((const char *) b->bytes, b->len, (char *) packed, &packed_len);
-	check(prom_snappy_size(packed, packed_len, MAX_MESSAGE, &len, &err) && len == b->len, "snappy size");
-	check(b->len == 0 || !prom_snappy_size(packed, packed_len, b->len - 1, &len, &err), "snappy cap");
+	expect(prom_snappy_size(packed, packed_len, MAX_MESSAGE, &len, &err) && len == b->len, "snappy size");
+	expect(b->len == 0 || !prom_snappy_size(packed, packed_len, b->len - 1, &len, &err), "snappy cap");
 	out = malloc(Max(b->len, 1));
-	check(prom_snappy_decode(packed, packed_len, out, b->len, &err) &&
+	expect(prom_snappy_decode(packed, packed_len, out, b->len, &err) &&
 		  memcmp(out, b->bytes, b->len) == 0, "snappy round trip");
 	free(out);
 
@@ -630,7 +613,6 @@ check_snappy(const Buffer *b)
 				check_any(out, len);
 			free(out);
 		}
-		passed++;
 		free(copy);
 	}
 	free(packed);
@@ -671,9 +653,5 @@ main(int argc, char **argv)
 	time_t		end = fuzz_begin(argc, argv);
 
 	check_refused();
-	do
-		one_round();
-	while (time(NULL) < end);
-	printf("%ld passed, %ld failed\n", passed, failed);
-	return failed > 0;
+	return fuzz_rounds(end, one_round);
 }

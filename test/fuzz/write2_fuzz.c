@@ -15,7 +15,7 @@
 
 #include "wire/put.h"
 
-#include "harness.h"
+#include "buffer.h"
 
 #define MAX_SYMBOLS		12
 #define MAX_SERIES		6
@@ -34,41 +34,6 @@ typedef struct Expected
 	bool		bad;			/* a reference is out of range */
 } Expected;
 
-static long passed;
-static long failed;
-static bool stubborn;			/* buffers refuse to grow at times */
-
-static uint64
-below(uint64 n)
-{
-	return next_random() % n;
-}
-
-static void
-check(bool ok, const char *what)
-{
-	if (ok)
-		passed++;
-	else if (failed++ < 20)
-		printf("failed: %s\n", what);
-}
-
-/* Exactly as much as is asked for, elsewhere each time. */
-static bool
-grow(PromWireBuffer *b, size_t more)
-{
-	uint8	   *data;
-
-	if (stubborn && below(8) == 0)
-		return false;
-	data = malloc(b->len + more);
-	if (b->len > 0)
-		memcpy(data, b->data, b->len);
-	free(b->data);
-	b->data = data;
-	b->size = b->len + more;
-	return true;
-}
 
 static void
 put_series(PromWireBuffer *out, Expected *e, int nsymbols)
@@ -140,25 +105,25 @@ check_series(const PromWrite2Series *s, const Expected *e, char symbols[][16])
 	double		value;
 	int			n = 0;
 
-	check((s->refused != NULL) == e->bad, "a bad reference is told");
-	check(s->series.nsamples == e->nsamples, "as many samples");
-	check(s->series.nexemplars == e->nexemplars && s->bad_exemplars == 0, "as many exemplars");
-	check(s->metadata.type == e->type, "type");
+	expect((s->refused != NULL) == e->bad, "a bad reference is told");
+	expect(s->series.nsamples == e->nsamples, "as many samples");
+	expect(s->series.nexemplars == e->nexemplars && s->bad_exemplars == 0, "as many exemplars");
+	expect(s->metadata.type == e->type, "type");
 	while (prom_write_sample(&s->series, &pos, &t_ms, &value))
 	{
-		check(n < e->nsamples && t_ms == e->t_ms[n] && value == e->values[n], "sample");
+		expect(n < e->nsamples && t_ms == e->t_ms[n] && value == e->values[n], "sample");
 		n++;
 	}
 	if (e->bad)
 		return;
-	check(s->series.nlabels == e->nlabels, "as many labels");
+	expect(s->series.nlabels == e->nlabels, "as many labels");
 	pos = 0;
 	for (n = 0; prom_write_label(&s->series, &pos, &l); n++)
 	{
 		const char *name = symbols[e->refs[2 * n]];
 		const char *text = symbols[e->refs[2 * n + 1]];
 
-		check(l.name_len == strlen(name) && memcmp(l.name, name, l.name_len) == 0 &&
+		expect(l.name_len == strlen(name) && memcmp(l.name, name, l.name_len) == 0 &&
 			  l.value_len == strlen(text) && memcmp(l.value, text, l.value_len) == 0, "label");
 	}
 }
@@ -189,22 +154,22 @@ read_all(const uint8 *bytes, size_t len, const Expected *expected, int nseries, 
 			int64		t_ms;
 			double		value;
 
-			check(prom_write_series(out.data, out.len, &again, &err), "a series of version 1");
+			expect(prom_write_series(out.data, out.len, &again, &err), "a series of version 1");
 			while (prom_write_label(&s.series, &pos, &l))
 				count++;
-			check(count == s.series.nlabels, "labels are as many as counted");
+			expect(count == s.series.nlabels, "labels are as many as counted");
 			for (pos = 0, count = 0; prom_write_exemplar(&s.series, &pos, &exemplar, &t_ms, &value);)
 				count++;
-			check(count == s.series.nexemplars, "exemplars are as many as counted");
+			expect(count == s.series.nexemplars, "exemplars are as many as counted");
 			if (expected && n < nseries)
 				check_series(&s, &expected[n], symbols);
 			n++;
 		}
 	}
 	if (item == PROM_WRITE_BAD)
-		check(err.reason != NULL && err.offset <= len, "a reason and a place within");
+		expect(err.reason != NULL && err.offset <= len, "a reason and a place within");
 	if (expected)
-		check(item == PROM_WRITE_END && n == nseries, "all series");
+		expect(item == PROM_WRITE_END && n == nseries, "all series");
 	free(table.data);
 	free(out.data);
 	free(copy);
@@ -249,11 +214,11 @@ check_encodings(const uint8 *bytes, size_t len)
 				copy[below(n)] ^= 1 << below(8);
 			ok = zstd ? prom_zstd_decode(copy, n, cap, &out, &err) : prom_gzip_decode(copy, n, cap, &out, &err);
 			if (i == 0)
-				check(ok && out.len == len && memcmp(out.data, bytes, len) == 0, "decoded as it was encoded");
+				expect(ok && out.len == len && memcmp(out.data, bytes, len) == 0, "decoded as it was encoded");
 			else if (i == 1)
-				check(!ok, "a byte over the cap");
+				expect(!ok, "a byte over the cap");
 			else
-				check(out.len <= cap + 1, "never over the cap");
+				expect(out.len <= cap + 1, "never over the cap");
 			free(out.data);
 			free(copy);
 		}
@@ -285,12 +250,9 @@ one_round(void)
 	check_encodings(b.data, b.len);
 	for (int i = 0; i < DAMAGED_COPIES; i++)
 	{
-		uint8	   *copy = malloc(b.len);
-		size_t		len = below(4) == 0 ? below(b.len + 1) : b.len;
+		size_t		len = b.len;
+		uint8	   *copy = damaged_copy(b.data, &len);
 
-		memcpy(copy, b.data, b.len);
-		for (int k = (int) below(4); k > 0; k--)
-			copy[below(b.len)] = (uint8) next_random();
 		stubborn = below(2) == 0;
 		read_all(copy, len, NULL, 0, NULL);
 		stubborn = false;
@@ -302,11 +264,5 @@ one_round(void)
 int
 main(int argc, char **argv)
 {
-	time_t		end = fuzz_begin(argc, argv);
-
-	do
-		one_round();
-	while (time(NULL) < end);
-	printf("%ld passed, %ld failed\n", passed, failed);
-	return failed > 0;
+	return fuzz_rounds(fuzz_begin(argc, argv), one_round);
 }

@@ -16,8 +16,8 @@ PG* variables).  Times are Unix seconds.  Standard library only.  Ends with 0 on
 import argparse
 import json
 import math
+import os
 import shlex
-import struct
 import subprocess
 import sys
 import time
@@ -25,98 +25,11 @@ import urllib.error
 import urllib.parse
 import urllib.request
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "contrib", "setup"))
+from prompb import READ_HEADERS, field, fields, signed, snappy, unsnappy
+
 STALE = "7ff0000000000002"
 TOLERANCE = 1e-9            # relative; sums may be added up in another order
-
-
-# ---------------------------------------------------------------- protobuf and snappy
-
-def varint(n):
-    n &= (1 << 64) - 1
-    out = bytearray()
-    while n > 127:
-        out.append(n & 127 | 128)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-def read_varint(buf, pos):
-    value = shift = 0
-    while True:
-        byte = buf[pos]
-        pos += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, pos
-        shift += 7
-
-
-def field(number, value):
-    if isinstance(value, int):
-        return varint(number << 3) + varint(value)
-    return varint(number << 3 | 2) + varint(len(value)) + value
-
-
-def fields(buf):
-    """The fields of a message: (number, value), value being an int or bytes."""
-    pos = 0
-    while pos < len(buf):
-        key, pos = read_varint(buf, pos)
-        kind = key & 7
-        if kind == 0:
-            value, pos = read_varint(buf, pos)
-        elif kind == 1:
-            value, pos = buf[pos:pos + 8], pos + 8
-        elif kind == 2:
-            size, pos = read_varint(buf, pos)
-            value, pos = buf[pos:pos + size], pos + size
-        else:
-            raise ValueError(f"wire type {kind}")
-        yield key >> 3, value
-
-
-def snappy_literal(data):
-    out = [varint(len(data))]
-    for i in range(0, len(data), 65536):
-        part = data[i:i + 65536]
-        out += [b"\xf4", struct.pack("<H", len(part) - 1), part]
-    return b"".join(out)
-
-
-def snappy_decode(buf):
-    size, pos = read_varint(buf, 0)
-    out = bytearray()
-    while pos < len(buf):
-        tag = buf[pos]
-        pos += 1
-        kind = tag & 3
-        if kind == 0:
-            length = tag >> 2
-            if length >= 60:
-                width = length - 59
-                length = int.from_bytes(buf[pos:pos + width], "little")
-                pos += width
-            out += buf[pos:pos + length + 1]
-            pos += length + 1
-            continue
-        if kind == 1:
-            length = (tag >> 2 & 7) + 4
-            offset = (tag >> 5) << 8 | buf[pos]
-            pos += 1
-        else:
-            length, width = (tag >> 2) + 1, 2 if kind == 2 else 4
-            offset = int.from_bytes(buf[pos:pos + width], "little")
-            pos += width
-        start = len(out) - offset
-        if offset >= length:
-            out += out[start:start + length]
-        else:
-            for i in range(length):
-                out.append(out[start + i])
-    if len(out) != size:
-        raise ValueError("snappy: wrong length")
-    return bytes(out)
 
 
 # ---------------------------------------------------------------- samples
@@ -125,19 +38,13 @@ def series_key(labels):
     return json.dumps(labels, sort_keys=True, ensure_ascii=False)
 
 
-def signed(n):
-    return n - (1 << 64) if n >> 63 else n
-
-
 def prometheus_samples(url, start_ms, end_ms):
     """{series: {t_ms: bits in hex}} as the TSDB has it."""
     matcher = field(1, 2) + field(2, b"__name__") + field(3, b".+")     # type RE
     query = field(1, start_ms) + field(2, end_ms) + field(3, matcher)
-    request = urllib.request.Request(url.rstrip("/") + "/api/v1/read", snappy_literal(field(1, query)), {
-        "Content-Type": "application/x-protobuf", "Content-Encoding": "snappy",
-        "X-Prometheus-Remote-Read-Version": "0.1.0"})
+    request = urllib.request.Request(url.rstrip("/") + "/api/v1/read", snappy(field(1, query)), READ_HEADERS)
     with urllib.request.urlopen(request, timeout=120) as answer:
-        body = snappy_decode(answer.read())
+        body = unsnappy(answer.read())
     found = {}
     for _, result in fields(body):
         for _, series in fields(result):

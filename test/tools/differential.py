@@ -48,7 +48,8 @@ import subprocess
 import sys
 import urllib.parse
 
-from compare_tsdb import field, series_key, snappy_literal, varint
+from compare_tsdb import series_key    # and where prompb is
+from prompb import WRITE_HEADERS, field, labels, sample, snappy, varint, zigzag
 
 START_MS = 1_700_000_000_000
 LENGTH_MS = 2 * 3600 * 1000
@@ -122,20 +123,16 @@ def mark_stale(rng, samples):
     return out
 
 
-def zigzag(n):
-    return varint((n << 1) ^ (n >> 63))
-
-
 def encode_histogram(t, schema, total, zero, sides):
     """One of integers, as remote write has it; sides: offset and counts, negative and positive."""
     count = zero + sum(sum(counts) for _, counts in sides)
-    body = (b"\x08" + varint(count) + b"\x19" + bits(total) + b"\x20" + zigzag(schema) + b"\x29" + bits(2.0 ** -20)
-            + b"\x30" + varint(zero))
+    body = (field(1, count) + b"\x19" + bits(total) + field(4, zigzag(schema)) + b"\x29" + bits(2.0 ** -20)
+            + field(6, zero))
     for number, (offset, counts) in zip((8, 11), sides):
         if counts:
-            deltas = b"".join(zigzag(n - before) for n, before in zip(counts, [0] + counts))
-            body += field(number, b"\x08" + zigzag(offset) + b"\x10" + varint(len(counts))) + field(number + 1, deltas)
-    return body + b"\x78" + varint(t)
+            deltas = b"".join(varint(zigzag(n - before)) for n, before in zip(counts, [0] + counts))
+            body += field(number, field(1, zigzag(offset)) + field(2, len(counts))) + field(number + 1, deltas)
+    return body + field(15, t)
 
 
 def native_counter(rng, times):
@@ -226,16 +223,13 @@ def write(server, series, start):
             part = [s for s in one.samples if begin <= s[0] < begin + SLICE_MS]
             if not part:
                 continue
-            body = b"".join(field(1, field(1, n.encode()) + field(2, v.encode()))
-                            for n, v in sorted(one.labels.items()))
+            body = labels(sorted(one.labels.items()))
             for t, value in part:
-                body += field(one.number, b"\x09" + value + b"\x10" + varint(t) if one.number == 2 else value)
+                body += sample(t, value) if one.number == 2 else field(one.number, value)
             request += field(1, body)
             sent += len(part)
         if request:
-            status, text = server.post("/api/v1/write", snappy_literal(request), {
-                "Content-Type": "application/x-protobuf", "Content-Encoding": "snappy",
-                "X-Prometheus-Remote-Write-Version": "0.1.0"})
+            status, text = server.post("/api/v1/write", snappy(request), WRITE_HEADERS)
             if status // 100 != 2:
                 sys.exit(f"{server.name} does not take the samples: {status} {text[:300]!r}")
         elif begin > start + LENGTH_MS:

@@ -19,6 +19,9 @@ import os
 import struct
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "contrib", "setup"))
+from prompb import varint, zigzag
+
 FIVE_MINUTES = 300000
 KINDS = ("count", "sum", "min", "max", "counter")
 
@@ -124,19 +127,6 @@ def chunks_of(samples, resolution, windows):
 # ---- bytes
 
 
-def uvarint(n):
-    out = bytearray()
-    while n >= 0x80:
-        out.append(n & 0x7F | 0x80)
-        n >>= 7
-    out.append(n)
-    return bytes(out)
-
-
-def varint(n):
-    return uvarint((n << 1) ^ (n >> 63) if n < 0 else n << 1)
-
-
 TABLE = []
 for i in range(256):
     for _ in range(8):
@@ -178,12 +168,12 @@ def xor_chunk(samples):
     window = None
     for i, (t, v) in enumerate(samples):
         if i == 0:
-            out.put_bytes(varint(t))
+            out.put_bytes(varint(zigzag(t)))
             out.put(bits_of(v), 64)
         else:
             delta = t - samples[i - 1][0]
             if i == 1:
-                out.put_bytes(uvarint(delta))
+                out.put_bytes(varint(delta))
             else:
                 change = delta - before
                 for prefix, size, width in ((2, 2, 14), (6, 3, 17), (14, 4, 20), (15, 4, 64)):
@@ -215,7 +205,7 @@ def aggregate_chunk(chunk):
     out = b""
     for kind in KINDS:
         data = xor_chunk(chunk[kind])
-        out += uvarint(len(data)) + b"\x01" + data
+        out += varint(len(data)) + b"\x01" + data
     return out
 
 
@@ -234,7 +224,7 @@ def write_block(directory, resolution, external, series):
             data = b"\xff" + aggregate_chunk(chunk)
             times = [t for kind in KINDS for t, _ in chunk[kind]]
             refs.append((min(times), max(times), len(segment)))
-            segment += uvarint(len(data) - 1) + data + crc(data)
+            segment += varint(len(data) - 1) + data + crc(data)
         places.append(refs)
     with open(path + "/chunks/000001", "wb") as f:
         f.write(segment)
@@ -253,7 +243,7 @@ def write_block(directory, resolution, external, series):
 def index(series, places):
     symbols = sorted({""} | {s for labels, _ in series for pair in labels.items() for s in pair}, key=lambda s: s.encode())
     number = {s: i for i, s in enumerate(symbols)}
-    body = struct.pack(">I", len(symbols)) + b"".join(uvarint(len(s.encode())) + s.encode() for s in symbols)
+    body = struct.pack(">I", len(symbols)) + b"".join(varint(len(s.encode())) + s.encode() for s in symbols)
     out = bytearray(struct.pack(">IB", 0xBAAAD700, 2))
     symbols_at = len(out)
     out += struct.pack(">I", len(body)) + body + crc(body)
@@ -263,22 +253,22 @@ def index(series, places):
     for (labels, _), refs in zip(series, places):
         out += b"\0" * (-len(out) % 16)
         ids.append(len(out) // 16)
-        entry = uvarint(len(labels))
+        entry = varint(len(labels))
         for pair in sorted(labels.items(), key=lambda p: p[0].encode()):
-            entry += b"".join(uvarint(number[s]) for s in pair)
-        entry += uvarint(len(refs))
+            entry += b"".join(varint(number[s]) for s in pair)
+        entry += varint(len(refs))
         for i, (first, last, ref) in enumerate(refs):
             if i == 0:
-                entry += varint(first) + uvarint(last - first) + uvarint(ref)
+                entry += varint(zigzag(first)) + varint(last - first) + varint(ref)
             else:
-                entry += uvarint(first - refs[i - 1][1]) + uvarint(last - first) + varint(ref - refs[i - 1][2])
-        out += uvarint(len(entry)) + entry + crc(entry)
+                entry += varint(first - refs[i - 1][1]) + varint(last - first) + varint(zigzag(ref - refs[i - 1][2]))
+        out += varint(len(entry)) + entry + crc(entry)
     series_end = len(out)
     body = struct.pack(">I", len(ids)) + b"".join(struct.pack(">I", i) for i in ids)
     out += b"\0" * (-len(out) % 4)
     postings_at = len(out)
     out += struct.pack(">I", len(body)) + body + crc(body)
-    body = struct.pack(">I", 1) + uvarint(2) + b"\0\0" + uvarint(postings_at)
+    body = struct.pack(">I", 1) + varint(2) + b"\0\0" + varint(postings_at)
     table_at = len(out)
     out += struct.pack(">I", len(body)) + body + crc(body)
     toc = struct.pack(">6Q", symbols_at, series_at, series_end, 0, postings_at, table_at)

@@ -9,97 +9,15 @@ series, chunks that overlap, more than 120 samples in a
 chunk, counters that fall in one.  Prints the HTTP status and the text of an error.
 """
 import json
+import os
 import re
 import struct
 import sys
 import urllib.error
 import urllib.request
 
-
-def put_varint(n):
-    out = b""
-    n &= (1 << 64) - 1
-    while True:
-        low = n & 127
-        n >>= 7
-        out += bytes([low | 128 if n else low])
-        if not n:
-            return out
-
-
-def message(number, body):
-    return put_varint(number << 3 | 2) + put_varint(len(body)) + body
-
-
-def number(field, n):
-    return put_varint(field << 3) + put_varint(n)
-
-
-def snappy(data):
-    out = put_varint(len(data))
-    for at in range(0, len(data), 65536):
-        part = data[at:at + 65536]
-        out += b"\xf4" + struct.pack("<H", len(part) - 1) + part
-    return out
-
-
-def get_varint(data, at):
-    n = shift = 0
-    while True:
-        c = data[at]
-        at += 1
-        n |= (c & 127) << shift
-        shift += 7
-        if c < 128:
-            return n, at
-
-
-def unsnappy(data):
-    size, at = get_varint(data, 0)
-    out = bytearray()
-    while at < len(data):
-        tag = data[at]
-        at += 1
-        if tag & 3 == 0:
-            n = tag >> 2
-            if n >= 60:
-                extra = n - 59
-                n = int.from_bytes(data[at:at + extra], "little")
-                at += extra
-            out += data[at:at + n + 1]
-            at += n + 1
-            continue
-        if tag & 3 == 1:
-            n, offset = (tag >> 2 & 7) + 4, (tag >> 5) << 8 | data[at]
-            at += 1
-        else:
-            width = 2 if tag & 3 == 2 else 4
-            n, offset = (tag >> 2) + 1, int.from_bytes(data[at:at + width], "little")
-            at += width
-        for _ in range(n):
-            out.append(out[-offset])
-    assert len(out) == size, "length of the snappy block"
-    return bytes(out)
-
-
-def fields(data):
-    at = 0
-    while at < len(data):
-        tag, at = get_varint(data, at)
-        if tag & 7 == 0:
-            value, at = get_varint(data, at)
-        elif tag & 7 == 1:
-            value, at = data[at:at + 8], at + 8
-        else:
-            assert tag & 7 == 2, "wire type"
-            n, at = get_varint(data, at)
-            value, at = data[at:at + n], at + n
-            assert len(value) == n, "length of a field"
-        yield tag >> 3, value
-
-
-def signed(n):
-    return n - (1 << 64) if n >> 63 else n
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "contrib", "setup"))
+from prompb import READ_HEADERS, field, fields, get_varint, signed, snappy, unsnappy, unzigzag
 
 
 CRC = []
@@ -219,10 +137,6 @@ def histogram(is_int, gauge, schema, width, count, zero, total, spans, buckets, 
         assert len(indexes) == len(buckets[side]), "buckets and spans"
         out[name] = {str(i): n for i, n in zip(indexes, buckets[side]) if n}
     return out
-
-
-def unzigzag(n):
-    return n >> 1 ^ -(n & 1)
 
 
 def packed(data):
@@ -384,18 +298,17 @@ def request(kind, start, end, matchers):
         else:
             queries[-1].append(re.match(r"(.*?)(!=|=~|!~|=)(.*)$", m, re.S).groups())
     for query in queries:
-        body = number(1, start) + number(2, end)
+        body = field(1, start) + field(2, end)
         for name, op, value in query:
-            body += message(3, number(1, ("=", "!=", "=~", "!~").index(op)) + message(2, name.encode()) + message(3, value.encode()))
-        out += message(1, body)
-    return snappy(out + (number(2, 1) if kind != "samples" else b""))
+            body += field(3, field(1, ("=", "!=", "=~", "!~").index(op)) + field(2, name) + field(3, value))
+        out += field(1, body)
+    return snappy(out + (field(2, 1) if kind != "samples" else b""))
 
 
 def main():
     url, kind, start, end = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
-    headers = {"Content-Type": "application/x-protobuf", "Content-Encoding": "snappy", "X-Prometheus-Remote-Read-Version": "0.1.0"}
     try:
-        answer = urllib.request.urlopen(urllib.request.Request(url, data=request(kind, start, end, sys.argv[5:]), headers=headers))
+        answer = urllib.request.urlopen(urllib.request.Request(url, data=request(kind, start, end, sys.argv[5:]), headers=READ_HEADERS))
     except urllib.error.HTTPError as e:
         print(e.code, e.read().decode())
         return
