@@ -37,6 +37,21 @@
 #define PROM_INT_BOUND(n)		(64 + 9 * (size_t) (n))
 #define PROM_VALUE_BOUND(n)		(96 + 9 * (size_t) (n))
 
+/* ---- codec_mini.c: mini blocks, of which integer columns are made ---- */
+
+#define PROM_INT_MINI 64		/* numbers in a mini block */
+
+/*
+ * The width that packs c residuals in the fewest bytes; *patches is how many do not fit into it: none if
+ * it has to be quick.  Returns the bytes, header included; 1 says that they are all 0.
+ */
+extern int	prom_mini_plan(const uint64 *u, int c, bool quick, int *width, int *patches);
+extern uint8 *prom_mini_write(uint8 *out, const uint64 *u, int c, int width, int patches);
+extern uint8 *prom_mini_run_write(uint8 *out, int run);	/* so many of zeros */
+
+/* The c residuals of a mini block.  *run is set if it begins one: how many mini blocks of zeros follow. */
+extern const char *prom_mini_read(PromBytes *in, int c, uint64 *u, int *run);
+
 /* ---- codec_int.c: columns of 64-bit integers ---- */
 
 /* Encode x[0..n-1], n >= 1; returns the byte after.  Leaves x in ruins. */
@@ -60,8 +75,6 @@ typedef struct PromIntBound
 	int			width;			/* greatest of the open mini block */
 	size_t		closed;			/* bytes of the mini blocks that are full */
 } PromIntBound;
-
-#define PROM_INT_MINI 64		/* numbers in a mini block */
 
 /* As if the column were of steps without reference and gcd, which the encoder always tries. */
 static inline void
