@@ -11,8 +11,9 @@
  * fresh block per 1000 series with one sample each.  Every block is read back and compared.  The time of
  * a block is the least of a few, for whatever else runs on the machine only adds to it.
  *
- * Build: cc -O2 -Isrc -I`pg_config --includedir-server` contrib/bench/codec_bench.c \
- *		  src/chunk/codec_*.c src/chunk/block.c src/histogram/check.c -lzstd -o codec_bench
+ * Build, with the flags that the Makefile has for these files:
+ *	  cc -O2 -ftree-vectorize -funroll-loops -Isrc -I`pg_config --includedir-server` \
+ *		  contrib/bench/codec_bench.c src/chunk/codec_*.c src/chunk/block.c src/histogram/check.c -lzstd -o codec_bench
  */
 #include "c.h"
 

@@ -348,8 +348,8 @@ const char *
 prom_block_time(const PromBlock *b, int k, int64 *t_ms)
 {
 	int			n = b->time_n[k];
-	PromBytes	in = prom_bytes(b->times + b->time_at[k], b->time_at[k + 1] - b->time_at[k]);
-	const char *reason = prom_time_decode(in, b->time_first[k], t_ms, n);
+	const char *reason = prom_time_decode(b->times + b->time_at[k], b->time_at[k + 1] - b->time_at[k],
+										  b->time_first[k], t_ms, n);
 
 	if (reason == NULL && t_ms[n - 1] > b->t_max)
 		return "time column ends outside the range of the chunk";
@@ -360,12 +360,12 @@ const char *
 prom_block_value(const PromBlock *b, int column, uint64 *bits, uint64 *work)
 {
 	int			n = b->time_n[b->time_of[column]];
-	PromBytes	in = prom_bytes(b->values + b->value_at[column],
-								b->value_at[column + 1] - b->value_at[column]);
+	const uint8 *bytes = b->values + b->value_at[column];
+	size_t		len = b->value_at[column + 1] - b->value_at[column];
 
 	if (b->flags & PROM_BLOCK_FRESH)
-		return prom_value_decode_fresh(in, bits, n);
-	return prom_value_decode(in, bits, n, work);
+		return prom_value_decode_fresh(bytes, len, bits, n);
+	return prom_value_decode(bytes, len, bits, n, work);
 }
 
 bool

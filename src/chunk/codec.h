@@ -61,8 +61,8 @@ extern uint8 *prom_int_encode(uint8 *out, uint64 *x, int n);
 extern uint8 *prom_int_encode_quick(uint8 *out, uint64 *x, int n);
 extern const char *prom_int_decode(PromBytes *in, uint64 *x, int n);
 
-/* True if all numbers of the column are the first one. */
-extern bool prom_int_is_constant(PromBytes in);
+/* True if all numbers of the column that comes next are the first one. */
+extern bool prom_int_is_constant(const PromBytes *in);
 
 /*
  * Grows with a column that is not encoded yet: an upper bound of what prom_int_encode will write
@@ -108,7 +108,7 @@ prom_int_bound_bytes(const PromIntBound *b)
 extern uint8 *prom_time_encode(uint8 *out, const int64 *t_ms, int n, uint64 *work);
 
 /* Takes all of the bytes; the times are checked to be strictly ascending. */
-extern const char *prom_time_decode(PromBytes in, int64 first, int64 *t_ms, int n);
+extern const char *prom_time_decode(const uint8 *bytes, size_t len, int64 first, int64 *t_ms, int n);
 
 /* ---- codec_value.c: values of one series ---- */
 
@@ -124,8 +124,8 @@ extern uint8 *prom_value_encode(uint8 *out, const uint64 *bits, int n, PromValue
 extern uint8 *prom_value_encode_fresh(uint8 *out, const uint64 *bits, int n);
 
 /* Takes all of the bytes.  work holds n numbers. */
-extern const char *prom_value_decode(PromBytes in, uint64 *bits, int n, uint64 *work);
-extern const char *prom_value_decode_fresh(PromBytes in, uint64 *bits, int n);
+extern const char *prom_value_decode(const uint8 *bytes, size_t len, uint64 *bits, int n, uint64 *work);
+extern const char *prom_value_decode_fresh(const uint8 *bytes, size_t len, uint64 *bits, int n);
 
 /* ---- codec_histogram.c: value columns that have histograms ---- */
 

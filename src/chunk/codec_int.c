@@ -467,7 +467,7 @@ prom_int_decode(PromBytes *in, uint64 *x, int n)
 }
 
 bool
-prom_int_is_constant(PromBytes in)
+prom_int_is_constant(const PromBytes *in)
 {
-	return prom_bytes_u8(&in) == INT_CONST && !in.bad;
+	return in->at < in->end && *in->at == INT_CONST;
 }

@@ -474,7 +474,7 @@ static const char *
 decode_decimal(PromBytes *in, uint64 *bits, int n, int e)
 {
 	/* most columns are constant: one division will do */
-	bool		constant = prom_int_is_constant(*in);
+	bool		constant = prom_int_is_constant(in);
 	const char *reason = prom_int_decode(in, bits, constant ? 1 : n);
 
 	if (reason)
@@ -532,8 +532,9 @@ decode_ulp(PromBytes *in, uint64 *bits, int n, int e, uint64 *work)
 }
 
 const char *
-prom_value_decode(PromBytes in, uint64 *bits, int n, uint64 *work)
+prom_value_decode(const uint8 *bytes, size_t len, uint64 *bits, int n, uint64 *work)
 {
+	PromBytes	in = prom_bytes(bytes, len);
 	int			head = prom_bytes_u8(&in);
 	int			e = head & ((1 << VALUE_SHIFT) - 1);
 	int			kind = head >> VALUE_SHIFT;
@@ -577,8 +578,9 @@ prom_value_decode(PromBytes in, uint64 *bits, int n, uint64 *work)
 }
 
 const char *
-prom_value_decode_fresh(PromBytes in, uint64 *bits, int n)
+prom_value_decode_fresh(const uint8 *bytes, size_t len, uint64 *bits, int n)
 {
+	PromBytes	in = prom_bytes(bytes, len);
 	uint64		last = 0;
 
 	for (int i = 0; i < n; i++)

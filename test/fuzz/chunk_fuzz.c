@@ -298,8 +298,8 @@ trip_values(void)
 	any_values(x, n);
 	len = (fresh ? prom_value_encode_fresh(out, x, n) : prom_value_encode(out, x, n, &work)) - out;
 	copy = exact_copy(out, len);
-	reason = fresh ? prom_value_decode_fresh(prom_bytes(copy, len), y, n) :
-		prom_value_decode(prom_bytes(copy, len), y, n, scratch);
+	reason = fresh ? prom_value_decode_fresh(copy, len, y, n) :
+		prom_value_decode(copy, len, y, n, scratch);
 	report("values", reason == NULL && memcmp(x, y, n * sizeof(uint64)) == 0, reason);
 	free(copy);
 	free(out);
@@ -755,9 +755,9 @@ attack_column(void)
 		bytes[0] &= below(4) ? 0xE7 : 0xFF;
 	if (len > 1)
 		bytes[1] &= 0x37;
-	(void) prom_value_decode(in, x, n, scratch);
-	(void) prom_value_decode_fresh(in, x, n);
-	(void) prom_time_decode(in, (int64) next_random(), (int64 *) x, n);
+	(void) prom_value_decode(bytes, len, x, n, scratch);
+	(void) prom_value_decode_fresh(bytes, len, x, n);
+	(void) prom_time_decode(bytes, len, (int64) next_random(), (int64 *) x, n);
 	(void) prom_int_decode(&in, x, n);
 	passed++;
 	free(bytes);
