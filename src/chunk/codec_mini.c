@@ -15,6 +15,7 @@
 
 #define MINI			PROM_INT_MINI
 #define MINI_BYTES		(MINI * 8)
+#define MAX_WIDTH		64
 
 /* mini block headers: a width up to 64; 66..127 a run of 2..63 empty ones; or with exceptions: */
 #define MINI_RUN		64
@@ -33,11 +34,13 @@
 int
 prom_mini_plan(const uint64 *u, int c, bool quick, int *width, int *patches)
 {
-	uint8		count[65] = {0};
+	uint8		count[MAX_WIDTH + 1] = {0};
+	uint16		high[MAX_WIDTH + 7];	/* bytes of all varints of high bits, by width */
 	uint64		all = 0;
 	int			top;
 	int			best;
 	int			over = 0;
+	int			zeros = 0;
 
 	for (int j = 0; j < c; j++)
 		all |= u[j];
@@ -48,18 +51,24 @@ prom_mini_plan(const uint64 *u, int c, bool quick, int *width, int *patches)
 	if (top <= 1 || quick)
 		return best;
 
+	/* a zero as one, for that needs no branch */
 	for (int j = 0; j < c; j++)
-		count[prom_bit_length(u[j])]++;
+	{
+		count[prom_bit_length(u[j] | 1)]++;
+		zeros += u[j] == 0;
+	}
+	count[1] -= zeros;
+	memset(high + top, 0, 7 * sizeof(high[0]));
 	for (int w = top - 1; w >= 0; w--)
 	{
 		int			bytes;
 
 		over += count[w + 1];
-		bytes = 2 + (c * w + 7) / 8 + over;
 		if (over > c / 4)
 			break;
-		for (int l = w + 1; l <= top; l++)
-			bytes += count[l] * ((l - w + 6) / 7);
+		/* a byte each, and what seven bits more would leave */
+		high[w] = over + high[w + 7];
+		bytes = 2 + (c * w + 7) / 8 + over + high[w];
 		if (bytes < best)
 		{
 			best = bytes;
