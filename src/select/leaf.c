@@ -4,7 +4,8 @@
  *
  * A leaf is SQL over the tables, so that it can be pasted, explained and planned like any other:
  *
- *	- b: prom.series, restricted by the matchers, by blocks of 64 ids: what a row of prom.warm is about;
+ *	- g: prom.series, restricted by the matchers, by blocks of 64 ids: what a row of prom.warm is about.  It is a
+ *	  WITH query, so that the catalog is read once for all that asks for it; as b the groups are gone through;
  *	- f: the fresh samples of all matched series, gathered once per shard into one plain chunk;
  *	- l: per block, an aggregate over its warm rows (an index scan) and over f, one result per series.
  *
@@ -71,20 +72,29 @@ prom_leaf_matched_sql(const PromMatcher *m, int n)
 	return out.data;
 }
 
+/* Where matched series are found: what follows FROM and yields a row s with their shard and sid. */
+static char *
+series_source(const char *matched)
+{
+	return psprintf("prom.series AS s\nWHERE %s", matched);
+}
+
+/* The same in the groups g. */
+#define GROUPS_SOURCE "(SELECT g.shard, pg_catalog.unnest(g.sids) AS sid FROM g) AS s"
+
 /* The matched series of each shard. */
 static void
-matched_sql(StringInfo out, const char *matched)
+matched_sql(StringInfo out, const char *source)
 {
 	appendStringInfo(out, "SELECT s.shard, pg_catalog.array_agg(s.sid) AS sids, pg_catalog.min(s.sid) AS low, pg_catalog.max(s.sid) AS high\n"
-					 "FROM prom.series AS s\n"
-					 "WHERE %s\n"
+					 "FROM %s\n"
 					 "GROUP BY s.shard",
-					 matched);
+					 source);
 }
 
 /* The fresh samples of all matched series, one chunk per shard. */
 static void
-all_fresh_sql(StringInfo out, const Access *access, const char *matched, PromScanRange range)
+all_fresh_sql(StringInfo out, const Access *access, const char *source, PromScanRange range)
 {
 	if (access->restricted)
 	{
@@ -93,14 +103,14 @@ all_fresh_sql(StringInfo out, const Access *access, const char *matched, PromSca
 						 "SELECT m.shard, prom._visible_fresh(m.shard, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
 						 "FROM (\n",
 						 range.from_ms, range.to_ms);
-		matched_sql(out, matched);
+		matched_sql(out, source);
 		appendStringInfoString(out, ") AS m)\nSELECT v.shard, v.data FROM v");
 		return;
 	}
 	/* Per shard, so that fresh rows are looked for by ids, however few of them the planner expects. */
 	appendStringInfoString(out, "SELECT m.shard, o.data\n"
 						   "FROM (\n");
-	matched_sql(out, matched);
+	matched_sql(out, source);
 	appendStringInfo(out, ") AS m\n"
 					 "CROSS JOIN LATERAL (\n"
 					 "SELECT prom._fresh(f.data, f.seq, m.sids, " INT64_FORMAT ", " INT64_FORMAT ") AS data\n"
@@ -113,15 +123,16 @@ all_fresh_sql(StringInfo out, const Access *access, const char *matched, PromSca
 
 /* The same without what came late. */
 static void
-fresh_sql(StringInfo out, const Access *access, const char *matched, PromScanRange range, const PromSegments *segments)
+fresh_sql(StringInfo out, const Access *access, const char *source, const char *matched, PromScanRange range,
+		  const PromSegments *segments)
 {
 	if (segments == NULL || segments->nexpired == 0)
 	{
-		all_fresh_sql(out, access, matched, range);
+		all_fresh_sql(out, access, source, range);
 		return;
 	}
 	appendStringInfoString(out, "SELECT x.shard, prom._since(x.data, o.sids, o.since) AS data\nFROM (\n");
-	all_fresh_sql(out, access, matched, range);
+	all_fresh_sql(out, access, source, range);
 	appendStringInfoString(out, ") AS x\nCROSS JOIN LATERAL ");
 	prom_late_sql(out, segments, psprintf("s.shard OPERATOR(pg_catalog.=) x.shard AND %s", matched));
 }
@@ -217,22 +228,21 @@ rollup_sql(StringInfo out, const Access *access, const PromSegment *s, int parts
 
 /* A further branch: what objects in buckets have of the group b.  False: they have nothing of the time. */
 static bool
-tier_sql(StringInfo out, const char *matched, PromScanRange range, int32 resolution_s, int parts)
+tier_sql(StringInfo out, const char *source, PromScanRange range, int32 resolution_s, int parts)
 {
 	if (!prom_tier_any(resolution_s, range))
 		return false;
 	appendStringInfo(out, "\nUNION ALL SELECT t.data, t.ord\n"
 					 "FROM prom._tier(b.shard, b.sids, %d, %s, " INT64_FORMAT ", " INT64_FORMAT ", ARRAY(\n"
 					 "SELECT s.shard::pg_catalog.int8 OPERATOR(pg_catalog.<<) 32 OPERATOR(pg_catalog.|) s.sid\n"
-					 "FROM prom.series AS s\n"
-					 "WHERE %s)) AS t",
-					 resolution_s, parts_sql(parts), range.from_ms, range.to_ms, matched);
+					 "FROM %s)) AS t",
+					 resolution_s, parts_sql(parts), range.from_ms, range.to_ms, source);
 	return true;
 }
 
 /* What is stored of the group b, but for fresh rows: the branches of a union.  True: some of it in buckets. */
 static bool
-stored_sql(StringInfo out, const Access *access, const char *matched, PromScanRange range,
+stored_sql(StringInfo out, const Access *access, const char *source, PromScanRange range,
 		   const PromSegments *segments)
 {
 	PromSegment raw = {range.from_ms, range.to_ms, 0};
@@ -247,7 +257,7 @@ stored_sql(StringInfo out, const Access *access, const char *matched, PromScanRa
 		if (s->resolution_s > 0)
 		{
 			rollup_sql(out, access, s, segments->parts);
-			tier |= tier_sql(out, matched, part, s->resolution_s, segments->parts);
+			tier |= tier_sql(out, source, part, s->resolution_s, segments->parts);
 		}
 		if (s->mixed)
 			appendStringInfoString(out, "\nUNION ALL ");
@@ -257,7 +267,7 @@ stored_sql(StringInfo out, const Access *access, const char *matched, PromScanRa
 				mixed_warm_sql(out, access, part, segments);
 			else
 				warm_sql(out, access, part);
-			tier |= tier_sql(out, matched, part, 0, 0);
+			tier |= tier_sql(out, source, part, 0, 0);
 		}
 		if (i < nsegments - 1)
 			appendStringInfoString(out, "\nUNION ALL ");
@@ -296,7 +306,7 @@ prom_leaf_fresh_sql(StringInfo out, const char *matched, PromScanRange range, co
 
 	if (segments && !narrow_to_raw(&range, segments))
 		return false;
-	fresh_sql(out, &access, matched, range, segments);
+	fresh_sql(out, &access, series_source(matched), matched, range, segments);
 	return true;
 }
 
@@ -305,32 +315,39 @@ prom_leaf_stored_sql(StringInfo out, const char *matched, PromScanRange range, c
 {
 	Access		access = find_access();
 
-	(void) stored_sql(out, &access, matched, range, segments);
+	(void) stored_sql(out, &access, series_source(matched), range, segments);
 }
 
 /*
- * The rows of a leaf over groups of series: shard, block, sids and labels of each.  Buckets are read block after
- * block, unless the groups have an order of their own.
+ * The rows of a leaf over groups of series: shard, block, sids and labels of each.  "ordered": in which they have to
+ * stay; buckets are read block after block anyway.  Groups without an order are read once.
  */
 static void
-groups_sql(StringInfo out, const char *groups, bool sorted, const char *matched, PromScanRange range,
+groups_sql(StringInfo out, const char *groups, bool ordered, const char *matched, PromScanRange range,
 		   const PromSegments *segments, const char *leaf)
 {
 	Access		access = find_access();
+	const char *source = ordered ? series_source(matched) : GROUPS_SOURCE;
 	StringInfoData stored;
 	bool		tier;
 	PromScanRange raw = range;
 	bool		has_raw = segments == NULL || narrow_to_raw(&raw, segments);
 
 	initStringInfo(&stored);
-	tier = stored_sql(&stored, &access, matched, range, segments);
-	appendStringInfo(out, "pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
-					 "FROM (\n%s%s) AS b\n",
-					 groups, tier && !sorted ? "\nORDER BY 1, 2" : "");
+	tier = stored_sql(&stored, &access, source, range, segments);
+	if (ordered)
+		appendStringInfo(out, "SELECT b.place, pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
+						 "FROM (\n%s) AS b\n",
+						 groups);
+	else
+		appendStringInfo(out, "WITH g AS (\n%s%s)\n"
+						 "SELECT pg_catalog.unnest(b.labels) AS labels, pg_catalog.unnest(l.results) AS out\n"
+						 "FROM g AS b\n",
+						 groups, tier ? "\nORDER BY 1, 2" : "");
 	if (has_raw)
 	{
 		appendStringInfoString(out, "LEFT JOIN (\n");
-		fresh_sql(out, &access, matched, raw, segments);
+		fresh_sql(out, &access, source, matched, raw, segments);
 		appendStringInfoString(out, ") AS f ON f.shard OPERATOR(pg_catalog.=) b.shard\n");
 	}
 	appendStringInfo(out, "CROSS JOIN LATERAL (\n"
@@ -358,7 +375,7 @@ prom_scan_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange range, 
 					 "WHERE %s\n"
 					 "GROUP BY 1, 2",
 					 PROM_BLOCK_BITS, matched);
-	appendStringInfoString(out, "(\nSELECT ");
+	appendStringInfoString(out, "(\n");
 	groups_sql(out, groups.data, false, matched, range, segments, leaf);
 }
 
@@ -380,7 +397,7 @@ prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, PromScanRange 
 					 "WHERE %s\n"
 					 "ORDER BY s.labels OFFSET 0",
 					 PROM_BLOCK_BITS, matched);
-	appendStringInfoString(out, "(\nSELECT b.place, ");
+	appendStringInfoString(out, "(\n");
 	groups_sql(out, groups.data, true, matched, range, segments, leaf);
 	appendStringInfoString(out, "\nORDER BY r.place");
 }
