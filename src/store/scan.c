@@ -532,8 +532,12 @@ static bool
 column_has(Column *c, int column, int64 from_ms, int64 to_ms)
 {
 	int			n = prom_chunk_count(&c->reader, column);
-	const int64 *t_ms = prom_chunk_times(&c->reader, column);
+	const int64 *t_ms;
 
+	/* all of the chunk is within */
+	if (c->reader.t_min >= from_ms && c->reader.t_max <= to_ms)
+		return n > 0;
+	t_ms = prom_chunk_times(&c->reader, column);
 	for (int i = 0; i < n; i++)
 	{
 		if (t_ms[i] >= from_ms && t_ms[i] <= to_ms)
