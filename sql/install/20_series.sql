@@ -180,8 +180,9 @@ CREATE FUNCTION prom._label_support(internal) RETURNS internal
 	AS 'MODULE_PATHNAME', 'prom_label_support' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 COMMENT ON FUNCTION prom._label_support(internal) IS 'tells the planner how many series a test of a label lets through';
 
+-- All of one cost: the planner leaves them in the order in which prom_matchers_sql wrote them.
 CREATE FUNCTION prom._label_eq(labels prom.labels, name text, value text) RETURNS bool
-	AS 'MODULE_PATHNAME', 'prom_label_eq' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2 SUPPORT prom._label_support;
+	AS 'MODULE_PATHNAME', 'prom_label_eq' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5 SUPPORT prom._label_support;
 COMMENT ON FUNCTION prom._label_eq(prom.labels, text, text) IS 'does the label have this value; an absent label has the empty one';
 
 CREATE FUNCTION prom._label_re(labels prom.labels, name text, pattern text) RETURNS bool
@@ -189,7 +190,7 @@ CREATE FUNCTION prom._label_re(labels prom.labels, name text, pattern text) RETU
 COMMENT ON FUNCTION prom._label_re(prom.labels, text, text) IS 'does the regular expression (RE2) match the whole value of the label; an absent label has the empty one';
 
 CREATE FUNCTION prom._label_ne(labels prom.labels, name text, value text) RETURNS bool
-	AS 'MODULE_PATHNAME', 'prom_label_ne' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 2 SUPPORT prom._label_support;
+	AS 'MODULE_PATHNAME', 'prom_label_ne' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE COST 5 SUPPORT prom._label_support;
 COMMENT ON FUNCTION prom._label_ne(prom.labels, text, text) IS 'the opposite of prom._label_eq';
 
 CREATE FUNCTION prom._label_nre(labels prom.labels, name text, pattern text) RETURNS bool

@@ -296,15 +296,10 @@ LANGUAGE C STABLE STRICT PARALLEL RESTRICTED COST 1000 AS 'MODULE_PATHNAME', 'pr
 COMMENT ON FUNCTION prom._visible_has(int2, int4, int4, int2[], int8, int8) IS
 'True if prom.series shows the caller the series, and it has a sample with from_ms < t <= to_ms; or, of a resolution in seconds that is not 0, a point in one of these parts of rollups.';
 
-CREATE FUNCTION prom._has(data prom.chunk, sid int4, from_ms int8, to_ms int8) RETURNS bool
-LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_has';
-COMMENT ON FUNCTION prom._has(prom.chunk, int4, int8, int8) IS
-'True if the chunk holds a sample of the series with from_ms <= t <= to_ms.';
-
 CREATE FUNCTION prom._hits(data prom.chunk, sids int4[], from_ms int8, to_ms int8) RETURNS int4[]
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_hits';
 COMMENT ON FUNCTION prom._hits(prom.chunk, int4[], int8, int8) IS
-'Those of the series (sids, ascending) that have a sample with from_ms <= t <= to_ms in the chunk.';
+'Those of the series (sids, in any order) that have a sample with from_ms <= t <= to_ms in the chunk.';
 
 CREATE FUNCTION prom._without(data prom.chunk, sids int4[], from_ms int8, to_ms int8) RETURNS prom.chunk
 LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_without';

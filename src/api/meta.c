@@ -288,12 +288,9 @@ has_time(int64 start_ms, int64 end_ms)
 	return start_ms > PROM_MIN_TIMESTAMP_MS || end_ms < PROM_MAX_TIMESTAMP_MS;
 }
 
-/*
- * The statement that yields the labels of the series which satisfy any of the selectors and have samples
- * between the times, or about there: a superset may be answered.  sorted: each once, replicas as one.
- */
+/* The condition on a row s of prom.series to satisfy any of the selectors, of which there may be none. */
 static char *
-series_sql(ArrayType *matches, int64 start_ms, int64 end_ms, bool sorted)
+any_matches(ArrayType *matches)
 {
 	StringInfoData sql;
 	Datum	   *texts;
@@ -302,15 +299,6 @@ series_sql(ArrayType *matches, int64 start_ms, int64 end_ms, bool sorted)
 
 	deconstruct_array(matches, TEXTOID, -1, false, TYPALIGN_INT, &texts, &nulls, &n);
 	initStringInfo(&sql);
-	appendStringInfoString(&sql, "SELECT ");
-	if (sorted && prom_dedup_labels() != NIL)
-	{
-		appendStringInfoString(&sql, "DISTINCT ");
-		prom_dedup_labels_sql(&sql, "s.labels", prom_dedup_labels());
-	}
-	else
-		appendStringInfoString(&sql, "s.labels");
-	appendStringInfoString(&sql, " FROM prom.series AS s");
 	for (int i = 0; i < n; i++)
 	{
 		PromMatcher *matchers;
@@ -321,21 +309,45 @@ series_sql(ArrayType *matches, int64 start_ms, int64 end_ms, bool sorted)
 					(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
 					 errmsg("selector must not be null")));
 		matchers = promql_parse_selector(TextDatumGetCString(texts[i]), &nmatchers);
-		appendStringInfoString(&sql, i == 0 ? " WHERE (" : " OR ");
+		appendStringInfoString(&sql, i == 0 ? "(" : " OR ");
 		prom_matchers_sql(&sql, "s", matchers, nmatchers);
 	}
-	if (n > 0)
-		appendStringInfoChar(&sql, ')');
+	appendStringInfoString(&sql, n > 0 ? ")" : "true");
+	return sql.data;
+}
+
+/*
+ * The statement that yields the labels of the series which satisfy any of the selectors and have samples
+ * between the times, or about there: a superset may be answered.  sorted: each once, replicas as one.
+ */
+static char *
+series_sql(ArrayType *matches, int64 start_ms, int64 end_ms, bool sorted)
+{
+	StringInfoData sql;
+	char	   *condition = any_matches(matches);
+	int			n = ArrayGetNItems(ARR_NDIM(matches), ARR_DIMS(matches));
+
+	initStringInfo(&sql);
+	appendStringInfoString(&sql, "SELECT ");
+	if (sorted && prom_dedup_labels() != NIL)
+	{
+		appendStringInfoString(&sql, "DISTINCT ");
+		prom_dedup_labels_sql(&sql, "s.labels", prom_dedup_labels());
+	}
+	else
+		appendStringInfoString(&sql, "s.labels");
+	appendStringInfoString(&sql, " FROM ");
 	if (has_time(start_ms, end_ms))
 	{
 		PromScanRange range = {start_ms - 1, end_ms};
 
-		appendStringInfoString(&sql, n > 0 ? " AND " : " WHERE ");
 		if (n > 0 || count_series() <= PROM_META_MAX_EXACT)
-			prom_active_sql(&sql, "s", range);
+			prom_active_sql(&sql, condition, range);
 		else
-			prom_active_block_sql(&sql, "s", range);
+			prom_active_block_sql(&sql, condition, range);
 	}
+	else
+		appendStringInfo(&sql, "prom.series AS s WHERE %s", condition);
 	if (sorted)
 		appendStringInfoString(&sql, " ORDER BY 1");
 	return sql.data;

@@ -97,16 +97,6 @@ extern void prom_scan_sorted_sql(StringInfo out, const PromMatcher *m, int n, Pr
 /* A cursor over a query whose rows come from that, and stay in this order.  Needs SPI. */
 extern Portal prom_scan_sorted_open(const char *sql);
 
-/*
- * Append a condition on the row "alias" of prom.series: the series has a sample with
- * from_ms < t <= to_ms, or shares a fresh row with samples of that time (a superset is allowed where
- * only names are asked for).
- */
-extern void prom_active_sql(StringInfo out, const char *alias, PromScanRange range);
-
-/* The same without a look into the rows: true as well if another series of its block has such a sample. */
-extern void prom_active_block_sql(StringInfo out, const char *alias, PromScanRange range);
-
 /* The condition on a row "s" of prom.series, made once for all parts of a leaf: finding it may read many values of labels. */
 extern char *prom_leaf_matched_sql(const PromMatcher *m, int n);
 
@@ -123,6 +113,18 @@ extern bool prom_leaf_fresh_sql(StringInfo out, const char *matched, PromScanRan
  */
 extern void prom_leaf_stored_sql(StringInfo out, const char *matched, PromScanRange range,
 								 const PromSegments *segments);
+
+/* ---- active.c ---- */
+
+/*
+ * Append what follows FROM, up to and with the WHERE clause, to get one row s of prom.series for each that satisfies the
+ * condition on s and has a sample with from_ms < t <= to_ms, or shares a fresh row with samples of that time (a superset
+ * is allowed where only names are asked for).
+ */
+extern void prom_active_sql(StringInfo out, const char *condition, PromScanRange range);
+
+/* The same without a look into the rows: as well if another series of its block has such a sample. */
+extern void prom_active_block_sql(StringInfo out, const char *condition, PromScanRange range);
 
 /* ---- late.c ---- */
 

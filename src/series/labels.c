@@ -114,10 +114,15 @@ prom_labels_get(const PromLabels *l, const char *name, int name_len,
 	PromLabelWalk w = prom_label_walk(l);
 	PromLabel	label;
 
+	if (name_len == 0)
+		return false;
 	while (prom_label_next(&w, &label))
 	{
-		int			c = prom_bytes_cmp(label.name, label.name_len, name, name_len);
+		/* most names differ in their first byte */
+		int			c = (uint8) label.name[0] - (uint8) name[0];
 
+		if (c == 0)
+			c = prom_bytes_cmp(label.name, label.name_len, name, name_len);
 		if (c > 0)
 			return false;
 		if (c == 0)
@@ -130,6 +135,45 @@ prom_labels_get(const PromLabels *l, const char *name, int name_len,
 	return false;
 }
 
+/* How many bytes two texts of n bytes have in common in front. */
+static inline uint32
+common_prefix(const uint8 *a, const uint8 *b, uint32 n)
+{
+	uint32		i = 0;
+
+	for (; i + sizeof(uint64) <= n; i += sizeof(uint64))
+	{
+		uint64		x;
+		uint64		y;
+
+		memcpy(&x, a + i, sizeof(x));
+		memcpy(&y, b + i, sizeof(y));
+		if (x != y)
+			break;
+	}
+	while (i < n && a[i] == b[i])
+		i++;
+	return i;
+}
+
+/* Step over the labels that both sets have in front: a pair whose bytes are the same in one is one in the other as well. */
+static void
+skip_common(PromLabelWalk *wa, const PromLabels *a, PromLabelWalk *wb, const PromLabels *b)
+{
+	const uint8 *end_a = (const uint8 *) VARDATA_ANY(a) + VARSIZE_ANY_EXHDR(a);
+	const uint8 *end_b = (const uint8 *) VARDATA_ANY(b) + VARSIZE_ANY_EXHDR(b);
+	const uint8 *differs = wa->at + common_prefix(wa->at, wb->at, Min(end_a - wa->at, end_b - wb->at));
+	PromLabelWalk next = *wa;
+	PromLabel	label;
+
+	while (prom_label_next(&next, &label) && next.at <= differs)
+	{
+		wb->at += next.at - wa->at;
+		wb->left--;
+		*wa = next;
+	}
+}
+
 int
 prom_labels_cmp(const PromLabels *a, const PromLabels *b)
 {
@@ -138,16 +182,14 @@ prom_labels_cmp(const PromLabels *a, const PromLabels *b)
 	PromLabel	la,
 				lb;
 
+	/* most of two sets are the same */
+	skip_common(&wa, a, &wb, b);
 	while (prom_label_next(&wa, &la))
 	{
 		int			c;
 
 		if (!prom_label_next(&wb, &lb))
 			return 1;
-		/* a name and its value lie side by side, and most of two sets are the same */
-		if (la.name_len == lb.name_len && la.value_len == lb.value_len &&
-			memcmp(la.name, lb.name, la.name_len + la.value_len) == 0)
-			continue;
 		c = prom_bytes_cmp(la.name, la.name_len, lb.name, lb.name_len);
 		if (c == 0)
 			c = prom_bytes_cmp(la.value, la.value_len, lb.value, lb.value_len);

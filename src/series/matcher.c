@@ -73,6 +73,7 @@ typedef struct PlannedMatcher
 	const char *value;			/* of PLAN_IS and PLAN_IS_NOT */
 	List	   *values;			/* of PLAN_ONE_OF: char * */
 	bool		resolved;		/* its label has had its turn in the index conditions */
+	bool		indexed;		/* and one of them lets no other series through, but for collisions */
 } PlannedMatcher;
 
 PG_FUNCTION_INFO_V1(prom_label_eq);
@@ -141,12 +142,15 @@ prom_matchers_sql(StringInfo out, const char *alias, const PromMatcher *m, int n
 		appendStringInfoString(out, "false");
 		return;
 	}
-	for (int i = 0; i < n; i++)
+	/* tests that tell series apart come first: the planner keeps this order */
+	for (int i = 0; i < 2 * n; i++)
 	{
-		if (p[i].plan == PLAN_ALL)
+		const PlannedMatcher *one = &p[i % n];
+
+		if (one->plan == PLAN_ALL || one->indexed != (i >= n))
 			continue;
 		append_and(out, start);
-		append_recheck(out, alias, &p[i]);
+		append_recheck(out, alias, one);
 	}
 	if (out->len == start)
 		appendStringInfoString(out, "true");
@@ -286,7 +290,7 @@ compile(const char *pattern, int len)
 static PlannedMatcher
 plan_matcher(const PromMatcher *m)
 {
-	PlannedMatcher p = {m, PLAN_REGEX, m->value, NIL, false};
+	PlannedMatcher p = {m, PLAN_REGEX, m->value, NIL, false, false};
 	bool		negative = m->type == PROM_MATCH_NE || m->type == PROM_MATCH_NRE;
 
 	if (m->type == PROM_MATCH_EQ || m->type == PROM_MATCH_NE)
@@ -374,6 +378,7 @@ append_index_conditions(StringInfo out, const char *alias, PlannedMatcher *p, in
 		if (p[i].plan != PLAN_IS || p[i].value[0] == '\0')
 			continue;
 		add_hash(list, name, p[i].value, strlen(p[i].value));
+		p[i].indexed = true;
 		for (int j = 0; j < n; j++)
 			p[j].resolved |= strcmp(p[j].matcher->name, name) == 0;
 	}
@@ -393,6 +398,8 @@ append_index_conditions(StringInfo out, const char *alias, PlannedMatcher *p, in
 			continue;
 		if (list->n == 0)
 			return false;
+		for (int j = 0; j < n; j++)
+			p[j].indexed |= strcmp(p[j].matcher->name, name) == 0;
 		append_and(out, start);
 		append_hashes(out, alias, "&&", list);
 	}

@@ -27,15 +27,6 @@ typedef struct Column
 	const PromHistogram **slots;
 	int			room;
 } Column;
-
-/* The chunk that a call looked at last, for the next call */
-typedef struct Last
-{
-	struct varlena *stored;		/* as it was given: maybe only where it is in a TOAST table */
-	PromChunk  *chunk;			/* NULL: none */
-	Column		column;
-} Last;
-
 /* Samples of the wanted series, as they come. */
 typedef struct Fresh
 {
@@ -77,7 +68,6 @@ prom_store_sids(ArrayType *a, int *n)
 PG_FUNCTION_INFO_V1(prom_fresh_step);
 PG_FUNCTION_INFO_V1(prom_fresh_final);
 PG_FUNCTION_INFO_V1(prom_sids);
-PG_FUNCTION_INFO_V1(prom_has);
 PG_FUNCTION_INFO_V1(prom_hits);
 PG_FUNCTION_INFO_V1(prom_without);
 PG_FUNCTION_INFO_V1(prom_since);
@@ -268,42 +258,19 @@ prom_sids(PG_FUNCTION_ARGS)
 	PG_RETURN_ARRAYTYPE_P(construct_array(sids, c.reader.nseries, INT4OID, 4, true, TYPALIGN_INT));
 }
 
-/* Opens the chunk unless it is the last one again, in memory that is current and stays. */
-static void
-open_last(Last *last, const struct varlena *stored)
+/* The ids in order; a copy if they are not. */
+static int32 *
+in_order(int32 *sids, int n)
 {
-	Size		size = VARSIZE_ANY(stored);
-	PromChunk  *chunk;
-
-	if (last->chunk && VARSIZE_ANY(last->stored) == size && memcmp(last->stored, stored, size) == 0)
-		return;
-	if (last->chunk && (struct varlena *) last->chunk != last->stored)
-		pfree(last->chunk);
-	if (last->stored)
-		pfree(last->stored);
-	last->chunk = NULL;
-	last->stored = memcpy(palloc(size), stored, size);
-	chunk = DatumGetPromChunkP(PointerGetDatum(last->stored));
-	prom_chunk_open(&last->column.reader, chunk);
-	last->chunk = chunk;
-}
-
-/* _has(data, sid, from_ms, to_ms): mostly asked for one series of a chunk after the other */
-Datum
-prom_has(PG_FUNCTION_ARGS)
-{
-	MemoryContext old = MemoryContextSwitchTo(fcinfo->flinfo->fn_mcxt);
-	Last	   *last = fcinfo->flinfo->fn_extra;
-	int			column;
-	bool		has;
-
-	if (last == NULL)
-		last = fcinfo->flinfo->fn_extra = palloc0(sizeof(Last));
-	open_last(last, (struct varlena *) PG_GETARG_POINTER(0));
-	column = prom_chunk_find(&last->column.reader, PG_GETARG_INT32(1));
-	has = column >= 0 && column_has(&last->column, column, PG_GETARG_INT64(2), PG_GETARG_INT64(3));
-	MemoryContextSwitchTo(old);
-	PG_RETURN_BOOL(has);
+	for (int i = 1; i < n; i++)
+	{
+		if (sids[i - 1] <= sids[i])
+			continue;
+		sids = memcpy(palloc(sizeof(int32) * n), sids, sizeof(int32) * n);
+		qsort(sids, n, sizeof(int32), compare_sids);
+		break;
+	}
+	return sids;
 }
 
 /* _hits(data, sids, from_ms, to_ms) */
@@ -312,7 +279,8 @@ prom_hits(PG_FUNCTION_ARGS)
 {
 	Column		c = open_columns(PG_GETARG_PROM_CHUNK_P(0));
 	int			nsids;
-	int32	   *sids = prom_store_sids(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	int32	   *given = prom_store_sids(PG_GETARG_ARRAYTYPE_P(1), &nsids);
+	int32	   *sids = in_order(given, nsids);
 	Datum	   *hits = palloc(sizeof(Datum) * Max(Min(nsids, c.reader.nseries), 1));
 	int			nhits = 0;
 
@@ -564,8 +532,12 @@ static bool
 column_has(Column *c, int column, int64 from_ms, int64 to_ms)
 {
 	int			n = prom_chunk_count(&c->reader, column);
-	const int64 *t_ms = prom_chunk_times(&c->reader, column);
+	const int64 *t_ms;
 
+	/* all of the chunk is within */
+	if (c->reader.t_min >= from_ms && c->reader.t_max <= to_ms)
+		return n > 0;
+	t_ms = prom_chunk_times(&c->reader, column);
 	for (int i = 0; i < n; i++)
 	{
 		if (t_ms[i] >= from_ms && t_ms[i] <= to_ms)

@@ -122,3 +122,17 @@ SELECT ('{a="b"}'::prom.labels)['a':'b'];
 SELECT ('{a="b"}'::prom.labels)[ARRAY['a']];
 CREATE TEMP TABLE labelled (l prom.labels);
 UPDATE labelled SET l['a'] = 'b';
+
+-- the order is that of names and values, pair by pair, wherever in the bytes two sets differ
+WITH value AS (
+	SELECT * FROM unnest(ARRAY['', '0', '1', '01', '0123456', '01234567', '01234568', repeat('x', 126), repeat('x', 127), repeat('x', 128), repeat('é', 300)]) AS v
+), made AS (
+	SELECT jsonb_build_object('a', a.v, 'ab', b.v, 'b', c.v, 'é', d.v)::prom.labels AS l
+	FROM value a, value b, (SELECT * FROM value LIMIT 3) c, (SELECT * FROM value WHERE v <> '1' LIMIT 2) d
+), told AS (
+	SELECT l, coalesce((SELECT array_agg(x ORDER BY key COLLATE "C", i) FROM jsonb_each_text(l::jsonb), unnest(ARRAY[key, value]) WITH ORDINALITY AS u(x, i)),
+		'{}') COLLATE "C" AS pairs
+	FROM made
+)
+SELECT count(*), count(*) FILTER (WHERE (a.l < b.l) <> (a.pairs < b.pairs) OR (a.l = b.l) <> (a.pairs = b.pairs) OR (a.l >= b.l) <> (a.pairs >= b.pairs)) AS different
+FROM told a, told b;

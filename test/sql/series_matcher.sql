@@ -45,6 +45,19 @@ SELECT prom._label_re('{a="\\C"}', 'a', '\\C'), prom._label_re('{a="\\C"}', 'a',
 SELECT prom._label_re('{a="b"}', 'a', repeat('(', 2000) || repeat(')', 2000));
 SELECT prom._label_re('{a="b"}', NULL, '.*'), prom._label_eq(NULL, 'a', 'b');
 
+-- what is told from the ends of a value, without RE2, is what RE2 says: label_replace asks it alone
+CREATE TEMP TABLE piece AS SELECT * FROM unnest(ARRAY['', 'a', 'b.*', '.+', '[ab]', '(a|bc)', 'é', '\.', 'x?', '(?i)A', '\d{2}', '$', '|', '\x41',
+	'\Qa.\E', 'c' || chr(10), '\\b', '[^a]', '\pL', '(?:ab)+', '{a']) AS p;
+CREATE TEMP TABLE value AS
+SELECT DISTINCT jsonb_build_object('v', x || y || z)::prom.labels AS labels
+FROM unnest(ARRAY['', 'a', 'b', 'A', '.', '11', 'é']) x, unnest(ARRAY['', 'ab', 'bc', 'a.']) y, unnest(ARRAY['', 'a', '\b', 'c' || chr(10), '{a']) z;
+SELECT count(*), sum(t.matching) AS matching, sum(t.different) AS different
+FROM (SELECT DISTINCT x.p || y.p || z AS p FROM piece x, piece y, unnest(ARRAY['', 'a', '\.', '|b', '\\b']) z) AS pattern
+CROSS JOIN LATERAL (
+	SELECT count(*) FILTER (WHERE prom._label_re(labels, 'v', p)) AS matching,
+		count(*) FILTER (WHERE prom._label_re(labels, 'v', p) <> (prom._label_replace(labels, 'out', 'yes', 'v', p) <> labels)) AS different
+	FROM value) AS t;
+
 -- more patterns than the cache holds
 SELECT count(*) FILTER (WHERE prom._label_re('{a="77"}', 'a', i::text)), count(*) FROM generate_series(1, 300) i, generate_series(1, 3);
 
