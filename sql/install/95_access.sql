@@ -70,6 +70,8 @@ BEGIN
 			('_reindex', false, NULL),
 			('_pages', false, NULL),
 			('_lies_behind', false, NULL),
+			('_index_free', false, NULL),
+			('_has_dead_rows', false, NULL),
 			('_slack_add', false, NULL),
 			('_slack_next', false, NULL),
 			('_slack_retry', false, NULL),

@@ -40,6 +40,7 @@ static int	rollup_delay_s = 3600;
 static void ignore_notice(void *arg, const char *message);
 static bool turn(PGconn *conn);
 static bool command(PGconn *conn, const char *sql);
+static bool commands(PGconn *conn, const char *sql, bool *done);
 static bool answer(PGconn *conn, const char *sql, bool *yes);
 static bool vacuum_fresh(PGconn *conn);
 static bool clean_pending(PGconn *conn);
@@ -248,23 +249,24 @@ end_day(PGconn *conn, const char *part, const char *day)
 }
 
 /*
- * Most of an index is left from rows that are gone.  Nobody waits for this, but it waits for whoever has an old
- * snapshot, and so it gives up after a while: what it leaves then is removed the next time.
+ * Much of an index is left from rows that are gone.  Nobody waits for this, but it waits for whoever has an old
+ * snapshot, and so it gives up after a while, and removes what it has begun: that would cost whoever writes.
  */
 static bool
 reindex(PGconn *conn, const char *part, bool every)
 {
 	char		sql[200];
-	PGresult   *res;
-	bool		ok;
+	bool		done;
 
+	if (!command(conn, "SET lock_timeout = '1s'"))
+		return false;
 	snprintf(sql, sizeof(sql), "SELECT prom._reindex('%s', %s)", part, every ? "true" : "false");
-	res = prom_remote_exec(conn, sql);
-	ok = PQresultStatus(res) == PGRES_TUPLES_OK && command(conn, "SET lock_timeout = '1s'");
-	for (int i = 0; ok && i < PQntuples(res); i++)
-		(void) command(conn, PQgetvalue(res, i, 0));
-	PQclear(res);
-	return ok && command(conn, "RESET lock_timeout");
+	if (!commands(conn, sql, &done))
+		return false;
+	snprintf(sql, sizeof(sql), "SELECT d FROM prom._reindex('%s', false) d WHERE d LIKE 'DROP%%'", part);
+	if (!done && !commands(conn, sql, &done))
+		return false;
+	return command(conn, "RESET lock_timeout");
 }
 
 /* ---- files that got empty inside ---- */
@@ -356,6 +358,20 @@ command(PGconn *conn, const char *sql)
 
 	PQclear(res);
 	return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+}
+
+/* Runs the commands that a query tells.  Not done: one of them failed. */
+static bool
+commands(PGconn *conn, const char *sql, bool *done)
+{
+	PGresult   *res = prom_remote_exec(conn, sql);
+	bool		ok = PQresultStatus(res) == PGRES_TUPLES_OK;
+
+	*done = ok;
+	for (int i = 0; ok && i < PQntuples(res); i++)
+		*done &= command(conn, PQgetvalue(res, i, 0));
+	PQclear(res);
+	return ok;
 }
 
 static bool

@@ -1,6 +1,6 @@
 /*
  * slack.c
- *	  Where in its files a partition has room, and which rows are at their end (sql/install/44_slack.sql).
+ *	  Where in its files a table has room, and which rows are at their end (sql/install/44_slack.sql).
  */
 #include "postgres.h"
 
@@ -13,6 +13,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/bufpage.h"
 #include "storage/freespace.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -22,6 +23,7 @@
 #include "store/rows.h"
 
 PG_FUNCTION_INFO_V1(prom_pages);
+PG_FUNCTION_INFO_V1(prom_index_free);
 PG_FUNCTION_INFO_V1(prom_lies_behind);
 
 /* The pages of a table; adds up what is free in them. */
@@ -65,6 +67,45 @@ prom_pages(PG_FUNCTION_ARGS)
 	}
 	table_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* Bytes without entries in a page of an index; all of it, if it has been given back for another use. */
+static Size
+free_in_page(Relation index, BlockNumber number, BufferAccessStrategy strategy)
+{
+	Buffer		buffer;
+	Page		page;
+	Size		free = BLCKSZ;
+
+	if (GetRecordedFreeSpace(index, number) > 0)
+		return BLCKSZ;
+	buffer = ReadBufferExtended(index, MAIN_FORKNUM, number, RBM_NORMAL, strategy);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	if (!PageIsNew(page))
+		free = PageGetExactFreeSpace(page);
+	UnlockReleaseBuffer(buffer);
+	return free;
+}
+
+/* _index_free(index) */
+Datum
+prom_index_free(PG_FUNCTION_ARGS)
+{
+	Relation	index = index_open(PG_GETARG_OID(0), AccessShareLock);
+	BlockNumber pages = RelationGetNumberOfBlocks(index);
+	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
+	int64		free = 0;
+
+	/* The first page tells where the others are. */
+	for (BlockNumber page = 1; page < pages; page++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		free += free_in_page(index, page, strategy);
+	}
+	FreeAccessStrategy(strategy);
+	index_close(index, AccessShareLock);
+	PG_RETURN_INT64(free);
 }
 
 /* Has a value in a TOAST table a part in this page or behind it? */
