@@ -7,8 +7,8 @@
 -- time, under the locks of those who write samples, which readers do not take.
 --
 -- Of prom.series and prom.label_value the room is filled again by new series, and then there is nothing to move.  But new
--- ids go to the end of the primary key and leave its pages behind half empty, hashes of labels leave theirs a third empty
--- ever, and a GIN index never forgets a key: so indexes are looked at all the same.
+-- ids go to the end of the primary key and leave its pages behind half empty, and a GIN index never forgets a key: so
+-- indexes are looked at all the same.
 
 CREATE TABLE prom.slack (
 	part		regclass PRIMARY KEY,
@@ -30,7 +30,12 @@ COMMENT ON COLUMN prom.slack.last_toast IS 'where that of the TOAST table is to 
 CREATE FUNCTION prom._pages(part regclass, OUT pages int4, OUT free int8, OUT toast_pages int4, OUT toast_free int8)
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_pages';
 COMMENT ON FUNCTION prom._pages(regclass) IS
-'The pages of a table and of its TOAST table, and how many bytes of them are free as the last vacuum has noted it.';
+'The pages of a table and of its TOAST table, and how many bytes of them are free, as the last vacuum has noted it, and not too few for a row.';
+
+CREATE FUNCTION prom._offer_pages(part regclass, page int4, toast_page int4, offered bool) RETURNS void
+LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE AS 'MODULE_PATHNAME', 'prom_offer_pages';
+COMMENT ON FUNCTION prom._offer_pages(regclass, int4, int4, bool) IS
+'Offers the room in pages of a table from this one on, and of its TOAST table, to whoever writes rows, or does so no longer.';
 
 CREATE FUNCTION prom._index_free(index regclass) RETURNS int8
 LANGUAGE C VOLATILE STRICT PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_index_free';
@@ -105,6 +110,7 @@ DECLARE
 	size	record;
 	loose	bool;
 BEGIN
+	PERFORM prom._offer_pages(rel, k.last_page, k.last_toast, true) FROM prom.slack k WHERE k.part = rel;
 	SELECT * INTO size FROM prom._pages(rel) p;
 	-- Having come so far, it is worth it for less.
 	loose := (size.free + size.toast_free) * 16 >= (size.pages + size.toast_pages) * 8160::int8;
@@ -114,8 +120,12 @@ BEGIN
 	END IF;
 	-- Not all room can be filled.  What has been filled already is not to be had: the indexes are next.
 	UPDATE prom.slack k SET freed = 0, since = clock_timestamp(), next_page = CASE WHEN loose THEN size.pages ELSE 0 END,
-		last_page = size.pages - floor(size.free * 0.97 / 8160), last_toast = size.toast_pages - floor(size.toast_free * 0.97 / 8160)
+		last_page = size.pages - floor(size.free * 0.95 / 8160), last_toast = size.toast_pages - floor(size.toast_free * 0.95 / 8160)
 	WHERE k.part = rel;
+	IF loose THEN
+		-- Rows that are moved are not to come to lie there again.
+		PERFORM prom._offer_pages(rel, k.last_page, k.last_toast, false) FROM prom.slack k WHERE k.part = rel;
+	END IF;
 END
 $$;
 COMMENT ON FUNCTION prom._slack_begin(regclass) IS 'The table has been vacuumed: sets where its files are to end.';
@@ -152,15 +162,16 @@ CREATE FUNCTION prom._reindex(part regclass, every bool) RETURNS SETOF text
 LANGUAGE sql VOLATILE STRICT PARALLEL SAFE ROWS 1
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	-- A new B-tree has a tenth of free space.  Keys that a GIN index could forget do not show.
+	-- A B-tree of keys that come in no order, as hashes do, is a third empty.  Made dense, all of its pages would be cut in
+	-- halves by the next keys.  What a GIN index could forget does not show.
 	SELECT CASE WHEN i.indisvalid THEN 'REINDEX' ELSE 'DROP' END || ' INDEX CONCURRENTLY ' || i.indexrelid::regclass
 	FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
 	WHERE i.indrelid = part AND (NOT i.indisvalid OR (pg_relation_size(c.oid) > 65536
-		AND CASE WHEN m.amname = 'btree' THEN prom._index_free(c.oid) * 4 > pg_relation_size(c.oid) ELSE every END))
+		AND CASE WHEN m.amname = 'btree' THEN prom._index_free(c.oid) * 2.5 > pg_relation_size(c.oid) ELSE every END))
 	ORDER BY i.indisvalid, c.oid;
 END;
 COMMENT ON FUNCTION prom._reindex(regclass, bool) IS
-'What makes indexes of a table smaller, those of which a quarter is free, and (every) those of which this cannot be told; and removes what was left when this could not be done.';
+'What makes indexes of a table smaller, those of which two fifths are free, and (every) those of which this cannot be told; and removes what was left when this could not be done.';
 
 CREATE FUNCTION prom._slack_end(rel regclass) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -169,8 +180,10 @@ AS $$
 DECLARE
 	size	record;
 BEGIN
+	PERFORM prom._offer_pages(rel, k.last_page, k.last_toast, true) FROM prom.slack k WHERE k.part = rel;
+	UPDATE prom.slack k SET last_page = NULL, last_toast = NULL WHERE k.part = rel;
 	SELECT p.*, (p.free + p.toast_free) * 8 >= (p.pages + p.toast_pages) * 8160::int8 AS loose INTO size FROM prom._pages(rel) p;
-	IF size.loose AND (size.pages + size.toast_pages) * 8192::int8 > 65536 THEN
+	IF (size.loose OR prom._has_dead_rows(rel)) AND (size.pages + size.toast_pages) * 8192::int8 > 65536 THEN
 		PERFORM prom._slack_retry(rel);
 		RETURN;
 	END IF;

@@ -27,6 +27,9 @@
 #define FREEZE_AGE		10000000	/* transactions */
 #define FRESH_BYTES		(16 * 1024 * 1024) /* a file of this size is made smaller when it is empty again: queries read all of it */
 
+/* What few rows leave in pages is left to them by default, and a page with that in it is not cut off. */
+#define VACUUM_END		"VACUUM (FREEZE, INDEX_CLEANUP on) "
+
 int			prom_store_max_ahead_s = 86400;
 int			prom_store_max_age_s = 315360000;
 int			prom_store_exemplar_max_age_s = 86400;
@@ -241,7 +244,7 @@ end_day(PGconn *conn, const char *part, const char *day)
 {
 	char		sql[200];
 
-	snprintf(sql, sizeof(sql), "VACUUM (FREEZE) %s", part ? part : "");
+	snprintf(sql, sizeof(sql), VACUUM_END "%s", part ? part : "");
 	if (part && !(command(conn, sql) && reindex(conn, part, false)))
 		return false;
 	snprintf(sql, sizeof(sql), "SELECT prom._compact_end(%s)", day);
@@ -303,7 +306,7 @@ take_up_slack_of(PGconn *conn, const char *work, const char *part)
 
 	if (strcmp(work, "end") == 0)
 	{
-		snprintf(sql, sizeof(sql), "VACUUM (FREEZE) %s", part);
+		snprintf(sql, sizeof(sql), VACUUM_END "%s", part);
 		if (!command(conn, sql) || !reindex(conn, part, true))
 			return false;
 		snprintf(sql, sizeof(sql), "SELECT prom._slack_end('%s')", part);

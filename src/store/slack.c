@@ -23,20 +23,32 @@
 #include "store/rows.h"
 
 PG_FUNCTION_INFO_V1(prom_pages);
+PG_FUNCTION_INFO_V1(prom_offer_pages);
 PG_FUNCTION_INFO_V1(prom_index_free);
 PG_FUNCTION_INFO_V1(prom_lies_behind);
 
-/* The pages of a table; adds up what is free in them. */
+/* The pages of a table; adds up what is free in them and can hold rows of the usual size. */
 static BlockNumber
 pages_of(Relation rel, int64 *free)
 {
 	BlockNumber pages = RelationGetNumberOfBlocks(rel);
+	int64		all = 0;
+	Size		row = 1;
 
-	*free = 0;
 	for (BlockNumber page = 0; page < pages; page++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		*free += GetRecordedFreeSpace(rel, page);
+		all += GetRecordedFreeSpace(rel, page);
+	}
+	if (rel->rd_rel->reltuples >= 1)
+		row = Max((Size) (((int64) pages * BLCKSZ - all) / rel->rd_rel->reltuples), 1);
+	*free = 0;
+	for (BlockNumber page = 0; page < pages; page++)
+	{
+		Size		room = GetRecordedFreeSpace(rel, page);
+
+		CHECK_FOR_INTERRUPTS();
+		*free += room - room % row;
 	}
 	return pages;
 }
@@ -67,6 +79,50 @@ prom_pages(PG_FUNCTION_ARGS)
 	}
 	table_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* Offers the room in this page and those behind it to whoever writes rows, or no longer. */
+static void
+offer_pages(Relation rel, BlockNumber first, bool offered)
+{
+	BlockNumber pages = RelationGetNumberOfBlocks(rel);
+
+	for (BlockNumber page = first; page < pages; page++)
+	{
+		Size		free = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		if (offered)
+		{
+			Buffer		buffer = ReadBuffer(rel, page);
+
+			LockBuffer(buffer, BUFFER_LOCK_SHARE);
+			free = PageIsNew(BufferGetPage(buffer)) ? 0 : PageGetHeapFreeSpace(BufferGetPage(buffer));
+			UnlockReleaseBuffer(buffer);
+		}
+		RecordPageWithFreeSpace(rel, page, free);
+	}
+	if (first < pages)
+		FreeSpaceMapVacuumRange(rel, first, pages);
+}
+
+/* _offer_pages(part, page, toast_page, offered) */
+Datum
+prom_offer_pages(PG_FUNCTION_ARGS)
+{
+	Relation	rel = table_open(PG_GETARG_OID(0), RowExclusiveLock);
+	Oid			toast = rel->rd_rel->reltoastrelid;
+
+	offer_pages(rel, (BlockNumber) Max(PG_GETARG_INT32(1), 0), PG_GETARG_BOOL(3));
+	if (OidIsValid(toast))
+	{
+		Relation	beside = table_open(toast, RowExclusiveLock);
+
+		offer_pages(beside, (BlockNumber) Max(PG_GETARG_INT32(2), 0), PG_GETARG_BOOL(3));
+		table_close(beside, RowExclusiveLock);
+	}
+	table_close(rel, RowExclusiveLock);
+	PG_RETURN_VOID();
 }
 
 /* Bytes without entries in a page of an index; all of it, if it has been given back for another use. */
