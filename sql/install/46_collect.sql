@@ -65,14 +65,16 @@ BEGIN
 		-- No merge may move samples while they are looked for.
 		PERFORM prom._lock_merge(one);
 		empty := prom._empty_series(one, wanted);
+		-- (Neither is all of the shard read for want of statistics, because of the range, nor each id compared with each: IN, asked so, is hashed.)
 		UPDATE prom.series s SET empty_since = NULL
-		WHERE s.shard = one AND s.sid >= first AND s.sid < next AND s.empty_since IS NOT NULL AND NOT s.sid = ANY (empty);
+		WHERE s.shard = one AND s.sid >= first AND s.sid < next AND s.empty_since IS NOT NULL AND s.sid NOT IN (SELECT unnest(empty));
 		CONTINUE WHEN empty = '{}';
-		UPDATE prom.series s SET empty_since = now() WHERE s.shard = one AND s.sid = ANY (empty) AND s.empty_since IS NULL;
+		UPDATE prom.series s SET empty_since = now()
+		WHERE s.shard = one AND s.sid >= first AND s.sid < next AND s.empty_since IS NULL AND (s.sid IN (SELECT unnest(empty))) IS TRUE;
 
 		-- A row that may come back keeps its series.
 		SELECT array_agg(s.sid ORDER BY s.sid) INTO due FROM prom.series s
-		WHERE s.shard = one AND s.sid = ANY (empty) AND s.empty_since <= now() - grace
+		WHERE s.shard = one AND s.sid >= first AND s.sid < next AND s.empty_since <= now() - grace AND (s.sid IN (SELECT unnest(empty))) IS TRUE
 			AND NOT EXISTS (SELECT FROM prom.quarantine q WHERE q.shard = one AND s.sid BETWEEN q.sid_min AND q.sid_max);
 		CONTINUE WHEN due IS NULL;
 		-- Whoever has written to one of them meanwhile is waited for, and then it is not empty.

@@ -27,6 +27,9 @@
 #define FREEZE_AGE		10000000	/* transactions */
 #define FRESH_BYTES		(16 * 1024 * 1024) /* a file of this size is made smaller when it is empty again: queries read all of it */
 
+/* What few rows leave in pages is left to them by default, and a page with that in it is not cut off. */
+#define VACUUM_END		"VACUUM (FREEZE, INDEX_CLEANUP on) "
+
 int			prom_store_max_ahead_s = 86400;
 int			prom_store_max_age_s = 315360000;
 int			prom_store_exemplar_max_age_s = 86400;
@@ -40,6 +43,7 @@ static int	rollup_delay_s = 3600;
 static void ignore_notice(void *arg, const char *message);
 static bool turn(PGconn *conn);
 static bool command(PGconn *conn, const char *sql);
+static bool commands(PGconn *conn, const char *sql, bool *done);
 static bool answer(PGconn *conn, const char *sql, bool *yes);
 static bool vacuum_fresh(PGconn *conn);
 static bool clean_pending(PGconn *conn);
@@ -240,7 +244,7 @@ end_day(PGconn *conn, const char *part, const char *day)
 {
 	char		sql[200];
 
-	snprintf(sql, sizeof(sql), "VACUUM (FREEZE) %s", part ? part : "");
+	snprintf(sql, sizeof(sql), VACUUM_END "%s", part ? part : "");
 	if (part && !(command(conn, sql) && reindex(conn, part, false)))
 		return false;
 	snprintf(sql, sizeof(sql), "SELECT prom._compact_end(%s)", day);
@@ -248,23 +252,24 @@ end_day(PGconn *conn, const char *part, const char *day)
 }
 
 /*
- * Most of an index is left from rows that are gone.  Nobody waits for this, but it waits for whoever has an old
- * snapshot, and so it gives up after a while: what it leaves then is removed the next time.
+ * Much of an index is left from rows that are gone.  Nobody waits for this, but it waits for whoever has an old
+ * snapshot, and so it gives up after a while, and removes what it has begun: that would cost whoever writes.
  */
 static bool
 reindex(PGconn *conn, const char *part, bool every)
 {
 	char		sql[200];
-	PGresult   *res;
-	bool		ok;
+	bool		done;
 
+	if (!command(conn, "SET lock_timeout = '1s'"))
+		return false;
 	snprintf(sql, sizeof(sql), "SELECT prom._reindex('%s', %s)", part, every ? "true" : "false");
-	res = prom_remote_exec(conn, sql);
-	ok = PQresultStatus(res) == PGRES_TUPLES_OK && command(conn, "SET lock_timeout = '1s'");
-	for (int i = 0; ok && i < PQntuples(res); i++)
-		(void) command(conn, PQgetvalue(res, i, 0));
-	PQclear(res);
-	return ok && command(conn, "RESET lock_timeout");
+	if (!commands(conn, sql, &done))
+		return false;
+	snprintf(sql, sizeof(sql), "SELECT d FROM prom._reindex('%s', false) d WHERE d LIKE 'DROP%%'", part);
+	if (!done && !commands(conn, sql, &done))
+		return false;
+	return command(conn, "RESET lock_timeout");
 }
 
 /* ---- files that got empty inside ---- */
@@ -301,7 +306,7 @@ take_up_slack_of(PGconn *conn, const char *work, const char *part)
 
 	if (strcmp(work, "end") == 0)
 	{
-		snprintf(sql, sizeof(sql), "VACUUM (FREEZE) %s", part);
+		snprintf(sql, sizeof(sql), VACUUM_END "%s", part);
 		if (!command(conn, sql) || !reindex(conn, part, true))
 			return false;
 		snprintf(sql, sizeof(sql), "SELECT prom._slack_end('%s')", part);
@@ -356,6 +361,20 @@ command(PGconn *conn, const char *sql)
 
 	PQclear(res);
 	return status == PGRES_COMMAND_OK || status == PGRES_TUPLES_OK;
+}
+
+/* Runs the commands that a query tells.  Not done: one of them failed. */
+static bool
+commands(PGconn *conn, const char *sql, bool *done)
+{
+	PGresult   *res = prom_remote_exec(conn, sql);
+	bool		ok = PQresultStatus(res) == PGRES_TUPLES_OK;
+
+	*done = ok;
+	for (int i = 0; ok && i < PQntuples(res); i++)
+		*done &= command(conn, PQgetvalue(res, i, 0));
+	PQclear(res);
+	return ok;
 }
 
 static bool

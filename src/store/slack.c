@@ -1,6 +1,6 @@
 /*
  * slack.c
- *	  Where in its files a partition has room, and which rows are at their end (sql/install/44_slack.sql).
+ *	  Where in its files a table has room, and which rows are at their end (sql/install/44_slack.sql).
  */
 #include "postgres.h"
 
@@ -13,6 +13,7 @@
 #include "funcapi.h"
 #include "miscadmin.h"
 #include "storage/bufmgr.h"
+#include "storage/bufpage.h"
 #include "storage/freespace.h"
 #include "utils/fmgroids.h"
 #include "utils/rel.h"
@@ -22,19 +23,32 @@
 #include "store/rows.h"
 
 PG_FUNCTION_INFO_V1(prom_pages);
+PG_FUNCTION_INFO_V1(prom_offer_pages);
+PG_FUNCTION_INFO_V1(prom_index_free);
 PG_FUNCTION_INFO_V1(prom_lies_behind);
 
-/* The pages of a table; adds up what is free in them. */
+/* The pages of a table; adds up what is free in them and can hold rows of the usual size. */
 static BlockNumber
 pages_of(Relation rel, int64 *free)
 {
 	BlockNumber pages = RelationGetNumberOfBlocks(rel);
+	int64		all = 0;
+	Size		row = 1;
 
-	*free = 0;
 	for (BlockNumber page = 0; page < pages; page++)
 	{
 		CHECK_FOR_INTERRUPTS();
-		*free += GetRecordedFreeSpace(rel, page);
+		all += GetRecordedFreeSpace(rel, page);
+	}
+	if (rel->rd_rel->reltuples >= 1)
+		row = Max((Size) (((int64) pages * BLCKSZ - all) / rel->rd_rel->reltuples), 1);
+	*free = 0;
+	for (BlockNumber page = 0; page < pages; page++)
+	{
+		Size		room = GetRecordedFreeSpace(rel, page);
+
+		CHECK_FOR_INTERRUPTS();
+		*free += room - room % row;
 	}
 	return pages;
 }
@@ -65,6 +79,89 @@ prom_pages(PG_FUNCTION_ARGS)
 	}
 	table_close(rel, AccessShareLock);
 	PG_RETURN_DATUM(HeapTupleGetDatum(heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+/* Offers the room in this page and those behind it to whoever writes rows, or no longer. */
+static void
+offer_pages(Relation rel, BlockNumber first, bool offered)
+{
+	BlockNumber pages = RelationGetNumberOfBlocks(rel);
+
+	for (BlockNumber page = first; page < pages; page++)
+	{
+		Size		free = 0;
+
+		CHECK_FOR_INTERRUPTS();
+		if (offered)
+		{
+			Buffer		buffer = ReadBuffer(rel, page);
+
+			LockBuffer(buffer, BUFFER_LOCK_SHARE);
+			free = PageIsNew(BufferGetPage(buffer)) ? 0 : PageGetHeapFreeSpace(BufferGetPage(buffer));
+			UnlockReleaseBuffer(buffer);
+		}
+		RecordPageWithFreeSpace(rel, page, free);
+	}
+	if (first < pages)
+		FreeSpaceMapVacuumRange(rel, first, pages);
+}
+
+/* _offer_pages(part, page, toast_page, offered) */
+Datum
+prom_offer_pages(PG_FUNCTION_ARGS)
+{
+	Relation	rel = table_open(PG_GETARG_OID(0), RowExclusiveLock);
+	Oid			toast = rel->rd_rel->reltoastrelid;
+
+	offer_pages(rel, (BlockNumber) Max(PG_GETARG_INT32(1), 0), PG_GETARG_BOOL(3));
+	if (OidIsValid(toast))
+	{
+		Relation	beside = table_open(toast, RowExclusiveLock);
+
+		offer_pages(beside, (BlockNumber) Max(PG_GETARG_INT32(2), 0), PG_GETARG_BOOL(3));
+		table_close(beside, RowExclusiveLock);
+	}
+	table_close(rel, RowExclusiveLock);
+	PG_RETURN_VOID();
+}
+
+/* Bytes without entries in a page of an index; all of it, if it has been given back for another use. */
+static Size
+free_in_page(Relation index, BlockNumber number, BufferAccessStrategy strategy)
+{
+	Buffer		buffer;
+	Page		page;
+	Size		free = BLCKSZ;
+
+	if (GetRecordedFreeSpace(index, number) > 0)
+		return BLCKSZ;
+	buffer = ReadBufferExtended(index, MAIN_FORKNUM, number, RBM_NORMAL, strategy);
+	LockBuffer(buffer, BUFFER_LOCK_SHARE);
+	page = BufferGetPage(buffer);
+	if (!PageIsNew(page))
+		free = PageGetExactFreeSpace(page);
+	UnlockReleaseBuffer(buffer);
+	return free;
+}
+
+/* _index_free(index) */
+Datum
+prom_index_free(PG_FUNCTION_ARGS)
+{
+	Relation	index = index_open(PG_GETARG_OID(0), AccessShareLock);
+	BlockNumber pages = RelationGetNumberOfBlocks(index);
+	BufferAccessStrategy strategy = GetAccessStrategy(BAS_BULKREAD);
+	int64		free = 0;
+
+	/* The first page tells where the others are. */
+	for (BlockNumber page = 1; page < pages; page++)
+	{
+		CHECK_FOR_INTERRUPTS();
+		free += free_in_page(index, page, strategy);
+	}
+	FreeAccessStrategy(strategy);
+	index_close(index, AccessShareLock);
+	PG_RETURN_INT64(free);
 }
 
 /* Has a value in a TOAST table a part in this page or behind it? */
