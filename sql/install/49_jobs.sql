@@ -7,20 +7,20 @@
 -- Steps are without JIT: they have many small statements that are estimated as if they had many rows, and compiling
 -- those took nearly all of their time.
 
-CREATE FUNCTION prom._jobs() RETURNS TABLE (number int4, name text, schedule text, does text, counts text)
+CREATE FUNCTION prom._jobs() RETURNS TABLE (number int4, name text, schedule text, does text, did text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	VALUES (1, 'make_days', '1 * * * *', 'makes the partitions of today and tomorrow', 'partitions made'),
-		(2, 'drop_exemplars', '*/10 * * * *', 'removes exemplars older than promgres.exemplar_max_age', 'exemplars removed'),
-		(3, 'downsample', '*/10 * * * *', 'makes rollups of days that are over, and again where samples have changed', 'steps that made rollups'),
-		(4, 'retain', '5 * * * *', 'drops samples whose time is over, and what is beyond promgres.retention_size', 'partitions dropped and rows rewritten'),
-		(5, 'collect_series', '20 * * * *', 'removes series that have no samples left', 'series removed'),
-		(6, 'compact_days', NULL, 'compacts days that are over', 'steps that compacted rows'),
-		(7, 'tier', '35 * * * *', 'moves old samples to the bucket of promgres.tier_server', 'rows moved and objects deleted');
+	VALUES (1, 'make_days', '1 * * * *', 'makes the partitions of today and tomorrow', 'partitions made: %s'),
+		(2, 'drop_exemplars', '*/10 * * * *', 'removes exemplars older than promgres.exemplar_max_age', 'exemplars removed: %s'),
+		(3, 'downsample', '*/10 * * * *', 'makes rollups of days that are over, and again where samples have changed', 'rollups were made'),
+		(4, 'retain', '5 * * * *', 'drops samples whose time is over, and what is beyond promgres.retention_size', 'partitions dropped and rows rewritten: %s'),
+		(5, 'collect_series', '20 * * * *', 'removes series that have no samples left', 'series removed: %s'),
+		(6, 'compact_days', NULL, 'compacts days that are over', 'rows were compacted'),
+		(7, 'tier', '35 * * * *', 'moves old samples to the bucket of promgres.tier_server', 'rows moved and objects deleted: %s');
 END;
 COMMENT ON FUNCTION prom._jobs() IS
-'The jobs there are. The number is for the lock; without a schedule (as of cron, UTC) a job is run by no clock; prom.job.rows has how many of what it counts.';
+'The jobs there are. The number is for the lock; without a schedule (as of cron, UTC) a job is run by no clock; of what it did a message says how many, prom.job.rows.';
 
 CREATE TABLE prom.job (
 	name		text COLLATE "C" PRIMARY KEY,
@@ -256,7 +256,7 @@ BEGIN
 		error_at = CASE WHEN failure IS NOT NULL THEN clock_timestamp() ELSE j.error_at END
 	WHERE j.name = job;
 	RETURN CASE WHEN failure IS NULL THEN format('job "%s" is done: %s', job,
-		CASE WHEN o.rows > 0 THEN (SELECT format('%s: %s', d.counts, o.rows) FROM prom._jobs() d WHERE d.name = job) ELSE 'nothing to do' END
+		CASE WHEN o.rows > 0 THEN (SELECT format(d.did, o.rows) FROM prom._jobs() d WHERE d.name = job) ELSE 'nothing to do' END
 		|| coalesce(' (' || o.phase || ')', '')) END;
 END
 $$;
@@ -346,6 +346,9 @@ DECLARE
 	last	int8;
 BEGIN
 	rows := 0;
+	IF state -> 'until' IS NULL THEN
+		state := state || jsonb_build_object('until', coalesce((SELECT min(l.until_ms) FROM prom.level l WHERE l.resolution = ANY (prom._rollup_resolutions())), 0));
+	END IF;
 	-- What changes meanwhile waits for the next run.
 	IF delay IS NOT NULL AND prom._downsample_step(delay + (clock_timestamp() - began)) THEN
 		rows := 1;
@@ -357,9 +360,13 @@ BEGIN
 		-- Days from the first one that has samples on.
 		SELECT greatest(done - d.first, 0), greatest(total - d.first, 0) INTO done, total FROM (SELECT min(t_min) / 86400000 AS first FROM prom._days()) d;
 	ELSE
-		state := NULL;
+		SELECT count(*) INTO done FROM prom._days() d
+		WHERE d.t_min >= (state -> 'until')::int8 AND d.t_min < (SELECT min(l.until_ms) FROM prom.level l WHERE l.resolution = ANY (prom._rollup_resolutions()));
 		phase := CASE WHEN delay IS NULL THEN '"promgres.rollup_delay" is -1'
-			WHEN prom._rollup_resolutions() = '{}' THEN '"promgres.rollup_resolutions" is empty' END;
+			WHEN prom._rollup_resolutions() = '{}' THEN '"promgres.rollup_resolutions" is empty'
+			WHEN done > 0 THEN format('days that are new: %s', done) END;
+		total := done;
+		state := NULL;
 	END IF;
 END
 $$;

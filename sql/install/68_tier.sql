@@ -920,10 +920,6 @@ DECLARE
 BEGIN
 	rows := 0;
 	IF server = '' THEN
-		IF forced THEN
-			RAISE object_not_in_prerequisite_state USING MESSAGE = 'there is no bucket to move samples to',
-				HINT = 'Make a server of promgres_s3 and set promgres.tier_server to its name.';
-		END IF;
 		state := NULL;
 		phase := '"promgres.tier_server" is not set';
 		RETURN;
@@ -1057,6 +1053,11 @@ BEGIN
 	END IF;
 	IF from_time OPERATOR(pg_catalog.>) to_time THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'end must not be before start';
+	END IF;
+	-- Who asks for a time is told; it is no failure of the job.
+	IF from_time IS NOT NULL AND pg_catalog.current_setting('promgres.tier_server') OPERATOR(pg_catalog.=) '' THEN
+		RAISE object_not_in_prerequisite_state USING MESSAGE = 'there is no bucket to move samples to',
+			DETAIL = '"promgres.tier_server" is not set.', HINT = 'Make a server of promgres_s3 and set promgres.tier_server to its name.';
 	END IF;
 	CALL prom._run_job('tier', CASE WHEN from_time IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('from', prom._to_ms(from_time), 'to', prom._to_ms(to_time)) END);
 END $$;
