@@ -93,7 +93,7 @@ prom_maintain_main(Datum arg)
 			last_complaint[0] = '\0';
 		else if (conn)
 		{
-			complain(PQerrorMessage(conn));
+			complain(pchomp(PQerrorMessage(conn)));
 			PQfinish(conn);
 			conn = NULL;
 		}
