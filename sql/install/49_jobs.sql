@@ -13,7 +13,7 @@ SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	VALUES (1, 'make_days', '1 * * * *', 'makes the partitions of today and tomorrow', 'partitions made: %s'),
 		(2, 'drop_exemplars', '*/10 * * * *', 'removes exemplars older than promgres.exemplar_max_age', 'exemplars removed: %s'),
-		(3, 'downsample', '*/10 * * * *', 'makes rollups of days that are over, and again where samples have changed', 'rollups were made'),
+		(3, 'downsample', '*/10 * * * *', 'makes rollups of days that are over, and again where samples have changed', 'rollups are up to date'),
 		(4, 'retain', '5 * * * *', 'drops samples whose time is over, and what is beyond promgres.retention_size', 'partitions dropped and rows rewritten: %s'),
 		(5, 'collect_series', '20 * * * *', 'removes series that have no samples left', 'series removed: %s'),
 		(6, 'compact_days', NULL, 'compacts days that are over', 'rows were compacted'),
@@ -360,11 +360,11 @@ BEGIN
 		-- Days from the first one that has samples on.
 		SELECT greatest(done - d.first, 0), greatest(total - d.first, 0) INTO done, total FROM (SELECT min(t_min) / 86400000 AS first FROM prom._days()) d;
 	ELSE
-		SELECT count(*) INTO done FROM prom._days() d
-		WHERE d.t_min >= (state -> 'until')::int8 AND d.t_min < (SELECT min(l.until_ms) FROM prom.level l WHERE l.resolution = ANY (prom._rollup_resolutions()));
+		SELECT min(l.until_ms) INTO last FROM prom.level l WHERE l.resolution = ANY (prom._rollup_resolutions());
+		SELECT count(*) INTO done FROM prom._days() d WHERE d.t_min >= (state -> 'until')::int8 AND d.t_min < last;
 		phase := CASE WHEN delay IS NULL THEN '"promgres.rollup_delay" is -1'
 			WHEN prom._rollup_resolutions() = '{}' THEN '"promgres.rollup_resolutions" is empty'
-			WHEN done > 0 THEN format('days that are new: %s', done) END;
+			WHEN last > 0 THEN format('complete until %s, days that are new: %s', to_char(prom._from_ms(last) AT TIME ZONE 'UTC', 'YYYY-MM-DD'), done) END;
 		total := done;
 		state := NULL;
 	END IF;
