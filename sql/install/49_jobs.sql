@@ -516,15 +516,17 @@ BEGIN ATOMIC
 	SELECT r.name,
 		r.schedule IS NOT NULL AND r.pid IS NULL AND CASE WHEN r.by = 'pg_cron' THEN r.overdue
 			ELSE coalesce((r.job).next_due <= clock_timestamp() OR (r.job).last_start < since, true) END AND prom._is_settled(),
-		CASE WHEN r.problem IS NOT NULL THEN format('job "%s" failed: %s', r.name, r.problem)
+		CASE WHEN p.problem IS NOT NULL THEN format('job "%s" failed: %s', r.name, p.problem)
 			WHEN (r.job).missed OR (r.overdue AND r.by = 'pg_cron') THEN format('pg_cron does not run job "%s"', r.name)
 			WHEN r.overdue THEN format('job "%s" is late', r.name) END,
-		CASE WHEN r.problem = (r.job).error THEN (r.job).detail END,
-		CASE WHEN r.problem = (r.job).error THEN (r.job).hint WHEN r.problem IS NOT NULL THEN 'It runs again when it is due. See prom.jobs.'
+		CASE WHEN p.problem = (r.job).error THEN (r.job).detail END,
+		CASE WHEN p.problem = (r.job).error THEN (r.job).hint WHEN p.problem IS NOT NULL THEN 'It runs again when it is due. See prom.jobs.'
 			WHEN (r.job).missed OR (r.overdue AND r.by = 'pg_cron') THEN
 				'The maintenance worker runs it instead. See cron.job and cron.job_run_details; prom.schedule_jobs() registers it anew, prom.unschedule_jobs() leaves it to the worker.'
 			WHEN r.overdue THEN 'Another one takes long, see prom.stat_progress_jobs.' END
-	FROM prom._job_rows() r;
+	-- What a run of before has left is not said again: the worker runs the job anew now.
+	FROM prom._job_rows() r,
+		LATERAL (SELECT CASE WHEN r.by <> 'worker' OR r.schedule IS NULL OR (r.job).last_start >= since THEN r.problem END AS problem) p;
 END;
 COMMENT ON FUNCTION prom._jobs_for_worker(timestamptz) IS 'For the maintenance worker, whose settings are of this time: which jobs are due, those that have not run since then among them, and what is wrong with them.';
 
