@@ -174,6 +174,26 @@ AS 'MODULE_PATHNAME', 'prom_lock_merge';
 COMMENT ON FUNCTION prom._lock_merge(int2) IS
 'Waits for a merge of the shard to end and keeps others from beginning until the end of the transaction.';
 
+CREATE FUNCTION prom._runner() RETURNS text
+LANGUAGE sql STABLE PARALLEL RESTRICTED
+SET search_path = pg_catalog, pg_temp
+RETURN (SELECT CASE WHEN a.application_name = 'promgres jobs' THEN 'worker'
+		WHEN a.backend_type LIKE 'pg_cron%' OR a.application_name LIKE 'pg_cron%' THEN 'pg_cron' ELSE 'session' END
+	FROM pg_stat_activity a WHERE a.pid = pg_backend_pid());
+COMMENT ON FUNCTION prom._runner() IS 'On whose behalf this server process works: worker, pg_cron, or a session, which wants to be told what was done.';
+
+CREATE FUNCTION prom._tell(did text) RETURNS void
+LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+AS $$
+BEGIN
+	IF prom._runner() = 'session' THEN
+		RAISE NOTICE '%', did;
+	END IF;
+END
+$$;
+COMMENT ON FUNCTION prom._tell(text) IS 'Tells who has called a procedure by hand what it did.';
+
 CREATE PROCEDURE prom.merge()
 LANGUAGE plpgsql
 AS $$
@@ -181,6 +201,7 @@ DECLARE
 	one		int2;
 	last	int8;
 	taken	int4;
+	total	int8 := 0;
 BEGIN
 	COMMIT;
 	SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
@@ -191,12 +212,14 @@ BEGIN
 			-- Another merge may be under way, whose rows are among those that are to be merged.
 			PERFORM prom._lock_merge(one);
 			taken := prom._merge_step(one, 2000);
+			total := total OPERATOR(pg_catalog.+) taken;
 			COMMIT;
 			SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
 			EXIT WHEN taken OPERATOR(pg_catalog.=) 0 OR NOT EXISTS (
 				SELECT FROM prom._fresh_rows f WHERE f.shard OPERATOR(pg_catalog.=) one AND f.seq OPERATOR(pg_catalog.<=) last);
 		END LOOP;
 	END LOOP;
+	PERFORM prom._tell(CASE WHEN total OPERATOR(pg_catalog.>) 0 THEN pg_catalog.format('fresh rows merged: %s', total) ELSE 'there was nothing to merge' END);
 END
 $$;
 COMMENT ON PROCEDURE prom.merge() IS

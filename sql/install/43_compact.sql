@@ -121,6 +121,8 @@ BEGIN
 		END LOOP;
 		COMMIT;
 	END LOOP;
+	PERFORM prom._tell(pg_catalog.format(CASE WHEN EXISTS (SELECT FROM prom._parts() p WHERE p.resolution OPERATOR(pg_catalog.=) 0 AND p.from_ms OPERATOR(pg_catalog.=) first)
+		THEN '%s is compacted' ELSE 'there are no merged samples of %s' END, pg_catalog.to_char(day, 'YYYY-MM-DD')));
 END
 $$;
 COMMENT ON PROCEDURE prom.compact(date) IS

@@ -140,6 +140,7 @@ DECLARE
 	state	text;
 	failed	text[] := '{}';
 	n		int4 := 0;
+	total	int8 := 0;
 BEGIN
 	IF source IS NULL OR match IS NULL OR start IS NULL OR "end" IS NULL OR labels IS NULL OR external_labels IS NULL OR again IS NULL THEN
 		RAISE null_value_not_allowed USING MESSAGE = 'arguments of prom.import_blocks must not be null';
@@ -174,6 +175,7 @@ BEGIN
 					more := prom._import_step(one, want.ops, want.names, want.vals);
 					IF NOT more THEN
 						n := n OPERATOR(pg_catalog.+) 1;
+						total := total OPERATOR(pg_catalog.+) (SELECT b.samples FROM prom.block_import b WHERE b.id OPERATOR(pg_catalog.=) one);
 					END IF;
 				END IF;
 			EXCEPTION WHEN OTHERS THEN
@@ -204,6 +206,8 @@ BEGIN
 		RAISE NOTICE USING MESSAGE = pg_catalog.format('no block was imported: of %s in "%s" each was taken in before, or has no samples from %s to %s',
 				pg_catalog.cardinality(blocks), source, start, "end"),
 			HINT = 'See prom.block_import; again => true takes blocks in once more.';
+	ELSE
+		PERFORM prom._tell(pg_catalog.format('blocks imported: %s of %s, with %s samples', n, pg_catalog.cardinality(blocks), total));
 	END IF;
 END
 $$;

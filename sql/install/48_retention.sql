@@ -26,9 +26,12 @@ COMMENT ON COLUMN prom.expired.seq IS 'what prom.store_seq had come to: later ro
 SELECT pg_catalog.pg_extension_config_dump('prom.retention', '');
 
 CREATE VIEW prom.retention_rules AS
-	SELECT r.selector, r.resolution, r.keep FROM prom.retention r
+	SELECT r.selector, pg_catalog.make_interval(secs => r.resolution) AS resolution, r.keep FROM prom.retention r
 	WHERE NOT pg_catalog.row_security_active('prom.series'::pg_catalog.regclass);
-COMMENT ON VIEW prom.retention_rules IS 'How long samples are kept, by selector (NULL: all that no rule is for) and resolution in seconds (0: raw); keep NULL: for ever. Nothing for whom row security shows some of the series only.';
+COMMENT ON VIEW prom.retention_rules IS 'How long samples are kept, by selector and resolution. Nothing for whom row security shows some of the series only.';
+COMMENT ON COLUMN prom.retention_rules.selector IS 'of the series that the rule is for; NULL: all that no rule is for';
+COMMENT ON COLUMN prom.retention_rules.resolution IS 'width of a window; 0: raw samples';
+COMMENT ON COLUMN prom.retention_rules.keep IS 'NULL: for ever';
 
 -- ---- rules
 

@@ -7,20 +7,20 @@
 -- Steps are without JIT: they have many small statements that are estimated as if they had many rows, and compiling
 -- those took nearly all of their time.
 
-CREATE FUNCTION prom._jobs() RETURNS TABLE (number int4, name text, schedule text, does text)
+CREATE FUNCTION prom._jobs() RETURNS TABLE (number int4, name text, schedule text, does text, did text)
 LANGUAGE sql IMMUTABLE PARALLEL SAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
-	VALUES (1, 'make_days', '1 * * * *', 'makes the partitions of today and tomorrow'),
-		(2, 'drop_exemplars', '*/10 * * * *', 'removes exemplars older than promgres.exemplar_max_age'),
-		(3, 'downsample', '*/10 * * * *', 'makes rollups of days that are over, and again where samples have changed'),
-		(4, 'retain', '5 * * * *', 'drops samples whose time is over, and what is beyond promgres.retention_size'),
-		(5, 'collect_series', '20 * * * *', 'removes series that have no samples left'),
-		(6, 'compact_days', NULL, 'compacts days that are over'),
-		(7, 'tier', '35 * * * *', 'moves old samples to the bucket of promgres.tier_server');
+	VALUES (1, 'make_days', '1 * * * *', 'makes the partitions of today and tomorrow', 'partitions made: %s'),
+		(2, 'drop_exemplars', '*/10 * * * *', 'removes exemplars older than promgres.exemplar_max_age', 'exemplars removed: %s'),
+		(3, 'downsample', '*/10 * * * *', 'makes rollups of days that are over, and again where samples have changed', 'rollups are up to date'),
+		(4, 'retain', '5 * * * *', 'drops samples whose time is over, and what is beyond promgres.retention_size', 'partitions dropped and rows rewritten: %s'),
+		(5, 'collect_series', '20 * * * *', 'removes series that have no samples left', 'series removed: %s'),
+		(6, 'compact_days', NULL, 'compacts days that are over', 'rows were compacted'),
+		(7, 'tier', '35 * * * *', 'moves old samples to the bucket of promgres.tier_server', 'rows moved and objects deleted: %s');
 END;
 COMMENT ON FUNCTION prom._jobs() IS
-'The jobs there are. The number is for the lock; without a schedule (as of cron, UTC) a job is run by no clock.';
+'The jobs there are. The number is for the lock; without a schedule (as of cron, UTC) a job is run by no clock; of what it did a message says how many, prom.job.rows.';
 
 CREATE TABLE prom.job (
 	name		text COLLATE "C" PRIMARY KEY,
@@ -39,6 +39,7 @@ CREATE TABLE prom.job (
 	runs		int8 NOT NULL DEFAULT 0,
 	failures	int8 NOT NULL DEFAULT 0,
 	error		text,
+	detail		text,
 	hint		text,
 	error_at	timestamptz,
 	next_due	timestamptz
@@ -151,9 +152,7 @@ LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	runner	text := (SELECT CASE WHEN a.application_name = 'promgres jobs' THEN 'worker'
-			WHEN a.backend_type LIKE 'pg_cron%' OR a.application_name LIKE 'pg_cron%' THEN 'pg_cron' ELSE 'session' END
-		FROM pg_stat_activity a WHERE a.pid = pg_backend_pid());
+	runner	text := prom._runner();
 	other	int4;
 BEGIN
 	IF NOT prom._is_settled() THEN
@@ -204,7 +203,11 @@ BEGIN
 	EXCEPTION WHEN query_canceled OR OTHERS THEN
 		GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
 		state := NULL;
-		failure := ARRAY[code, message, detail, hint];
+		-- What is known of the place is what the step before has said.
+		failure := ARRAY[code, message,
+			ltrim(detail || coalesce((SELECT format(' Job "%s" failed after the step "%s", which stays done.', job, j.phase)
+				FROM prom.job j WHERE j.name = job AND j.phase IS NOT NULL), format(' Job "%s" failed in its first step.', job))),
+			coalesce(nullif(hint, ''), 'The next run goes on there, when it is due or called; see prom.jobs.')];
 		RETURN;
 	END;
 	state := did.state;
@@ -233,16 +236,32 @@ END
 $$;
 COMMENT ON FUNCTION prom._job_yields(text) IS 'True while merges are behind, so that what is left of the machine is for them.';
 
-CREATE FUNCTION prom._job_end(job text, failure text[]) RETURNS void
-LANGUAGE sql VOLATILE PARALLEL UNSAFE
+CREATE FUNCTION prom._job_end(job text, failure text[]) RETURNS text
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	UPDATE prom.job j SET last_end = clock_timestamp(), runs = j.runs + 1, failures = j.failures + (failure IS NOT NULL)::int4,
+AS $$
+DECLARE
+	-- The worker cancels its job when it ends, or somebody does who knows: nothing is wrong with the job.
+	cancelled bool := coalesce(failure[1] = '57014' AND prom._runner() = 'worker' AND current_setting('statement_timeout') = '0', false);
+	o		prom.job;
+BEGIN
+	UPDATE prom.job j SET last_end = clock_timestamp(), runs = j.runs + 1,
 		last_success = CASE WHEN failure IS NULL THEN clock_timestamp() ELSE j.last_success END,
-		error = failure[2], hint = nullif(failure[4], ''), error_at = CASE WHEN failure IS NOT NULL THEN clock_timestamp() ELSE j.error_at END
+		phase = CASE WHEN cancelled THEN concat_ws(', after ', 'interrupted', j.phase) ELSE j.phase END
+	WHERE j.name = job RETURNING j.* INTO o;
+	IF cancelled THEN
+		RETURN NULL;
+	END IF;
+	UPDATE prom.job j SET failures = j.failures + (failure IS NOT NULL)::int4, error = failure[2], detail = failure[3], hint = failure[4],
+		error_at = CASE WHEN failure IS NOT NULL THEN clock_timestamp() ELSE j.error_at END
 	WHERE j.name = job;
-END;
-COMMENT ON FUNCTION prom._job_end(text, text[]) IS 'Notes the end of a job, and why it failed.';
+	RETURN CASE WHEN failure IS NULL THEN format('job "%s" is done: %s', job,
+		CASE WHEN o.rows > 0 THEN (SELECT format(d.did, o.rows) FROM prom._jobs() d WHERE d.name = job) ELSE 'nothing to do' END
+		|| coalesce(' (' || o.phase || ')', '')) END;
+END
+$$;
+COMMENT ON FUNCTION prom._job_end(text, text[]) IS
+'Notes the end of a job, and why it failed; returns what it has done, NULL if it failed.';
 
 -- Names are qualified, operators too: a procedure that commits cannot have a search_path of its own.
 CREATE PROCEDURE prom._run_job(job text, state jsonb DEFAULT '{}')
@@ -254,6 +273,7 @@ DECLARE
 	pause	int4;
 	begun	bool;
 	waited	bool := false;
+	did		text;
 BEGIN
 	COMMIT;
 	LOOP
@@ -285,14 +305,13 @@ BEGIN
 			pause := NULL;
 		END LOOP;
 	END LOOP;
-	PERFORM prom._job_end(job, failure);
+	did := prom._job_end(job, failure);
 	COMMIT;
 	PERFORM prom._job_unlock(number);
 	IF failure IS NOT NULL THEN
-		RAISE EXCEPTION USING ERRCODE = failure[1], MESSAGE = failure[2],
-			DETAIL = CASE failure[3] WHEN '' THEN pg_catalog.format('It was job "%s".', job) ELSE failure[3] END,
-			HINT = CASE failure[4] WHEN '' THEN 'prom.jobs tells about it. What was done before this step is done.' ELSE failure[4] END;
+		RAISE EXCEPTION USING ERRCODE = failure[1], MESSAGE = failure[2], DETAIL = failure[3], HINT = failure[4];
 	END IF;
+	PERFORM prom._tell(did);
 END
 $$;
 COMMENT ON PROCEDURE prom._run_job(text, jsonb) IS 'Runs a job: step after step, a transaction each, with pauses while merges are behind.';
@@ -327,6 +346,9 @@ DECLARE
 	last	int8;
 BEGIN
 	rows := 0;
+	IF state -> 'until' IS NULL THEN
+		state := state || jsonb_build_object('until', coalesce((SELECT min(l.until_ms) FROM prom.level l WHERE l.resolution = ANY (prom._rollup_resolutions())), 0));
+	END IF;
 	-- What changes meanwhile waits for the next run.
 	IF delay IS NOT NULL AND prom._downsample_step(delay + (clock_timestamp() - began)) THEN
 		rows := 1;
@@ -338,6 +360,12 @@ BEGIN
 		-- Days from the first one that has samples on.
 		SELECT greatest(done - d.first, 0), greatest(total - d.first, 0) INTO done, total FROM (SELECT min(t_min) / 86400000 AS first FROM prom._days()) d;
 	ELSE
+		SELECT min(l.until_ms) INTO last FROM prom.level l WHERE l.resolution = ANY (prom._rollup_resolutions());
+		SELECT count(*) INTO done FROM prom._days() d WHERE d.t_min >= (state -> 'until')::int8 AND d.t_min < last;
+		phase := CASE WHEN delay IS NULL THEN '"promgres.rollup_delay" is -1'
+			WHEN prom._rollup_resolutions() = '{}' THEN '"promgres.rollup_resolutions" is empty'
+			WHEN last > 0 THEN format('complete until %s, days that are new: %s', to_char(prom._from_ms(last) AT TIME ZONE 'UTC', 'YYYY-MM-DD'), done) END;
+		total := done;
 		state := NULL;
 	END IF;
 END
@@ -359,7 +387,7 @@ BEGIN
 	total := (SELECT max(h.next_block) FROM prom.shard h);
 	done := coalesce(next, total);
 	rows := before - (SELECT sum(h.series) FROM prom.shard h);
-	phase := 'looking for series without samples';
+	phase := CASE WHEN next IS NOT NULL THEN 'looking for series without samples' WHEN grace IS NULL THEN '"promgres.series_grace" is -1' END;
 	state := CASE WHEN next IS NOT NULL THEN state || jsonb_build_object('block', next) END;
 END
 $$;
@@ -438,7 +466,9 @@ DECLARE
 	pids	jsonb := prom._job_pids();
 BEGIN
 	RETURN QUERY SELECT x.*, CASE
-			WHEN x.pid IS NULL AND (x.job).last_end IS NULL AND (x.job).last_start < looked THEN 'it did not end: its session ended or was cancelled'
+			-- What a stop of the server has interrupted is begun anew, and nothing is wrong with it; a crash is no stop.
+			WHEN x.pid IS NULL AND (x.job).last_end IS NULL AND (x.job).last_start < looked AND (x.job).last_start >= pg_postmaster_start_time()
+				THEN 'it did not end: its session ended or was cancelled'
 			ELSE (x.job).error END
 	FROM (SELECT d.name, d.does, coalesce(j.schedule, d.schedule), CASE WHEN j.scheduled IS NULL THEN 'worker' ELSE 'pg_cron' END,
 			(pids ->> d.name)::int4, j, NOT pids ? d.name AND greatest(j.next_due, j.scheduled) < looked - interval '15 minutes'
@@ -450,7 +480,9 @@ COMMENT ON FUNCTION prom._job_rows() IS 'Jobs as the view prom.jobs and the work
 CREATE VIEW prom.jobs AS
 SELECT r.name, r.schedule, r.by, r.pid, (r.job).last_start, (r.job).last_end,
 	(CASE WHEN r.pid IS NULL THEN (r.job).last_end ELSE pg_catalog.clock_timestamp() END) OPERATOR(pg_catalog.-) (r.job).last_start AS duration,
-	(r.job).rows, (r.job).phase, (r.job).run_by, (r.job).runs, (r.job).failures, (r.job).last_success, r.problem AS error, (r.job).error_at, (r.job).next_due,
+	(r.job).rows, (r.job).phase, (r.job).run_by, (r.job).runs, (r.job).failures, (r.job).last_success, r.problem AS error,
+	CASE WHEN r.problem OPERATOR(pg_catalog.=) (r.job).error THEN (r.job).detail END AS detail,
+	CASE WHEN r.problem OPERATOR(pg_catalog.=) (r.job).error THEN (r.job).hint END AS hint, (r.job).error_at, (r.job).next_due,
 	CASE WHEN r.pid IS NULL THEN GREATEST(pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) (r.job).next_due, '0'::pg_catalog.interval) END AS lag,
 	r.does
 FROM prom._job_rows() r;
@@ -460,9 +492,11 @@ COMMENT ON COLUMN prom.jobs.by IS 'who is to run it: worker, or pg_cron once pro
 COMMENT ON COLUMN prom.jobs.pid IS 'server process in which it runs now';
 COMMENT ON COLUMN prom.jobs.duration IS 'of the last run, or so far';
 COMMENT ON COLUMN prom.jobs.rows IS 'what it did: partitions dropped and rows rewritten, series or exemplars removed, partitions made';
-COMMENT ON COLUMN prom.jobs.phase IS 'what it does, or did last';
+COMMENT ON COLUMN prom.jobs.phase IS 'what it does; of the last run, why there was nothing or not all to do, or after what it failed or was interrupted';
 COMMENT ON COLUMN prom.jobs.run_by IS 'who ran it last: worker, pg_cron, or a session that called it';
 COMMENT ON COLUMN prom.jobs.error IS 'of the last run; NULL: it was right';
+COMMENT ON COLUMN prom.jobs.detail IS 'of this error: where the job was, and what else is known';
+COMMENT ON COLUMN prom.jobs.hint IS 'of this error: what to do';
 COMMENT ON COLUMN prom.jobs.error_at IS 'when a run failed last';
 COMMENT ON COLUMN prom.jobs.lag IS 'how long it has been due';
 
@@ -474,7 +508,7 @@ COMMENT ON VIEW prom.stat_progress_jobs IS 'Jobs that run now, as of their last 
 COMMENT ON COLUMN prom.stat_progress_jobs.done IS 'how far it is: of partitions for retain and downsample, of blocks of ids for the others';
 
 -- What the worker asks for: jobs that it is to run, and what is worth a line in the log.
-CREATE FUNCTION prom._jobs_for_worker(since timestamptz, OUT name text, OUT due bool, OUT complaint text, OUT hint text) RETURNS SETOF record
+CREATE FUNCTION prom._jobs_for_worker(since timestamptz, OUT name text, OUT due bool, OUT complaint text, OUT detail text, OUT hint text) RETURNS SETOF record
 LANGUAGE sql VOLATILE PARALLEL SAFE ROWS 10
 SET search_path = pg_catalog, pg_temp
 SET jit = off
@@ -482,14 +516,17 @@ BEGIN ATOMIC
 	SELECT r.name,
 		r.schedule IS NOT NULL AND r.pid IS NULL AND CASE WHEN r.by = 'pg_cron' THEN r.overdue
 			ELSE coalesce((r.job).next_due <= clock_timestamp() OR (r.job).last_start < since, true) END AND prom._is_settled(),
-		CASE WHEN r.problem IS NOT NULL THEN format('job "%s" failed: %s', r.name, r.problem)
+		CASE WHEN p.problem IS NOT NULL THEN format('job "%s" failed: %s', r.name, p.problem)
 			WHEN (r.job).missed OR (r.overdue AND r.by = 'pg_cron') THEN format('pg_cron does not run job "%s"', r.name)
 			WHEN r.overdue THEN format('job "%s" is late', r.name) END,
-		CASE WHEN r.problem IS NOT NULL THEN coalesce((r.job).hint, 'It runs again when it is due. See prom.jobs.')
+		CASE WHEN p.problem = (r.job).error THEN (r.job).detail END,
+		CASE WHEN p.problem = (r.job).error THEN (r.job).hint WHEN p.problem IS NOT NULL THEN 'It runs again when it is due. See prom.jobs.'
 			WHEN (r.job).missed OR (r.overdue AND r.by = 'pg_cron') THEN
 				'The maintenance worker runs it instead. See cron.job and cron.job_run_details; prom.schedule_jobs() registers it anew, prom.unschedule_jobs() leaves it to the worker.'
 			WHEN r.overdue THEN 'Another one takes long, see prom.stat_progress_jobs.' END
-	FROM prom._job_rows() r;
+	-- What a run of before has left is not said again: the worker runs the job anew now.
+	FROM prom._job_rows() r,
+		LATERAL (SELECT CASE WHEN r.by <> 'worker' OR r.schedule IS NULL OR (r.job).last_start >= since THEN r.problem END AS problem) p;
 END;
 COMMENT ON FUNCTION prom._jobs_for_worker(timestamptz) IS 'For the maintenance worker, whose settings are of this time: which jobs are due, those that have not run since then among them, and what is wrong with them.';
 

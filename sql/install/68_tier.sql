@@ -510,6 +510,8 @@ DECLARE
 	to_ms	int8 := prom._to_ms(to_time);
 	one		int2;
 	blocks	int4[];
+	chunks	int8;
+	total	int8 := 0;
 BEGIN
 	IF from_ms IS NULL OR to_ms IS NULL OR hold IS NULL THEN
 		RAISE null_value_not_allowed USING MESSAGE = 'times must not be null';
@@ -525,10 +527,14 @@ BEGIN
 		COMMIT;
 		LOOP
 			SET TRANSACTION ISOLATION LEVEL READ COMMITTED;
-			EXIT WHEN prom._tier_restore_step(NULL, one, from_ms, to_ms, blocks) IS NULL;
+			chunks := prom._tier_restore_step(NULL, one, from_ms, to_ms, blocks);
+			EXIT WHEN chunks IS NULL;
+			total := total OPERATOR(pg_catalog.+) chunks;
 			COMMIT;
 		END LOOP;
 	END LOOP;
+	PERFORM prom._tell(CASE WHEN total OPERATOR(pg_catalog.>) 0 THEN pg_catalog.format('chunks brought back from the bucket: %s', total)
+		ELSE 'nothing was brought back: the bucket has no samples of this time and selector that are not here' END);
 END
 $$;
 COMMENT ON PROCEDURE prom.rehydrate(timestamptz, timestamptz, text, interval) IS
@@ -887,6 +893,18 @@ $$;
 COMMENT ON FUNCTION prom._tier_fetch_due(interval) IS
 'Brings blocks back whose rollups are to be made again because samples came late, of one object; how many chunks, or NULL if there are none.';
 
+CREATE FUNCTION prom._tier_said(forced bool) RETURNS text
+LANGUAGE sql STABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE WHEN count(o.id) > 0 THEN format('objects written: %s, of %s', count(o.id), pg_size_pretty(sum(o.bytes)))
+		WHEN max(j.rows) = 0 AND forced THEN 'no whole UTC day of this time has local samples that are in rollups'
+		WHEN max(j.rows) = 0 THEN 'no day is due' END
+	FROM prom.job j LEFT JOIN prom.tier_object o ON o.uploaded >= j.last_start AND NOT o.read_only
+	WHERE j.name = 'tier';
+END;
+COMMENT ON FUNCTION prom._tier_said(bool) IS 'What the job "tier" has to say at its end, called for a time or not.';
+
 -- The state: "after" is the resolution, day and shard that come next or are at hand; "block" the next block of them and
 -- "seq" how far they are taken; "key" what is begun; "from", "to" if it was called for a time.
 CREATE FUNCTION prom._job_tier(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
@@ -906,11 +924,8 @@ DECLARE
 BEGIN
 	rows := 0;
 	IF server = '' THEN
-		IF forced THEN
-			RAISE object_not_in_prerequisite_state USING MESSAGE = 'there is no bucket to move samples to',
-				HINT = 'Make a server of promgres_s3 and set promgres.tier_server to its name.';
-		END IF;
 		state := NULL;
+		phase := '"promgres.tier_server" is not set';
 		RETURN;
 	END IF;
 	-- Not only once a day is due: who has mistyped it shall know at once.
@@ -1025,6 +1040,7 @@ BEGIN
 				PERFORM prom._tier_forget_series();
 			END IF;
 		ELSE
+			phase := prom._tier_said(forced);
 			state := NULL;
 			RETURN;
 	END CASE;
@@ -1035,8 +1051,6 @@ COMMENT ON FUNCTION prom._job_tier(jsonb) IS 'A step of the job "tier": an objec
 
 CREATE PROCEDURE prom.tier(from_time timestamptz DEFAULT NULL, to_time timestamptz DEFAULT NULL) LANGUAGE plpgsql
 AS $$
-DECLARE
-	called	timestamptz := pg_catalog.clock_timestamp();
 BEGIN
 	IF (from_time IS NULL) OPERATOR(pg_catalog.<>) (to_time IS NULL) THEN
 		RAISE null_value_not_allowed USING MESSAGE = 'give both times, or none';
@@ -1044,13 +1058,12 @@ BEGIN
 	IF from_time OPERATOR(pg_catalog.>) to_time THEN
 		RAISE invalid_parameter_value USING MESSAGE = 'end must not be before start';
 	END IF;
-	CALL prom._run_job('tier', CASE WHEN from_time IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('from', prom._to_ms(from_time), 'to', prom._to_ms(to_time)) END);
-	IF EXISTS (SELECT FROM prom.jobs j WHERE j.name OPERATOR(pg_catalog.=) 'tier' AND j.rows OPERATOR(pg_catalog.=) 0 AND j.last_start OPERATOR(pg_catalog.>=) called) THEN
-		RAISE NOTICE USING MESSAGE = CASE
-			WHEN pg_catalog.current_setting('promgres.tier_server') OPERATOR(pg_catalog.=) '' THEN 'nothing was moved: "promgres.tier_server" is not set'
-			WHEN from_time IS NULL THEN 'nothing was moved: no day is due'
-			ELSE pg_catalog.format('nothing was moved: there is no whole UTC day from %s to %s with local samples that are in rollups', from_time, to_time) END;
+	-- Who asks for a time is told; it is no failure of the job.
+	IF from_time IS NOT NULL AND pg_catalog.current_setting('promgres.tier_server') OPERATOR(pg_catalog.=) '' THEN
+		RAISE object_not_in_prerequisite_state USING MESSAGE = 'there is no bucket to move samples to',
+			DETAIL = '"promgres.tier_server" is not set.', HINT = 'Make a server of promgres_s3 and set promgres.tier_server to its name.';
 	END IF;
+	CALL prom._run_job('tier', CASE WHEN from_time IS NULL THEN '{}' ELSE pg_catalog.jsonb_build_object('from', prom._to_ms(from_time), 'to', prom._to_ms(to_time)) END);
 END $$;
 COMMENT ON PROCEDURE prom.tier(timestamptz, timestamptz) IS
 'Moves samples of days that are older than promgres.tier_after, and rollups older than promgres.tier_rollups_after, to the bucket of promgres.tier_server; or those of the whole UTC days between two times that are in rollups already. A job.';

@@ -18,7 +18,7 @@ static bool
 check_enabled(PromRequest *r)
 {
 	if (!prom_admin_enabled)
-		prom_answer_error(r, 500, "unavailable", "admin APIs disabled");
+		prom_answer_error(r, 500, "unavailable", "admin APIs disabled: promgres.admin_api is off");
 	return prom_admin_enabled;
 }
 

@@ -13,6 +13,7 @@
  */
 #include "postgres.h"
 
+#include <arpa/inet.h>
 #include <gnutls/crypto.h>
 #include <netinet/in.h>
 
@@ -81,6 +82,7 @@ static bool make_key(PromCredentials *c);
 static Known *find_known(const Key *key);
 static void remember(const PromCredentials *c);
 static Address *find_address(PromRequest *r);
+static const char *address_text(PromRequest *r);
 static bool may_try(PromRequest *r);
 static void login_rows(PromJob *job, PGresult *rows);
 static void login_done(PromJob *job);
@@ -253,7 +255,10 @@ login_done(PromJob *job)
 		hash_search(known, &c->key, HASH_REMOVE, NULL);
 		ereport(LOG,
 				(errmsg("promgres gateway refused a client that is not who it says it is"),
-				 c->name != NULL ? errdetail("It gave the name \"%s\".", c->name) : errdetail("It gave a token.")));
+				 c->name != NULL ?
+				 errdetail("It came from %s with the name \"%s\".", address_text(r), c->name) :
+				 errdetail("It came from %s with a token.", address_text(r)),
+				 errhint("prom.tokens lists the tokens there are; names and passwords are those of roles that may log in.")));
 		refuse(r, "unknown user, wrong password or unknown token");
 	}
 	else
@@ -336,6 +341,19 @@ find_address(PromRequest *r)
 	else if (a != NULL && a->sa_family == AF_INET6)
 		hash = hash_bytes_extended((const unsigned char *) &((const struct sockaddr_in6 *) a)->sin6_addr, 8, seed);
 	return &addresses[hash % AUTH_ADDRESSES];
+}
+
+static const char *
+address_text(PromRequest *r)
+{
+	const struct sockaddr *a = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS)->client_addr;
+	char		text[INET6_ADDRSTRLEN];
+
+	if (a != NULL && a->sa_family == AF_INET && inet_ntop(AF_INET, &((const struct sockaddr_in *) a)->sin_addr, text, sizeof(text)))
+		return pstrdup(text);
+	if (a != NULL && a->sa_family == AF_INET6 && inet_ntop(AF_INET6, &((const struct sockaddr_in6 *) a)->sin6_addr, text, sizeof(text)))
+		return pstrdup(text);
+	return "an unknown address";
 }
 
 /* A try counts as a failure until it is none. */

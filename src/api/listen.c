@@ -64,7 +64,7 @@ prom_listen_open(struct MHD_Daemon *daemon)
 	if (strcmp(why, failure) != 0 && why[0] != '\0')
 		ereport(LOG,
 				(errmsg("promgres gateway could not listen: %s", why),
-				 errhint("Is another server on port %d? The gateway tries again every few seconds.",
+				 errhint("Is another server on port %d, and is \"promgres.listen_addresses\" right? The gateway tries again every few seconds.",
 						 prom_gateway_port)));
 	strlcpy(failure, why, sizeof(failure));
 	warn_of_readers();

@@ -134,7 +134,8 @@ prom_enter(PG_FUNCTION_ARGS)
 		if (!OidIsValid(id))
 			ereport(ERROR,
 					(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-					 errmsg("role \"%s\" does not exist", role)));
+					 errmsg("role \"%s\" does not exist", role),
+					 errhint("\"promgres.anonymous_role\" names that of clients which do not say who they are.")));
 		/* the same order as at a login: what is said for this database counts */
 		apply_settings(InvalidOid, id);
 		apply_settings(MyDatabaseId, id);

@@ -196,9 +196,9 @@ prom_answer_outcome(PromRequest *r, const PromOutcome *o, const char *parameter)
 }
 
 /*
- * The message of an error.  One about a limit, or about a query that needs what is not turned on, says with it what
- * to do, which names the setting, and one about missing rights which roles have them: clients show the text as it is
- * and nothing beside it.
+ * The message of an error.  One about a limit, about a query that needs what is not turned on, or about a role that is
+ * not there, says with it what to do, which names the setting, and one about missing rights which roles have them:
+ * clients show the text as it is and nothing beside it.
  */
 char *
 prom_outcome_text(const PGresult *result)
@@ -212,7 +212,7 @@ prom_outcome_text(const PGresult *result)
 	if (sqlstate != NULL && strcmp(sqlstate, "42501") == 0)
 		hint = hint != NULL ? hint : "prom_reader reads, prom_writer writes, prom_admin does both and deletes: GRANT one of them to the role";
 	else if (hint == NULL || sqlstate == NULL ||
-			 (strcmp(sqlstate, PROM_SQLSTATE_LIMIT) != 0 && strcmp(sqlstate, PROM_SQLSTATE_SYNTAX) != 0))
+			 (strcmp(sqlstate, PROM_SQLSTATE_LIMIT) != 0 && strcmp(sqlstate, PROM_SQLSTATE_SYNTAX) != 0 && strcmp(sqlstate, "28000") != 0))
 		return pstrdup(message);
 	return psprintf("%s (hint: %s)", message, hint);
 }

@@ -46,9 +46,10 @@ static char *runner_target = NULL;	/* database and role that it is connected to 
 static Noted *running;
 
 static Noted *find_noted(const char *name);
-static void say_once(Noted *job, const char *text, const char *hint);
+static void say_once(Noted *job, const char *text, const char *detail, const char *hint);
 static void start_job(Noted *job);
 static bool job_ended(void);
+static bool is_interrupted(const PGresult *res);
 static void hang_up(void);
 static char *target(MemoryContext cxt);
 static LOCKTAG job_tag(int32 number);
@@ -64,7 +65,7 @@ prom_jobs_turn(PGconn *conn)
 	static TimestampTz last = 0;
 	TimestampTz now = GetCurrentTimestamp();
 	bool		ended = runner != NULL && job_ended();
-	char		sql[100];
+	char		sql[128];
 	PGresult   *res;
 	bool		ok;
 
@@ -73,7 +74,7 @@ prom_jobs_turn(PGconn *conn)
 	if (!ended && last != 0 && !TimestampDifferenceExceeds(last, now, LOOK_MS))
 		return true;
 	last = now;
-	snprintf(sql, sizeof(sql), "SELECT name, due, complaint, hint FROM prom._jobs_for_worker('%s')", timestamptz_to_str(settled_at));
+	snprintf(sql, sizeof(sql), "SELECT name, due, complaint, detail, hint FROM prom._jobs_for_worker('%s')", timestamptz_to_str(settled_at));
 	res = prom_remote_exec(conn, sql);
 	ok = PQresultStatus(res) == PGRES_TUPLES_OK;
 	for (int i = 0; ok && i < PQntuples(res); i++)
@@ -83,7 +84,7 @@ prom_jobs_turn(PGconn *conn)
 		if (job == NULL)
 			continue;
 		if (!PQgetisnull(res, i, 2))
-			say_once(job, PQgetvalue(res, i, 2), PQgetvalue(res, i, 3));
+			say_once(job, PQgetvalue(res, i, 2), PQgetvalue(res, i, 3), PQgetvalue(res, i, 4));
 		else if (!job->of_call)
 			job->text[0] = '\0';
 		if (runner == NULL && PQgetvalue(res, i, 1)[0] == 't' &&
@@ -134,12 +135,15 @@ find_noted(const char *name)
 }
 
 static void
-say_once(Noted *job, const char *text, const char *hint)
+say_once(Noted *job, const char *text, const char *detail, const char *hint)
 {
 	if (strncmp(text, job->text, sizeof(job->text) - 1) == 0)
 		return;
 	strlcpy(job->text, text, sizeof(job->text));
-	ereport(LOG, (errmsg("promgres maintenance: %s", text), errhint("%s", hint)));
+	ereport(LOG,
+			(errmsg("promgres maintenance: %s", text),
+			 detail[0] ? errdetail_internal("%s", detail) : 0,
+			 errhint("%s", hint)));
 }
 
 static void
@@ -163,7 +167,7 @@ start_job(Noted *job)
 		return;
 	job->of_call = true;
 	job->failed_at = GetCurrentTimestamp();
-	say_once(job, psprintf("job \"%s\" failed: %s", job->name, pchomp(PQerrorMessage(runner))), "It is tried again.");
+	say_once(job, psprintf("job \"%s\" failed: %s", job->name, pchomp(PQerrorMessage(runner))), "", "It is tried again.");
 	hang_up();
 }
 
@@ -184,17 +188,27 @@ job_ended(void)
 		}
 		running->of_call = PQresultStatus(res) == PGRES_FATAL_ERROR;
 		running->failed_at = running->of_call ? GetCurrentTimestamp() : 0;
-		if (running->of_call)
+		if (running->of_call && !is_interrupted(res))
 		{
 			const char *message = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+			const char *detail = PQresultErrorField(res, PG_DIAG_MESSAGE_DETAIL);
 			const char *hint = PQresultErrorField(res, PG_DIAG_MESSAGE_HINT);
 
 			say_once(running, psprintf("job \"%s\" failed: %s", running->name, message ? message : pchomp(PQresultErrorMessage(res))),
-					 hint ? hint : "It runs again when it is due. See prom.jobs.");
+					 detail ? detail : "", hint ? hint : "It runs again when it is due. See prom.jobs.");
 		}
 		PQclear(res);
 	}
 	return false;
+}
+
+/* Cancelled, or ended with the server: nothing is wrong with the job, or its row in prom.job tells what. */
+static bool
+is_interrupted(const PGresult *res)
+{
+	const char *state = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	return state && (strcmp(state, "57014") == 0 || strcmp(state, "57P01") == 0);
 }
 
 static void

@@ -97,7 +97,7 @@ prom_maintain_main(Datum arg)
 			last_complaint[0] = '\0';
 		else if (conn)
 		{
-			complain(PQerrorMessage(conn));
+			complain(pchomp(PQerrorMessage(conn)));
 			PQfinish(conn);
 			conn = NULL;
 		}
@@ -405,7 +405,8 @@ check_retention_size(double *mb, void **extra, GucSource source)
 {
 	if (*mb == 0 || *mb >= 1)
 		return true;
-	GUC_check_errdetail("It must be 0, for no limit, or 1MB at least.");
+	GUC_check_errmsg("promgres.retention_size must be 0, for no limit, or 1MB at least: %.0f kB is too little", *mb * 1024);
+	GUC_check_errcode(ERRCODE_INVALID_PARAMETER_VALUE);
 	return false;
 }
 

@@ -6,7 +6,9 @@
 \set ECHO all
 \set SHOW_CONTEXT never
 -- what others left behind
+SET client_min_messages = warning;
 CALL prom.merge();
+RESET client_min_messages;
 CREATE FUNCTION pg_temp.sample_rows(metric text, n int, from_ms int8, samples int) RETURNS void LANGUAGE sql AS $$
 	WITH s AS (SELECT (prom.series_id(prom.labels(jsonb_build_object('__name__', metric, 'i', i::text, 'job', 'j' || i % 2)))).* FROM generate_series(1, n) i)
 	INSERT INTO prom.fresh (shard, sid_min, sid_max, t_min, t_max, samples, seq, data)

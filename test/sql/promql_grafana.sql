@@ -1,4 +1,5 @@
 -- PromQL in FROM: what Grafana's PostgreSQL data source needs, and how many rows the planner expects.
+SET client_min_messages = warning;
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 INSERT INTO prom.metadata VALUES (0, 'http_requests', gen_random_uuid(), 'counter', 'Requests.', '');

@@ -1,4 +1,5 @@
 -- What a query may use: memory, series, samples, time.  Each limit is an error that names its setting.
+SET client_min_messages = warning;
 WITH s AS (SELECT (prom.series_id(prom.labels(jsonb_build_object('__name__', 'limited', 'i', i::text)))).* FROM generate_series(1, 500) i)
 INSERT INTO prom.fresh (shard, sid_min, sid_max, t_min, t_max, samples, seq, data)
 SELECT shard, min(sid), max(sid), 0, 600000, 41 * count(*), nextval('prom.store_seq'),

@@ -4,6 +4,7 @@
 \set ECHO none
 \i :lib
 \set ECHO all
+SET client_min_messages = warning;
 SET timezone = 'UTC';
 SET datestyle = 'ISO';
 

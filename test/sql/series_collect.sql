@@ -4,6 +4,7 @@
 \set ECHO none
 \i :lib
 \set ECHO all
+SET client_min_messages = warning;
 SET timezone = 'UTC';
 CREATE TEMP VIEW left_over AS
 	SELECT s.labels, s.empty_since IS NOT NULL AS empty FROM prom.series s ORDER BY 1;

@@ -5,6 +5,7 @@
 \set ECHO none
 \i :lib
 \set ECHO all
+SET client_min_messages = warning;
 \set ON_ERROR_STOP off
 SET timezone = 'UTC';
 SET search_path = public, prom;

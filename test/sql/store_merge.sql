@@ -6,6 +6,7 @@
 \i :lib
 \i :block_lib
 \set ECHO all
+SET client_min_messages = warning;
 SET timezone = 'UTC';
 
 -- a series that crosses midnight, and one far away in time: a partition per day, made on demand

@@ -6,6 +6,7 @@
 \i :lib
 \i :block_lib
 \set ECHO all
+SET client_min_messages = warning;
 \set VERBOSITY terse
 SET timezone = 'UTC';
 

@@ -8,6 +8,7 @@
 \i :block_lib
 \i :rollup_lib
 \set ECHO all
+SET client_min_messages = warning;
 \set VERBOSITY terse
 SET timezone = 'UTC';
 CREATE FUNCTION pg_temp.raw(bytea, bytea) RETURNS prom.chunk LANGUAGE internal IMMUTABLE STRICT AS 'byteacat';

@@ -98,6 +98,19 @@ while ($own =~ /^# HELP (\S+) (.*)\n# TYPE \1 (\S+)/mg)
 	push @unknown, $line if index($document, $line) < 0;
 }
 is(join("\n", @unknown), '', 'doc/metrics.md says the same of each metric');
+
+# Alerts: what doc/operations.md advises is what the file of rules has, of metrics that there are.
+my $rules_file = "$FindBin::RealBin/../../contrib/prometheus/promgres.rules.yml";
+my @rules = slurp_file($rules_file) =~ /^\s+expr: (.+)$/mg;
+my %advised = map { $_ => 1 } slurp_file("$FindBin::RealBin/../../doc/operations.md") =~ /^\| `([^`]*[_{][^`]* (?:==|>) [0-9][^`]*)`/mg;
+is(join("\n", sort keys %advised), join("\n", sort @rules), 'the alerts of the manual are those of contrib/prometheus');
+is(join(' ', grep { $document !~ /^\| `$_` \|/m } map { /\b((?:prom|process)[a-z]+_[a-z_]+)\b/g } @rules), '', 'and of metrics that there are');
+if (grep { -x "$_/promtool" } split /:/, $ENV{PATH})
+{
+	my $out = '';
+	ok(IPC::Run::run([ 'promtool', 'check', 'rules', $rules_file ], '>' => \$out, '2>' => \$out), 'promtool takes them') or diag($out);
+}
+
 is(value($own, 'promgres_up'), 1, 'the database is up');
 is(value($own, 'prometheus_tsdb_head_samples_appended_total{type="float"}'), 8, 'samples stored');
 is(value($own, 'prometheus_tsdb_head_series'), 6, 'series there are');

@@ -39,7 +39,8 @@ is($node->safe_psql('metrics', q{SELECT count(*) FROM prom.samples_of('lifecycle
 my $plain = PostgreSQL::Test::Cluster->new('plain');
 $plain->init(extra => [ '-E', 'UTF8', '--locale=C.UTF-8' ]);
 $plain->start;
-$plain->safe_psql('postgres', 'CREATE EXTENSION promgres');
+my ($ret, $out, $err) = $plain->psql('postgres', 'CREATE EXTENSION promgres');
+like($err, qr/WARNING:  promgres is not preloaded\n.*HINT:  Add promgres to shared_preload_libraries/s, 'who has not preloaded it is told');
 is($plain->safe_psql('postgres', q{SELECT value FROM prom.query('vector(1) + 1')}), '2', 'without preloading, queries are answered');
 is($plain->safe_psql('postgres', q{SELECT count(*) FROM prom.stat_merge; SELECT count(*) > 0 FROM prom.jobs}),
 	"1\nt", 'and views are there');

@@ -72,12 +72,31 @@ is(sql("SELECT runs - $runs, failures, run_by, error FROM prom.jobs WHERE name =
 like(http_get($node, '/metrics')->{content}, qr/^promgres_job_failed\{job_name="collect_series"\} 1$/m, 'in /metrics, too');
 my $complaint = qr/LOG:  promgres maintenance: job "collect_series" failed: canceling statement due to user request/;
 ok(wait_for(sub { slurp_file($node->logfile) =~ $complaint }, 'the log'), 'and in the log');
+like(slurp_file($node->logfile), qr/$complaint\n.*DETAIL:  Job "collect_series" failed in its first step\.\n.*HINT:  The next run goes on there/, 'with where it was and what is to do');
 # (after five seconds)
 sleep 7;
 is(scalar(() = slurp_file($node->logfile) =~ /$complaint/g), 1, 'once, though the worker has looked again');
 $node->reload;
 ok(wait_for(sub { sql("SELECT error IS NULL AND run_by = 'worker' FROM prom.jobs WHERE name = 'collect_series'") eq 't' }, 'the worker'), 'a run of the worker that ends well ends it');
 like(http_get($node, '/metrics')->{content}, qr/^promgres_job_failed\{job_name="collect_series"\} 0$/m, 'in /metrics, too');
+
+# The worker ends in the middle of one, and then the server: nothing is wrong with the job, which is begun anew.
+my $logged = -s $node->logfile;
+my $held = q(SELECT count(*) FROM prom.stat_progress_jobs WHERE job = 'collect_series' AND run_by = 'worker');
+my $failures = sql("SELECT sum(failures) FROM prom.jobs");
+$holder = $node->background_psql('postgres', on_error_stop => 0);
+$holder->query_safe('BEGIN; LOCK TABLE prom.series IN ACCESS EXCLUSIVE MODE');
+$node->reload;
+ok(wait_for(sub { sql($held) == 1 }, 'the worker'), 'the worker runs a job');
+sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'promgres maintenance'");
+ok(wait_for(sub { sql("SELECT phase FROM prom.jobs WHERE name = 'collect_series'") =~ /^interrupted/ }, 'the cancelling'), 'which ends with it');
+is(sql("SELECT error FROM prom.jobs WHERE name = 'collect_series'"), '', 'and is no failure');
+ok(wait_for(sub { sql($held) == 1 }, 'the next worker'), 'the next worker begins it anew');
+$node->restart;
+ok(wait_for(sub { sql("SELECT bool_and(last_success >= pg_postmaster_start_time()) FROM prom.jobs WHERE schedule IS NOT NULL") eq 't' }, 'all jobs'), 'after a restart all run');
+is(sql("SELECT sum(failures) - $failures, count(error) FROM prom.jobs"), '0|0', 'none of them has failed');
+unlike(slurp_file($node->logfile, $logged), qr/job "\w+" failed|did not end/, 'and the log does not say so');
+eval { $holder->quit };
 
 # Its session is killed in the middle.
 $holder = $node->background_psql('postgres');

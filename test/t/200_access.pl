@@ -202,12 +202,15 @@ $node->safe_psql('postgres', "CREATE ROLE leaver LOGIN PASSWORD 'x' IN ROLE prom
 is(ask(basic('leaver', 'x'))->{status}, 200, 'a role');
 $node->safe_psql('postgres', 'DROP ROLE leaver');
 is(ask(basic('leaver', 'x'))->{status}, 403, 'is dropped, and nobody else in its place');
+set('promgres.anonymous_role', 'mistyped');
+like(ask(undef, '/api/v1/query?query=first')->{content}, qr/role \\"mistyped\\" does not exist \(hint: \\"promgres\.anonymous_role\\"/, 'one that never was is told with the setting');
 
 # An anonymous role of its own
 set('promgres.anonymous_role', 'nobody');
 is(ask(undef, '/api/v1/query?query=first')->{status}, 200, 'nobody is a role');
 is(push_sample(undef, 'x')->{status}, 403, 'with its rights');
 is(ask(basic('reader', 'wrong'))->{status}, 401, 'which is not for those with wrong credentials');
+like(slurp_file($node->logfile), qr/refused a client that is not who it says it is\n.*DETAIL:  It came from 127\.0\.0\.1 with the name "reader"\./, 'the log has where they came from');
 set('promgres.anonymous_role', '');
 
 # Failures are limited, and who was right goes on.

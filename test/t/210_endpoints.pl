@@ -192,7 +192,7 @@ sub admin
 }
 foreach my $path (qw(delete_series?match[]=old clean_tombstones snapshot))
 {
-	is(admin($path), '500 {"status":"error","errorType":"unavailable","error":"admin APIs disabled"}', "$path is off");
+	is(admin($path), '500 {"status":"error","errorType":"unavailable","error":"admin APIs disabled: promgres.admin_api is off"}', "$path is off");
 }
 set('promgres.admin_api', 'on');
 ok(wait_for(sub { admin('clean_tombstones') eq '204 ' }, 'admin'), 'clean_tombstones when it is on');

@@ -136,13 +136,13 @@ ok(wait_for(sub { error_of('CALL prom.tier()') =~ /42704: server "mistyped" does
 like(error_of('CALL prom.tier()'), qr/\nHINT:  "promgres\.tier_server" names it/, 'with where it is named');
 set(tier_server => 'b');
 ok(wait_for(sub { error_of('CALL prom.tier()') =~ /no error/ }, 'the setting is known'), 'one that is there is none');
-like(notice_of('CALL prom.tier()'), qr/NOTICE:  nothing was moved: no day is due/, 'nothing to do is told');
+like(notice_of('CALL prom.tier()'), qr/NOTICE:  job "tier" is done: nothing to do \(no day is due\)/, 'nothing to do is told');
 write_days([ 0 .. 2 ], 100, 300);
 settle();
 my $before = digest();
 my $raw_before = digest(0);
 my $rows = local_rows();
-sql($all);
+like(notice_of($all), qr/NOTICE:  job "tier" is done: rows moved and objects deleted: \d+ \(objects written: \d+, of \d+ \w+\)/, 'what was moved is told');
 is(local_rows(), '0', 'all local rows are gone');
 ok(wait_for(sub { return 1 if sql("SELECT count(*) FROM prom._parts() WHERE from_ms < $day_ms + 4 * 86400000::int8") eq '0'; sql($all); return 0 }, 'partitions are dropped'), 'and their partitions, when nobody reads them');
 is(digest(), $before, 'objects hold every sample and point that was there');

@@ -120,7 +120,7 @@ like(run_tool('promtool', 'tsdb', 'create-blocks-from', 'openmetrics', "$tmp/in.
 my $dumped = dump_of($data);
 is(scalar(split /\n/, $dumped), 40_000, 'of 40,000 samples');
 
-sql("CALL prom.import_blocks('$data')");
+like(sql_error("CALL prom.import_blocks('$data')"), qr/NOTICE:  blocks imported: 2 of 2, with 40000 samples/, 'what is imported is told');
 ok(stored() eq $dumped, 'every sample is imported, as promtool dumps it');
 is(sql(q{SELECT count(*), count(*) FILTER (WHERE state = 'done' AND progress = 1 AND finished > started), sum(samples), sum(refused_samples) FROM prom.block_import}),
 	'2|2|40000|0', 'prom.block_import says so');
