@@ -84,6 +84,9 @@ extern bool prom_fetch_ahead(PromFetch *f, PromSpan *span);
  */
 extern bool prom_fetch_wait(PromFetch *f, PromSpan *span, int now);
 
+/* promgres.tier_read_memory, in bytes. */
+extern int64 prom_tier_read_memory(void);
+
 /* A day as messages have it. */
 extern const char *prom_tier_day_text(int64 day_ms);
 
