@@ -823,9 +823,13 @@ DECLARE
 	o		prom.tier_object;
 	key		text;
 BEGIN
-	-- Not more often than once a day: it is all of the object for each deletion.
+	-- Not more often than once a day: it is all of the object for each deletion.  What was brought back has gone to another object once
+	-- its day has no local rows, and until then prom._tier_returned has to know of it.
 	SELECT x.* INTO o FROM prom.tier_object x
-	WHERE x.deleted IS NULL AND NOT x.read_only AND x.holes <> '{}' AND (forced OR x.uploaded <= clock_timestamp() - interval '1 day')
+	WHERE x.deleted IS NULL AND NOT x.read_only AND (forced OR x.uploaded <= clock_timestamp() - interval '1 day')
+		AND CASE WHEN x.holes <> '{}' THEN true WHEN x.gone = '{}' THEN false
+			WHEN EXISTS (SELECT FROM prom._parts() p WHERE p.resolution = x.resolution AND p.from_ms <= x.day AND p.to_ms > x.day) THEN false
+			ELSE (SELECT 2 * sum(e.length) FILTER (WHERE e.block = ANY (x.gone)) > sum(e.length) FROM prom._tier_entries(x.directory) e) END
 	ORDER BY x.day, x.resolution, x.shard, x.id LIMIT 1;
 	IF NOT FOUND THEN
 		RETURN NULL;
@@ -838,7 +842,7 @@ BEGIN
 	RETURN key;
 END
 $$;
-COMMENT ON FUNCTION prom._tier_rewrite(bool) IS 'Notes that an object is begun that takes the place of the next one of which samples were deleted; its key, or NULL if there is none.';
+COMMENT ON FUNCTION prom._tier_rewrite(bool) IS 'Notes that an object is begun that takes the place of the next one of which samples were deleted, or more than half was brought back and is elsewhere by now; its key, or NULL if there is none.';
 
 CREATE FUNCTION prom._tier_forget_series(one int2 DEFAULT NULL, blocks int4[] DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -893,7 +897,7 @@ COMMENT ON FUNCTION prom._tier_fetch_due(interval) IS
 'Brings blocks back whose rollups are to be made again because samples came late, of one object; how many chunks, or NULL if there are none.';
 
 -- The state: "after" is the resolution, day and shard that come next or are at hand; "block" the next block of them and
--- "seq" how far they are taken; "key" what is begun; "from", "to" if it was called for a time.
+-- "seq" how far they are taken; "key" what is begun; "from", "to" if it was called for a time; "owner" once the bucket was found to be ours.
 CREATE FUNCTION prom._job_tier(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -923,6 +927,17 @@ BEGIN
 		RAISE undefined_object USING MESSAGE = format('server "%s" does not exist', server),
 			HINT = format('"promgres.tier_server" names it. Make it with CREATE SERVER %I FOREIGN DATA WRAPPER promgres_s3; what is in its bucket is found by this name.', server);
 	END IF;
+	-- Another copy of this database may have taken the bucket over.
+	CASE prom._tier_owns(server, state -> 'owner' IS NOT NULL, forced)
+		WHEN 'asked' THEN
+			state := state || '{"owner": true}';
+			RETURN;
+		WHEN 'wait' THEN
+			state := NULL;
+			RETURN;
+		ELSE
+			state := state || '{"owner": true}';
+	END CASE;
 
 	-- What is uploaded and verified, also of a run that was killed.
 	SELECT x.* INTO u FROM prom.tier_upload x WHERE x.source IS NOT NULL ORDER BY x.started LIMIT 1;

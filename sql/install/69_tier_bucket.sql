@@ -96,7 +96,7 @@ DECLARE
 BEGIN
 	-- A listing may be stale: what has left the bucket meanwhile is none of it.
 	SELECT array_agg(left(manifests[g.n], -length('manifest.json')) ORDER BY g.n), array_agg(prom._tier_manifest(manifests[g.n], g.body) ORDER BY g.n) INTO keys, m
-	FROM prom._tier_get_many(server, manifests, array_fill(1048576::int8, ARRAY[cardinality(manifests)])) g WHERE g.body IS NOT NULL;
+	FROM prom._tier_get_many(server, manifests, array_fill(65536::int8, ARRAY[cardinality(manifests)])) g WHERE g.body IS NOT NULL;
 	SELECT keys[i] INTO lost FROM generate_series(1, cardinality(m)) i
 	WHERE (m[i] ->> 'cluster')::uuid <> of OR prom._tier_shard(shards, (m[i] -> 'shard')::int2) IS NULL LIMIT 1;
 	IF FOUND THEN
@@ -151,7 +151,7 @@ BEGIN
 		WHERE o.server = _tier_forget_objects.server AND o.cluster = of AND o.read_only
 			AND NOT EXISTS (SELECT FROM unnest(there) t WHERE t = left(o.key, -length('data-0')) || 'manifest.json')
 	)
-	SELECT array_agg(a.ids[g.n]) INTO lost FROM (SELECT array_agg(u.id) AS ids, array_agg(u.manifest) AS manifests, array_agg(1048576::int8) AS bytes FROM unlisted u) a,
+	SELECT array_agg(a.ids[g.n]) INTO lost FROM (SELECT array_agg(u.id) AS ids, array_agg(u.manifest) AS manifests, array_agg(65536::int8) AS bytes FROM unlisted u) a,
 		LATERAL prom._tier_get_many(_tier_forget_objects.server, a.manifests, a.bytes) g WHERE g.body IS NULL;
 	IF lost IS NULL THEN
 		RETURN 0;
@@ -243,6 +243,9 @@ BEGIN
 		PERFORM prom._tier_register_series(s.shard) FROM (SELECT DISTINCT o.shard FROM prom.tier_object o WHERE o.cluster = known.cluster) s;
 	END LOOP;
 	PERFORM prom._tier_attached();
+	IF NOT read_only THEN
+		PERFORM prom._tier_own(server, c.cluster, gen_random_uuid()) FROM prom.tier_cluster c WHERE c.own;
+	END IF;
 	-- Queries have to know that there are rollups: of a database that had none, those of the bucket.
 	INSERT INTO prom.level (resolution, from_ms, until_ms)
 	SELECT o.resolution, min(o.day), max(o.day) + 86400000 FROM prom.tier_object o WHERE o.resolution > 0 AND o.deleted IS NULL AND NOT o.read_only
