@@ -244,7 +244,7 @@ BEGIN
 	END LOOP;
 	PERFORM prom._tier_attached();
 	IF NOT read_only THEN
-		PERFORM prom._tier_own(server, c.cluster, gen_random_uuid()) FROM prom.tier_cluster c WHERE c.own;
+		PERFORM prom._tier_own(c.server, c.cluster, gen_random_uuid()) FROM prom.tier_cluster c WHERE c.own AND c.server = attach_bucket.server;
 	END IF;
 	-- Queries have to know that there are rollups: of a database that had none, those of the bucket.
 	INSERT INTO prom.level (resolution, from_ms, until_ms)

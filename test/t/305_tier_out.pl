@@ -218,8 +218,8 @@ sql('DELETE FROM prom.tier_hold');
 is(sql('SELECT count(*) FROM prom.tier_object WHERE deleted IS NULL'), '0', 'all is here');
 $rows = local_rows();
 set(tier_server => 'far');
-foreach my $fault ([ { method => 'PUT', do => 'answer', status => 503, code => 'SlowDown' }, qr/SlowDown/ ], [ { method => 'PUT', do => 'reset' }, qr/could not put|reset|no answer/i ],
-	[ { method => 'PUT', do => 'lose' }, qr/could not put/ ], [ { method => 'PUT', do => 'spoil', at => 50 }, qr/could not put/ ],
+foreach my $fault ([ { method => 'PUT', path => '/promgres/v1/', do => 'answer', status => 503, code => 'SlowDown' }, qr/SlowDown/ ], [ { method => 'PUT', path => '/promgres/v1/', do => 'reset' }, qr/could not put|reset|no answer/i ],
+	[ { method => 'PUT', path => '/promgres/v1/', do => 'lose' }, qr/could not put/ ], [ { method => 'PUT', path => '/promgres/v1/', do => 'spoil', at => 50 }, qr/could not put/ ],
 	[ { method => 'GET', path => '/data-0', do => 'truncate', at => 100 }, qr/could not get|data-0/ ], [ { method => 'GET', path => '/data-0', do => 'alter', at => 100 }, qr/data-0/ ],
 	[ { method => 'GET', path => 'series', do => 'alter', at => 10 }, qr/series/ ], [ { method => 'PUT', path => 'manifest', do => 'answer', status => 403, code => 'AccessDenied' }, qr/manifest/ ])
 {
@@ -308,6 +308,8 @@ remote_write($third, [ { __name__ => 'mine', i => 1 }, [ $day_ms, 1 ] ]);
 	$node = $keep;
 }
 $third->stop;
+like(error_of($all), qr/55000: bucket "b" has another owner/, 'who has lost the bucket to another server does not move samples there');
+sql(q{SELECT prom.claim_bucket('b')});
 make_server($node, 'again', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
 is(sql("SELECT prom.attach_bucket('again')"), '0', 'nor does who has written it know it twice');
 is(digest(), $late, 'and it holds the same');
