@@ -1,7 +1,7 @@
 -- 69_tier_bucket: a bucket on its own: found again by another database, compared with what is known of it.
 
 CREATE FUNCTION prom._tier_manifest(key text, body bytea) RETURNS jsonb
-LANGUAGE plpgsql STABLE STRICT PARALLEL SAFE
+LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
