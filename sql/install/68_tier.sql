@@ -45,10 +45,18 @@ LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 100
 AS 'MODULE_PATHNAME', 'prom_tier_chunks';
 COMMENT ON FUNCTION prom._tier_chunks(text, text, text, bytea, int4[], int8[], int4) IS 'The chunks of these blocks of an object, fetched from the bucket, without what lies in holes.';
 
-CREATE FUNCTION prom._tier_directory(server text, key text, etag text, bytes int8) RETURNS bytea
-LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE
-AS 'MODULE_PATHNAME', 'prom_tier_directory';
-COMMENT ON FUNCTION prom._tier_directory(text, text, text, int8) IS 'The directory of an object of this size, fetched from the bucket and checked.';
+CREATE FUNCTION prom._tier_get_many(server text, keys text[], max_bytes int8[], OUT n int4, OUT body bytea) RETURNS SETOF record
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'prom_tier_get_many';
+COMMENT ON FUNCTION prom._tier_get_many(text, text[], int8[]) IS
+'Objects of a bucket, none longer than it may be, several requests at a time, in the order in which they come: its place among the keys, and its bytes, NULL if it is not there.';
+
+CREATE FUNCTION prom._tier_directories(server text, keys text[], etags text[], bytes int8[], chunks int4[],
+	OUT n int4, OUT etag text, OUT modified timestamptz, OUT directory bytea) RETURNS SETOF record
+LANGUAGE C STRICT VOLATILE PARALLEL UNSAFE ROWS 100
+AS 'MODULE_PATHNAME', 'prom_tier_directories';
+COMMENT ON FUNCTION prom._tier_directories(text, text[], text[], int8[], int4[]) IS
+'The directories of objects of these sizes, fetched from the bucket several at a time and checked; NULL of one that is not there. Etags may be NULL; so may chunks, which are a guess how long it is.';
 
 CREATE FUNCTION prom._tier_entries(directory bytea, holes int8[] DEFAULT '{}', resolution int4 DEFAULT 0,
 	OUT block int4, OUT part int2, OUT t_min int8, OUT t_max int8, OUT samples int4, OUT series int8, OUT "offset" int8, OUT length int4) RETURNS SETOF record
@@ -64,9 +72,10 @@ COMMENT ON FUNCTION prom._tier_directory_of(prom.chunk[], int4[], int4[]) IS 'Th
 CREATE FUNCTION prom._tier_pack(bytes bytea) RETURNS bytea
 LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_tier_pack';
 COMMENT ON FUNCTION prom._tier_pack(bytea) IS 'A zstd frame of the bytes, with a checksum.';
-CREATE FUNCTION prom._tier_unpack(bytes bytea) RETURNS bytea
-LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE AS 'MODULE_PATHNAME', 'prom_tier_unpack';
-COMMENT ON FUNCTION prom._tier_unpack(bytea) IS 'What prom._tier_pack has packed.';
+CREATE FUNCTION prom._tier_lines(packed bytea) RETURNS SETOF text
+LANGUAGE C STRICT IMMUTABLE PARALLEL SAFE ROWS 1000
+AS 'MODULE_PATHNAME', 'prom_tier_lines';
+COMMENT ON FUNCTION prom._tier_lines(bytea) IS 'The lines of a text in UTF-8 that prom._tier_pack has packed.';
 
 -- ---- what is there
 
@@ -310,15 +319,15 @@ $$;
 COMMENT ON FUNCTION prom._tier_upload(text, int4, int8) IS
 'Writes the object that was begun under this key, with rows from a block on that were written up to max_seq, or with what is left of the object that it replaces; false if there is nothing. The rows stay: prom._tier_commit removes them.';
 
-CREATE FUNCTION prom._tier_add_series(o prom.tier_object) RETURNS void
+CREATE FUNCTION prom._tier_add_series(ids int8[]) RETURNS void
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	INSERT INTO prom.tier_series AS t (shard, block, series)
-	SELECT (o).shard, e.block, bit_or(e.series) FROM prom._tier_entries((o).directory) e GROUP BY 2 ORDER BY 2
+	SELECT o.shard, e.block, bit_or(e.series) FROM prom.tier_object o, prom._tier_entries(o.directory) e WHERE o.id = ANY (ids) GROUP BY 1, 2 ORDER BY 1, 2
 	ON CONFLICT (shard, block) DO UPDATE SET series = t.series | excluded.series WHERE t.series IS DISTINCT FROM t.series | excluded.series;
 END;
-COMMENT ON FUNCTION prom._tier_add_series(prom.tier_object) IS 'Notes which series an object holds samples of.';
+COMMENT ON FUNCTION prom._tier_add_series(int8[]) IS 'Notes which series objects hold samples of.';
 
 CREATE FUNCTION prom._tier_commit(key text) RETURNS int8
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -366,7 +375,7 @@ BEGIN
 	END IF;
 	GET DIAGNOSTICS n = ROW_COUNT;
 	INSERT INTO prom.tier_object SELECT (o).*;
-	PERFORM prom._tier_add_series(o);
+	PERFORM prom._tier_add_series(ARRAY[o.id]);
 	DELETE FROM prom.tier_upload x WHERE x.server = u.server AND x.key = u.key;
 	RETURN n;
 END
@@ -825,9 +834,13 @@ DECLARE
 	o		prom.tier_object;
 	key		text;
 BEGIN
-	-- Not more often than once a day: it is all of the object for each deletion.
+	-- Not more often than once a day: it is all of the object for each deletion.  What was brought back has gone to another object once
+	-- its day has no local rows, and until then prom._tier_returned has to know of it.
 	SELECT x.* INTO o FROM prom.tier_object x
-	WHERE x.deleted IS NULL AND NOT x.read_only AND x.holes <> '{}' AND (forced OR x.uploaded <= clock_timestamp() - interval '1 day')
+	WHERE x.deleted IS NULL AND NOT x.read_only AND (forced OR x.uploaded <= clock_timestamp() - interval '1 day')
+		AND CASE WHEN x.holes <> '{}' THEN true WHEN x.gone = '{}' THEN false
+			WHEN EXISTS (SELECT FROM prom._parts() p WHERE p.resolution = x.resolution AND p.from_ms <= x.day AND p.to_ms > x.day) THEN false
+			ELSE (SELECT 2 * sum(e.length) FILTER (WHERE e.block = ANY (x.gone)) > sum(e.length) FROM prom._tier_entries(x.directory) e) END
 	ORDER BY x.day, x.resolution, x.shard, x.id LIMIT 1;
 	IF NOT FOUND THEN
 		RETURN NULL;
@@ -839,7 +852,7 @@ BEGIN
 	RETURN key;
 END
 $$;
-COMMENT ON FUNCTION prom._tier_rewrite(bool) IS 'Notes that an object is begun that takes the place of the next one of which samples were deleted; its key, or NULL if there is none.';
+COMMENT ON FUNCTION prom._tier_rewrite(bool) IS 'Notes that an object is begun that takes the place of the next one of which samples were deleted, or more than half was brought back and is elsewhere by now; its key, or NULL if there is none.';
 
 CREATE FUNCTION prom._tier_forget_series(one int2 DEFAULT NULL, blocks int4[] DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
@@ -906,7 +919,7 @@ END;
 COMMENT ON FUNCTION prom._tier_said(bool) IS 'What the job "tier" has to say at its end, called for a time or not.';
 
 -- The state: "after" is the resolution, day and shard that come next or are at hand; "block" the next block of them and
--- "seq" how far they are taken; "key" what is begun; "from", "to" if it was called for a time.
+-- "seq" how far they are taken; "key" what is begun; "from", "to" if it was called for a time; "owner" once the bucket was found to be ours.
 CREATE FUNCTION prom._job_tier(INOUT state jsonb, OUT rows int8, OUT phase text, OUT done int8, OUT total int8, OUT pause_ms int4)
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
@@ -933,6 +946,17 @@ BEGIN
 		RAISE undefined_object USING MESSAGE = format('server "%s" does not exist', server),
 			HINT = format('"promgres.tier_server" names it. Make it with CREATE SERVER %I FOREIGN DATA WRAPPER promgres_s3; what is in its bucket is found by this name.', server);
 	END IF;
+	-- Another copy of this database may have taken the bucket over.
+	CASE prom._tier_owns(server, state -> 'owner' IS NOT NULL, forced)
+		WHEN 'asked' THEN
+			state := state || '{"owner": true}';
+			RETURN;
+		WHEN 'wait' THEN
+			state := NULL;
+			RETURN;
+		ELSE
+			state := state || '{"owner": true}';
+	END CASE;
 
 	-- What is uploaded and verified, also of a run that was killed.
 	SELECT x.* INTO u FROM prom.tier_upload x WHERE x.source IS NOT NULL ORDER BY x.started LIMIT 1;

@@ -1,14 +1,14 @@
 -- 69_tier_bucket: a bucket on its own: found again by another database, compared with what is known of it.
 
-CREATE FUNCTION prom._tier_manifest(server text, key text) RETURNS jsonb
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+CREATE FUNCTION prom._tier_manifest(key text, body bytea) RETURNS jsonb
+LANGUAGE plpgsql STABLE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	m		jsonb;
 BEGIN
 	BEGIN
-		m := convert_from(prom._bucket_get(server, key), 'UTF8')::jsonb;
+		m := convert_from(body, 'UTF8')::jsonb;
 	EXCEPTION WHEN invalid_text_representation OR character_not_in_repertoire OR untranslatable_character THEN
 		RAISE data_corrupted USING MESSAGE = format('manifest "%s" is not understood', key);
 	END;
@@ -26,38 +26,37 @@ BEGIN
 	RETURN m;
 END
 $$;
-COMMENT ON FUNCTION prom._tier_manifest(text, text) IS 'A manifest of a bucket, checked.';
+COMMENT ON FUNCTION prom._tier_manifest(text, bytea) IS 'A manifest of a bucket, checked.';
 
-CREATE FUNCTION prom._tier_load_series(server text, key text, sha256 text, one int2) RETURNS int8
-LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
+CREATE FUNCTION prom._tier_load_series(key text, packed bytea, hash text, one int2) RETURNS int8
+LANGUAGE plpgsql VOLATILE PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
-SET client_min_messages = warning
 AS $$
 DECLARE
-	packed	bytea := prom._bucket_get(server, key);
-	other	record;
+	other	int4;
 	n		int8;
 BEGIN
-	IF packed IS NULL OR encode(sha256(packed), 'hex') <> sha256 THEN
-		RAISE data_corrupted USING MESSAGE = format('object "%s" of bucket "%s" is not what its manifest says', key, server);
+	IF packed IS NULL OR encode(sha256(packed), 'hex') <> hash THEN
+		RAISE data_corrupted USING MESSAGE = format('object "%s" is not what its manifest says', key),
+			DETAIL = CASE WHEN packed IS NULL THEN 'It is missing.' ELSE 'Its bytes are others.' END;
 	END IF;
-	-- Not one that somebody else has made.
-	DROP TABLE IF EXISTS pg_temp.tier_series_loaded;
-	CREATE TEMP TABLE tier_series_loaded (sid int4, labels prom.labels) ON COMMIT DROP;
-	INSERT INTO pg_temp.tier_series_loaded SELECT (l::jsonb -> 0)::int4, (l::jsonb -> 1)::prom.labels
-	FROM regexp_split_to_table(convert_from(prom._tier_unpack(packed), 'UTF8'), E'\n') l WHERE l <> '';
-	SELECT s.sid INTO other FROM pg_temp.tier_series_loaded t JOIN prom.series s ON s.shard = one AND s.sid = t.sid WHERE s.labels::text <> t.labels::text LIMIT 1;
-	IF FOUND THEN
-		RAISE unique_violation USING MESSAGE = format('series %s of shard %s is another one here than in object "%s"', other.sid, one, key),
+	WITH there AS MATERIALIZED (
+		SELECT l.sid, l.labels, (SELECT s.labels FROM prom.series s WHERE s.shard = one AND s.sid = l.sid) AS here
+		FROM (SELECT (x.j -> 0)::int4 AS sid, (x.j -> 1)::prom.labels AS labels FROM (SELECT l::jsonb AS j FROM prom._tier_lines(packed) l OFFSET 0) x OFFSET 0) l
+	), made AS (
+		INSERT INTO prom.series (shard, sid, labels) SELECT one, t.sid, t.labels FROM there t WHERE t.here IS NULL RETURNING 1
+	)
+	SELECT (SELECT count(*) FROM made), (SELECT min(t.sid) FROM there t WHERE t.here::text <> t.labels::text)
+	INTO n, other;
+	IF other IS NOT NULL THEN
+		RAISE unique_violation USING MESSAGE = format('series %s of shard %s is another one here than in object "%s"', other, one, key),
 			HINT = 'The bucket and this database have gone separate ways.';
 	END IF;
-	INSERT INTO prom.series (shard, sid, labels) SELECT one, t.sid, t.labels FROM pg_temp.tier_series_loaded t
-		WHERE NOT EXISTS (SELECT FROM prom.series s WHERE s.shard = one AND s.sid = t.sid);
-	GET DIAGNOSTICS n = ROW_COUNT;
 	RETURN n;
 END
 $$;
-COMMENT ON FUNCTION prom._tier_load_series(text, text, text, int2) IS 'Makes the series that an object of labels tells of, with their ids; returns how many were not there.';
+COMMENT ON FUNCTION prom._tier_load_series(text, bytea, text, int2) IS
+'Makes the series that an object of labels tells of, with their ids, if it has this SHA-256; returns how many were not there.';
 
 CREATE FUNCTION prom._tier_register_series(one int2) RETURNS void
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
@@ -75,43 +74,69 @@ BEGIN ATOMIC
 END;
 COMMENT ON FUNCTION prom._tier_register_series(int2) IS 'Counts series, metrics, and labels of a shard whose series came from a bucket.';
 
-CREATE FUNCTION prom._tier_attach_object(server name, key text, of uuid, readonly bool, shards int2[], known text[]) RETURNS text
+CREATE FUNCTION prom._tier_shard(shards int2[], there int2) RETURNS int2
+LANGUAGE sql IMMUTABLE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+RETURN (SELECT shards[i + 1] FROM generate_series(1, cardinality(shards), 2) i WHERE shards[i] = there);
+COMMENT ON FUNCTION prom._tier_shard(int2[], int2) IS 'Which shard one of a bucket is here, by pairs as prom.tier_cluster has them; NULL if it is none yet.';
+
+CREATE FUNCTION prom._tier_attach_objects(server name, manifests text[], of uuid, readonly bool, shards int2[], known text[], OUT series text[], OUT attached int8) RETURNS record
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
-	prefix	text := left(key, -length('manifest.json'));
-	m		jsonb := prom._tier_manifest(server, key);
-	d		jsonb := m -> 'objects' -> 0;
-	one		int2 := shards[array_position(shards, (m -> 'shard')::int2) + 1];
-	head	record;
-	o		prom.tier_object;
+	keys	text[];
+	m		jsonb[];
+	data	text[];
+	sizes	int8[];
+	guesses	int4[];
+	ids		int8[];
+	lost	text;
+	w		record;
 BEGIN
-	IF (m ->> 'cluster')::uuid <> of OR one IS NULL THEN
-		RAISE data_corrupted USING MESSAGE = format('manifest "%s" is not where it belongs', key);
+	-- A listing may be stale: what has left the bucket meanwhile is none of it.
+	SELECT array_agg(left(manifests[g.n], -length('manifest.json')) ORDER BY g.n), array_agg(prom._tier_manifest(manifests[g.n], g.body) ORDER BY g.n) INTO keys, m
+	FROM prom._tier_get_many(server, manifests, array_fill(65536::int8, ARRAY[cardinality(manifests)])) g WHERE g.body IS NOT NULL;
+	SELECT keys[i] INTO lost FROM generate_series(1, cardinality(m)) i
+	WHERE (m[i] ->> 'cluster')::uuid <> of OR prom._tier_shard(shards, (m[i] -> 'shard')::int2) IS NULL LIMIT 1;
+	IF FOUND THEN
+		RAISE data_corrupted USING MESSAGE = format('manifest "%smanifest.json" is not where it belongs', lost);
 	END IF;
-	SELECT h.* INTO head FROM prom._bucket_head(server, prefix || (d ->> 'name')) h;
-	IF NOT FOUND OR head.size <> (d -> 'bytes')::int8 THEN
-		RAISE data_corrupted USING MESSAGE = format('object "%s" of bucket "%s" is not what its manifest says', prefix || (d ->> 'name'), server),
-			DETAIL = coalesce(format('It has %s bytes, and should have %s.', head.size, d ->> 'bytes'), 'It is missing.');
-	END IF;
-	-- Day after day it is the same.
-	IF (m -> 'series' ->> 'sha256') || one <> ALL (known) THEN
-		PERFORM prom._tier_load_series(server, prefix || (m -> 'series' ->> 'name'), m -> 'series' ->> 'sha256', one);
-	END IF;
-	o.id := nextval('prom.tier_object_id');
-	o.server := server; o.key := prefix || (d ->> 'name'); o.cluster := of; o.resolution := m -> 'resolution'; o.shard := one; o.day := m -> 'day'; o.seq := m -> 'seq';
-	o.t_min := d -> 't_min'; o.t_max := d -> 't_max'; o.block_min := d -> 'block_min'; o.block_max := d -> 'block_max'; o.chunks := d -> 'chunks';
-	o.samples := d -> 'samples'; o.series := d -> 'series'; o.bytes := head.size; o.etag := head.etag; o.sha256 := decode(d ->> 'sha256', 'hex');
-	o.directory := prom._tier_directory(server, o.key, head.etag, head.size); o.gone := '{}'; o.read_only := readonly; o.uploaded := head.modified;
-	o.holes := '{}'; o.manifest := true;
-	INSERT INTO prom.tier_object SELECT (o).*;
-	PERFORM prom._tier_add_series(o);
-	RETURN (m -> 'series' ->> 'sha256') || one;
+	SELECT array_agg(keys[i] || (m[i] -> 'objects' -> 0 ->> 'name') ORDER BY i), array_agg((m[i] -> 'objects' -> 0 -> 'bytes')::int8 ORDER BY i),
+		array_agg((m[i] -> 'objects' -> 0 -> 'chunks')::int4 ORDER BY i) INTO data, sizes, guesses FROM generate_series(1, cardinality(m)) i;
+	WITH made AS (
+		INSERT INTO prom.tier_object (id, server, key, cluster, resolution, shard, day, seq, t_min, t_max, block_min, block_max, chunks, samples, series,
+			bytes, etag, sha256, directory, read_only, uploaded)
+		SELECT nextval('prom.tier_object_id'), _tier_attach_objects.server, data[h.n], of, (o.j -> 'resolution')::int4,
+			prom._tier_shard(shards, (o.j -> 'shard')::int2), (o.j -> 'day')::int8, (o.j -> 'seq')::int8, (o.d -> 't_min')::int8, (o.d -> 't_max')::int8,
+			(o.d -> 'block_min')::int4, (o.d -> 'block_max')::int4, guesses[h.n], (o.d -> 'samples')::int8, (o.d -> 'series')::int4,
+			sizes[h.n], h.etag, decode(o.d ->> 'sha256', 'hex'), h.directory, readonly, h.modified
+		FROM prom._tier_directories(_tier_attach_objects.server, data, array_fill(NULL::text, ARRAY[cardinality(data)]), sizes, guesses) h
+		CROSS JOIN LATERAL (SELECT m[h.n] AS j, m[h.n] -> 'objects' -> 0 AS d OFFSET 0) o
+		WHERE h.directory IS NOT NULL
+		RETURNING prom.tier_object.id
+	)
+	SELECT coalesce(array_agg(made.id), '{}') INTO ids FROM made;
+	-- Day after day they are the same, and then not asked for again.
+	SELECT array_agg(x.key) AS key, array_agg(x.bytes) AS bytes, array_agg(x.hash) AS hash, array_agg(x.shard) AS shard, array_agg(x.hash || x.shard) AS name INTO w
+	FROM (SELECT DISTINCT ON (s ->> 'sha256', o.shard) keys[i] || (s ->> 'name') AS key, (s -> 'bytes')::int8 AS bytes, s ->> 'sha256' AS hash, o.shard
+		FROM generate_series(1, cardinality(m)) i, LATERAL (SELECT m[i] -> 'series') l (s), prom.tier_object o
+		WHERE o.id = ANY (ids) AND o.key = data[i] ORDER BY s ->> 'sha256', o.shard) x
+	WHERE NOT EXISTS (SELECT FROM unnest(known) k WHERE k = x.hash || x.shard);
+	PERFORM prom._tier_load_series(w.key[g.n], g.body, w.hash[g.n], w.shard[g.n]) FROM prom._tier_get_many(server, w.key, w.bytes) g;
+	PERFORM prom._tier_add_series(ids);
+	-- An object goes from the bucket after its manifest.
+	FOR lost IN SELECT d FROM unnest(data) d EXCEPT SELECT o.key FROM prom.tier_object o WHERE o.id = ANY (ids) LOOP
+		IF EXISTS (SELECT FROM prom._bucket_head(server, regexp_replace(lost, '[^/]*$', 'manifest.json'))) THEN
+			RAISE data_corrupted USING MESSAGE = format('object "%s" of bucket "%s" is not what its manifest says', lost, server), DETAIL = 'It is missing.';
+		END IF;
+	END LOOP;
+	series := known || w.name;
+	attached := cardinality(ids);
 END
 $$;
-COMMENT ON FUNCTION prom._tier_attach_object(name, text, uuid, bool, int2[], text[]) IS
-'Makes the object of a manifest one that queries read. Returns what its series are, a hash and the shard; these are not loaded if they are among those known.';
+COMMENT ON FUNCTION prom._tier_attach_objects(name, text[], uuid, bool, int2[], text[]) IS
+'Makes the objects of some manifests ones that queries read; returns how many. Objects of labels, each named by a hash and the shard, are not loaded if they are among those known: returns these and the new ones.';
 
 CREATE FUNCTION prom._tier_forget_objects(server name, of uuid, there text[]) RETURNS int8
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -126,7 +151,8 @@ BEGIN
 		WHERE o.server = _tier_forget_objects.server AND o.cluster = of AND o.read_only
 			AND NOT EXISTS (SELECT FROM unnest(there) t WHERE t = left(o.key, -length('data-0')) || 'manifest.json')
 	)
-	SELECT array_agg(u.id) INTO lost FROM unlisted u WHERE NOT EXISTS (SELECT FROM prom._bucket_head(_tier_forget_objects.server, u.manifest));
+	SELECT array_agg(a.ids[g.n]) INTO lost FROM (SELECT array_agg(u.id) AS ids, array_agg(u.manifest) AS manifests, array_agg(65536::int8) AS bytes FROM unlisted u) a,
+		LATERAL prom._tier_get_many(_tier_forget_objects.server, a.manifests, a.bytes) g WHERE g.body IS NULL;
 	IF lost IS NULL THEN
 		RETURN 0;
 	END IF;
@@ -169,11 +195,11 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	of		text;
-	key		text;
 	known	prom.tier_cluster;
 	map		int2[];
 	one		int2;
 	there	text[];
+	fresh	text[];
 	loaded	text[] := '{}';
 	n		int8 := 0;
 BEGIN
@@ -194,24 +220,32 @@ BEGIN
 		END IF;
 		SELECT coalesce(array_agg(l.key ORDER BY l.key), '{}') INTO there FROM prom._bucket_list(server, format('promgres/v1/%s/', of)) l WHERE l.key LIKE '%/manifest.json';
 		-- By whatever name of a server one is known: under a second it would be read twice, and be deleted behind the back of the first.
-		FOR key IN SELECT t FROM unnest(there) t
-			WHERE NOT EXISTS (SELECT FROM prom.tier_object o WHERE o.key = left(t, -length('manifest.json')) || 'data-0')
+		SELECT coalesce(array_agg(t ORDER BY t), '{}') INTO fresh FROM unnest(there) t
+		WHERE NOT EXISTS (SELECT FROM prom.tier_object o WHERE o.key = left(t, -length('manifest.json')) || 'data-0');
+		FOR one IN SELECT DISTINCT (regexp_match(split_part(t, '/', 7), '^-?\d+'))[1]::int2 FROM unnest(fresh) t
+			WHERE split_part(t, '/', 7) ~ '^-?\d+-' ORDER BY 1
 		LOOP
-			one := split_part(split_part(key, '/', 7), '-', CASE WHEN split_part(key, '/', 7) LIKE '-%' THEN 2 ELSE 1 END)::int2;
-			IF array_position(map, one) IS NULL THEN
-				-- Series keep their ids within a shard: their own one, or one that nobody has.
-				map := map || one || CASE WHEN known.own THEN one
-					ELSE (SELECT max(x) + 1 FROM (SELECT h.shard FROM prom.shard h UNION SELECT 0 UNION SELECT unnest(c.shards) FROM prom.tier_cluster c
-						UNION SELECT unnest(map)) y (x))::int2 END;
-				UPDATE prom.tier_cluster c SET shards = map WHERE c.cluster = known.cluster;
+			CONTINUE WHEN prom._tier_shard(map, one) IS NOT NULL;
+			-- Series keep their ids within a shard: their own one, or one that nobody has.
+			map := map || one || CASE WHEN known.own THEN one
+				ELSE (SELECT max(x) + 1 FROM (SELECT h.shard FROM prom.shard h UNION SELECT 0 UNION SELECT unnest(c.shards) FROM prom.tier_cluster c
+					UNION SELECT unnest(map)) y (x))::int2 END;
+			UPDATE prom.tier_cluster c SET shards = map WHERE c.cluster = known.cluster;
+		END LOOP;
+		-- What is in memory at a time are manifests and names of so many.
+		FOR i IN 1 .. cardinality(fresh) BY 500 LOOP
+			SELECT a.series, n + a.attached INTO loaded, n FROM prom._tier_attach_objects(server, fresh[i:i + 499], known.cluster, known.read_only, map, loaded) a;
+			IF cardinality(fresh) > 500 THEN
+				RAISE NOTICE 'bucket "%": % of % new objects', server, least(i + 499, cardinality(fresh)), cardinality(fresh);
 			END IF;
-			loaded := array_append(loaded, prom._tier_attach_object(server, key, known.cluster, known.read_only, map, loaded));
-			n := n + 1;
 		END LOOP;
 		PERFORM prom._tier_forget_objects(server, known.cluster, there);
 		PERFORM prom._tier_register_series(s.shard) FROM (SELECT DISTINCT o.shard FROM prom.tier_object o WHERE o.cluster = known.cluster) s;
 	END LOOP;
 	PERFORM prom._tier_attached();
+	IF NOT read_only THEN
+		PERFORM prom._tier_own(c.server, c.cluster, gen_random_uuid()) FROM prom.tier_cluster c WHERE c.own AND c.server = attach_bucket.server;
+	END IF;
 	-- Queries have to know that there are rollups: of a database that had none, those of the bucket.
 	INSERT INTO prom.level (resolution, from_ms, until_ms)
 	SELECT o.resolution, min(o.day), max(o.day) + 86400000 FROM prom.tier_object o WHERE o.resolution > 0 AND o.deleted IS NULL AND NOT o.read_only
@@ -296,10 +330,10 @@ BEGIN
 			damage := 'it has no series';
 		ELSE
 			BEGIN
-				m := CASE WHEN o.manifest THEN prom._tier_manifest(name, prefix || 'manifest.json') END;
+				m := CASE WHEN o.manifest THEN prom._tier_manifest(prefix || 'manifest.json', coalesce(prom._bucket_get(name, prefix || 'manifest.json'), '')) END;
 				IF m -> 'objects' -> 0 ->> 'sha256' <> encode(o.sha256, 'hex') THEN
 					damage := 'its manifest is that of another object';
-				ELSIF prom._tier_directory(name, o.key, o.etag, o.bytes) <> o.directory THEN
+				ELSIF (SELECT d.directory FROM prom._tier_directories(name, ARRAY[o.key], ARRAY[o.etag], ARRAY[o.bytes], ARRAY[o.chunks]) d) IS DISTINCT FROM o.directory THEN
 					damage := 'its directory is another one';
 				ELSIF read_all AND sha256(prom._bucket_get(name, o.key)) <> o.sha256 THEN
 					damage := 'its bytes are not those that were written';

@@ -37,7 +37,7 @@ DECLARE
 BEGIN
 	FOREACH one IN ARRAY ARRAY['shard', 'metric', 'label_value', 'fresh', 'warm', 'metadata', 'exemplar', 'quarantine', 'compaction', 'slack',
 		'level', 'rollup', 'rollup_open', 'rollup_due', 'rollup_foreign', 'rollup_gap', 'expired', 'retention', 'job', 'token', 'ha_replica',
-		'tier_cluster', 'tier_object', 'tier_upload', 'tier_series', 'tier_hold', 'attached_level', 'attached_gap'] LOOP
+		'tier_cluster', 'tier_owner', 'tier_object', 'tier_upload', 'tier_series', 'tier_hold', 'attached_level', 'attached_gap'] LOOP
 		EXECUTE format('ALTER TABLE prom.%I ENABLE ROW LEVEL SECURITY', one);
 	END LOOP;
 END
@@ -150,17 +150,24 @@ BEGIN
 			('attach_bucket', true, 'prom_admin'),
 			('detach_bucket', true, 'prom_admin'),
 			('verify_bucket', true, 'prom_admin'),
+			('claim_bucket', true, 'prom_admin'),
+			('_tier_own', false, NULL),
+			('_tier_owns', false, NULL),
+			('_tier_identity', false, NULL),
+			('_tier_owner_key', false, NULL),
 			('_tier_manifest', false, NULL),
 			('_tier_load_series', false, NULL),
 			('_tier_register_series', false, NULL),
-			('_tier_attach_object', false, NULL),
+			('_tier_attach_objects', false, NULL),
+			('_tier_shard', false, NULL),
 			('_tier_forget_objects', false, NULL),
 			('_tier_attached', false, NULL),
 			('_tier_returned', false, NULL),
 			('_tier_cluster', false, NULL),
 			('_tier_write', false, NULL),
 			('_tier_chunks', false, NULL),
-			('_tier_directory', false, NULL),
+			('_tier_directories', false, NULL),
+			('_tier_get_many', false, NULL),
 			('_tier_days', false, NULL),
 			('_tier_ready', false, NULL),
 			('_tier_prefix', false, NULL),

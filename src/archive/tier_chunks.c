@@ -9,6 +9,7 @@
 #include <zstd.h>
 
 #include "funcapi.h"
+#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -35,15 +36,16 @@ typedef struct Run
 static bool is_whole(const PromTransfer *transfer, const void *data, size_t size, void *arg);
 static void put_run(ReturnSetInfo *rsinfo, const Run *run, const char *bytes, PromHoles holes, int32 resolution_s);
 static void put_chunk(ReturnSetInfo *rsinfo, const PromObjectEntry *e, const PromChunk *chunk);
+static char *unpack(const bytea *packed, size_t *size);
+static void put_line(ReturnSetInfo *rsinfo, const char *line, int len);
 static bool is_among(const int32 *sorted, int n, int32 block);
 static int	compare_int32(const void *a, const void *b);
 static bytea *make_bytea(const void *data, size_t size);
 
 PG_FUNCTION_INFO_V1(prom_tier_chunks);
-PG_FUNCTION_INFO_V1(prom_tier_directory);
 PG_FUNCTION_INFO_V1(prom_tier_entries);
 PG_FUNCTION_INFO_V1(prom_tier_pack);
-PG_FUNCTION_INFO_V1(prom_tier_unpack);
+PG_FUNCTION_INFO_V1(prom_tier_lines);
 PG_FUNCTION_INFO_V1(prom_tier_directory_of);
 
 /* _tier_chunks(server, key, etag, directory, blocks, holes, resolution): their chunks, as they lie in the object */
@@ -161,33 +163,6 @@ put_chunk(ReturnSetInfo *rsinfo, const PromObjectEntry *e, const PromChunk *chun
 	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, values, nulls);
 }
 
-/* _tier_directory(server, key, etag, bytes): as it lies in the object, read from there and checked */
-Datum
-prom_tier_directory(PG_FUNCTION_ARGS)
-{
-	char	   *key = text_to_cstring(PG_GETARG_TEXT_PP(1));
-	char	   *etag = text_to_cstring(PG_GETARG_TEXT_PP(2));
-	int64		size = PG_GETARG_INT64(3);
-	PromBucket *bucket = prom_bucket_open(prom_bucket_server(text_to_cstring(PG_GETARG_TEXT_PP(0))));
-	PromFooter	footer;
-	PromDirectory *d;
-	void	   *bytes;
-
-	if (size < PROM_OBJECT_HEAD_BYTES + PROM_OBJECT_FOOTER_BYTES)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("object \"%s\" is too short to be one of samples", key)));
-	bytes = prom_bucket_get_range(bucket, key, etag, size - PROM_OBJECT_FOOTER_BYTES, PROM_OBJECT_FOOTER_BYTES);
-	prom_object_footer_open(&footer, bytes, size);
-	bytes = prom_bucket_get_range(bucket, key, etag, footer.offset, footer.length);
-	d = prom_object_directory_open(bytes, footer.length);
-	if (d->n != footer.chunks || d->end != footer.offset)
-		ereport(ERROR,
-				(errcode(ERRCODE_DATA_CORRUPTED),
-				 errmsg("object \"%s\" has a directory that does not agree with its footer", key)));
-	PG_RETURN_BYTEA_P(make_bytea(bytes, footer.length));
-}
-
 /* _tier_entries(directory, holes, resolution): a row per chunk of which something is left */
 Datum
 prom_tier_entries(PG_FUNCTION_ARGS)
@@ -256,7 +231,7 @@ prom_tier_directory_of(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(make_bytea(directory, length));
 }
 
-/* _tier_pack(bytes) and _tier_unpack(bytes): a zstd frame with its checksum */
+/* _tier_pack(bytes): a zstd frame with its checksum */
 Datum
 prom_tier_pack(PG_FUNCTION_ARGS)
 {
@@ -278,23 +253,57 @@ prom_tier_pack(PG_FUNCTION_ARGS)
 	PG_RETURN_BYTEA_P(packed);
 }
 
+/* _tier_lines(packed): the lines of a text that prom._tier_pack has packed, without their ends; empty ones are left out */
 Datum
-prom_tier_unpack(PG_FUNCTION_ARGS)
+prom_tier_lines(PG_FUNCTION_ARGS)
 {
-	bytea	   *packed = PG_GETARG_BYTEA_PP(0);
-	unsigned long long length = ZSTD_getFrameContentSize(VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
-	bytea	   *raw = NULL;
+	ReturnSetInfo *rsinfo = (ReturnSetInfo *) fcinfo->resultinfo;
+	size_t		size;
+	char	   *text = unpack(PG_GETARG_BYTEA_PP(0), &size);
+	const char *end = text + size;
 
-	if (length <= MaxAllocSize - VARHDRSZ)	/* as are the codes for "unknown" and "error" not */
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	for (const char *line = text; line < end;)
 	{
-		raw = palloc(VARHDRSZ + length);
-		SET_VARSIZE(raw, VARHDRSZ + length);
+		const char *stop = memchr(line, '\n', end - line);
+		int			len = (int) ((stop != NULL ? stop : end) - line);
+
+		CHECK_FOR_INTERRUPTS();
+		if (len > 0)
+			put_line(rsinfo, line, len);
+		line += len + 1;
 	}
-	if (raw == NULL || ZSTD_decompress(VARDATA(raw), length, VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed)) != length)
+	pfree(text);
+	return (Datum) 0;
+}
+
+static char *
+unpack(const bytea *packed, size_t *size)
+{
+	unsigned long long length = ZSTD_getFrameContentSize(VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
+	char	   *raw = NULL;
+
+	if (length < MaxAllocSize)	/* as are the codes for "unknown" and "error" not */
+		raw = palloc(length + 1);
+	if (raw == NULL || ZSTD_decompress(raw, length, VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed)) != length)
 		ereport(ERROR,
 				(errcode(ERRCODE_DATA_CORRUPTED),
 				 errmsg("packed bytes of an object are damaged")));
-	PG_RETURN_BYTEA_P(raw);
+	*size = length;
+	return raw;
+}
+
+static void
+put_line(ReturnSetInfo *rsinfo, const char *line, int len)
+{
+	char	   *own = pg_any_to_server(line, len, PG_UTF8);
+	Datum		value = PointerGetDatum(cstring_to_text_with_len(own, own == line ? len : (int) strlen(own)));
+	bool		isnull = false;
+
+	tuplestore_putvalues(rsinfo->setResult, rsinfo->setDesc, &value, &isnull);
+	pfree(DatumGetPointer(value));
+	if (own != line)
+		pfree(own);
 }
 
 static bool

@@ -66,8 +66,8 @@ static void fail(PromFetch *f, PromSpan *span);
 static const char *advice(PromTransferStatus status);
 static const char *day_text(int64 day_ms);
 
-static int64
-limit_bytes(void)
+int64
+prom_tier_read_memory(void)
 {
 	return read_memory_kb * INT64CONST(1024);
 }
@@ -97,7 +97,7 @@ prom_fetch_reset(PromFetch *f)
 int64
 prom_fetch_span_bytes(int at_a_time)
 {
-	return Min(limit_bytes() / 2 / Max(at_a_time, 1), MAX_SPAN_BYTES);
+	return Min(prom_tier_read_memory() / 2 / Max(at_a_time, 1), MAX_SPAN_BYTES);
 }
 
 bool
@@ -105,7 +105,7 @@ prom_fetch_ahead(PromFetch *f, PromSpan *span)
 {
 	if (span->body != NULL || span->transfer != NULL || span->failed)
 		return true;
-	if (f->held_bytes + span->length > limit_bytes() && !make_room(f, span->length, NULL))
+	if (f->held_bytes + span->length > prom_tier_read_memory() && !make_room(f, span->length, NULL))
 		return false;
 	start(f, span);
 	return true;
@@ -296,12 +296,12 @@ make_room(PromFetch *f, int64 bytes, const PromSpan *but)
 	{
 		PromSpan   *span = dlist_container(PromSpan, node, at.cur);
 
-		if (f->held_bytes + bytes <= limit_bytes())
+		if (f->held_bytes + bytes <= prom_tier_read_memory())
 			return true;
 		if (span->body != NULL && span->nleft == 0)
 			drop(f, span);
 	}
-	while (but != NULL && f->held_bytes + bytes > limit_bytes())
+	while (but != NULL && f->held_bytes + bytes > prom_tier_read_memory())
 	{
 		PromSpan   *farthest = NULL;
 
@@ -316,7 +316,7 @@ make_room(PromFetch *f, int64 bytes, const PromSpan *but)
 			break;
 		drop(f, farthest);
 	}
-	return f->held_bytes + bytes <= limit_bytes();
+	return f->held_bytes + bytes <= prom_tier_read_memory();
 }
 
 /* Raises why a span cannot be read, or tells it. */

@@ -84,6 +84,9 @@ extern bool prom_fetch_ahead(PromFetch *f, PromSpan *span);
  */
 extern bool prom_fetch_wait(PromFetch *f, PromSpan *span, int now);
 
+/* promgres.tier_read_memory, in bytes. */
+extern int64 prom_tier_read_memory(void);
+
 extern void prom_tier_fetch_init(void);
 
 /* ---- tier_cache.c ---- */

@@ -62,7 +62,7 @@ ORDER BY p.oid::regprocedure::text, c.call;
 
 SELECT count(*) > 500 AS many, count(DISTINCT f) = (SELECT count(*) FROM pg_proc WHERE pronamespace = 'prom'::regnamespace AND prokind <> 'p') AS each_function FROM tried;
 SELECT f, answer, min(call) AS call FROM tried
-WHERE NOT internal AND answer NOT LIKE '%called outside of an aggregate' AND answer !~ '^XX001 (object of the tier is|packed bytes of an object are) damaged' AND (answer ~ '^(XX|57|08|58|53)' OR answer ~ 'statement timeout')
+WHERE NOT internal AND answer NOT LIKE '%called outside of an aggregate' AND answer !~ '^XX001 (object of the tier is damaged|packed bytes of an object are damaged|manifest ".*" is not understood|object ".*" is not what its manifest says)' AND (answer ~ '^(XX|57|08|58|53)' OR answer ~ 'statement timeout')
 GROUP BY 1, 2 ORDER BY 1::text, 2;
 SELECT DISTINCT f, answer FROM tried WHERE internal AND answer = 'ok' ORDER BY 1;
 

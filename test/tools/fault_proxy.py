@@ -8,6 +8,7 @@ the other side has closed connections that were hanging.
 A rule is {"method": regex, "path": regex, "skip": n, "times": n, "do": action, ...}: the first that matches
 method and path (with its query) is taken, after having let pass `skip` requests, at most `times` times (for ever).
 
+  pass      ask the S3, whatever the rules behind this one say
   answer    status, code, message, headers, body: answer this instead of asking the S3.  With code: an S3 error
   hang      seconds: no answer (600), and then a reset
   reset     at: after so many bytes of the body a reset; without it before the answer
