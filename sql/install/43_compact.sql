@@ -80,19 +80,12 @@ CREATE FUNCTION prom._compact_end(day int8) RETURNS void
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
-DECLARE
-	part	regclass := (SELECT d.day FROM prom._days() d WHERE d.t_min = _compact_end.day);
-	bytes	int8;
 BEGIN
 	DELETE FROM prom.compaction c WHERE c.day = _compact_end.day AND c.next_block IS NULL AND NOT c.again;
 	UPDATE prom.compaction c SET next_block = 0, again = false, since = clock_timestamp()
 	WHERE c.day = _compact_end.day AND c.next_block IS NULL;
-	IF part IS NOT NULL THEN
-		-- Compacted rows were written behind those that they replace.  How much an old snapshot has kept is not known yet.
-		SELECT CASE WHEN prom._has_dead_rows(part) THEN pg_total_relation_size(part) ELSE p.free + p.toast_free END
-		INTO bytes FROM prom._pages(part) p;
-		PERFORM prom._slack_add(ARRAY[part], ARRAY[bytes]);
-	END IF;
+	-- Compacted rows were written behind those that they replace.
+	PERFORM prom._slack_add(ARRAY[d.day], ARRAY[prom._room(d.day)]) FROM prom._days() d WHERE d.t_min = _compact_end.day;
 END
 $$;
 COMMENT ON FUNCTION prom._compact_end(int8) IS

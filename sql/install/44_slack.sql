@@ -91,13 +91,23 @@ END;
 COMMENT ON FUNCTION prom._slack_next(int4) IS
 'What the maintenance worker is to do with a table: vacuum it and begin to move rows, go on, or vacuum it for the end; so many seconds after much was taken out of it.';
 
+CREATE FUNCTION prom._room(rel regclass) RETURNS int8
+LANGUAGE sql VOLATILE STRICT PARALLEL SAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT CASE WHEN prom._has_dead_rows(rel) THEN pg_total_relation_size(rel) ELSE p.free + p.toast_free END FROM prom._pages(rel) p;
+END;
+COMMENT ON FUNCTION prom._room(regclass) IS
+'How many bytes of a table and its TOAST table are free after a vacuum; all, if an old snapshot has kept rows, as it is not known how much they are.';
+
 CREATE FUNCTION prom._slack_retry(rel regclass) RETURNS void
 LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	DELETE FROM prom.slack k WHERE k.part = rel AND k.tries >= 10;
 	UPDATE prom.slack k SET tries = k.tries + 1, next_page = NULL, since = clock_timestamp() + interval '10 seconds' * 2 ^ k.tries,
-		freed = greatest(k.freed, (SELECT p.free + p.toast_free FROM prom._pages(rel) p))
+		freed = greatest(k.freed, (SELECT prom._room(rel) + coalesce(p.pages - k.last_page + coalesce(p.toast_pages - k.last_toast, 0), 0) * 8192::int8
+			FROM prom._pages(rel) p))
 	WHERE k.part = rel;
 END;
 COMMENT ON FUNCTION prom._slack_retry(regclass) IS 'The space was not to be had, or there was an error: later, but not for ever.';

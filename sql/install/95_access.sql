@@ -71,6 +71,7 @@ BEGIN
 			('_pages', false, NULL),
 			('_lies_behind', false, NULL),
 			('_offer_pages', false, NULL),
+			('_room', false, NULL),
 			('_index_free', false, NULL),
 			('_has_dead_rows', false, NULL),
 			('_slack_add', false, NULL),

@@ -177,6 +177,12 @@ prom_bucket_describe(const PromBucket *bucket)
 	return bucket->description;
 }
 
+int
+prom_bucket_transfers(const PromBucket *bucket)
+{
+	return bucket->transfers;
+}
+
 const char *
 prom_bucket_redact(const PromBucket *bucket, const char *text)
 {

@@ -61,6 +61,9 @@ extern PromBucket *prom_bucket_open(Oid server);
 /* 'bucket "name" at host:port', for messages and reports; never has a secret. */
 extern const char *prom_bucket_describe(const PromBucket *bucket);
 
+/* How many transfers the bucket's options allow at a time. */
+extern int	prom_bucket_transfers(const PromBucket *bucket);
+
 /* --- s3.c: one request, waited for --- */
 
 typedef struct PromObject
