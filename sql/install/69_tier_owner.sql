@@ -102,7 +102,15 @@ BEGIN
 			RETURN 'wait';
 		END IF;
 	END IF;
-	PERFORM prom._tier_own(server, of, o.next);
+	BEGIN
+		PERFORM prom._tier_own(server, of, o.next);
+	EXCEPTION WHEN io_error THEN
+		-- A full bucket takes no word, and what is over has to go all the more: the one that is there is ours.
+		IF there IS NULL OR o.identity <> same THEN
+			RAISE;
+		END IF;
+		UPDATE prom.tier_owner x SET next = NULL, renewed = clock_timestamp() WHERE x.server = _tier_owns.server;
+	END;
 	RETURN 'asked';
 END
 $$;

@@ -101,6 +101,6 @@ $node->reload;
 sql("UPDATE prom.tier_upload SET started = started - interval '2 days'");
 sql('CALL prom.tier()') foreach 1 .. 2;
 is(sql('SELECT count(*) FROM prom.tier_upload'), '0', 'what was left of those that were killed is collected');
-is(sql("SELECT count(*) = 3 * (SELECT count(*) FROM prom.tier_object) FROM prom._bucket_list('b', '')"), 't', '… and nothing is left that nobody needs');
+is(sql("SELECT count(*) = 3 * (SELECT count(*) FROM prom.tier_object) FROM prom._bucket_list('b', 'promgres/v1/')"), 't', '… and nothing is left that nobody needs');
 unlike(slurp_file($node->logfile), qr/PANIC|terminated by signal (?!9:)/, 'no process crashed by itself');
 done_testing();

@@ -60,7 +60,7 @@ my $before = all_of();
 sub puts
 {
 	my @put = map { $_->{path} =~ /partNumber=(\d+)/ ? $1 : $_->{path} =~ m{/([^/?]+)$} ? $1 : $_->{path} }
-	  grep { $_->{method} eq 'PUT' } @{ $proxy->log->{requests} };
+	  grep { $_->{method} eq 'PUT' && $_->{path} !~ m{/promgres/owner/} } @{ $proxy->log->{requests} };
 	return join ' ', sort @put;
 }
 

@@ -217,6 +217,17 @@ sql('UPDATE prom.tier_owner SET next = gen_random_uuid()');
 sql(q{SELECT prom._bucket_put('b', 'promgres/owner/' || cluster, convert_to(next::text, 'UTF8')) FROM prom.tier_cluster, prom.tier_owner WHERE own});
 like(told($node, $move), qr/no error/, '… at no time');
 
+# A full bucket.
+$proxy->rules({ method => 'PUT', path => '/promgres/owner/', do => 'answer', status => 403, code => 'QuotaExceeded' });
+sql("ALTER SERVER b OPTIONS (SET endpoint 'http://127.0.0.1:$proxy->{port}')");
+$kept = sql($word);
+like(told($node, $move), qr/no error/, 'who can put no word there goes on while it has its last one');
+is(sql($word), $kept, '… which stays');
+$proxy->rules();
+sql("ALTER SERVER b OPTIONS (SET endpoint 'http://127.0.0.1:$s3->{port}')");
+like(told($node, $move), qr/no error/, '… until there is room');
+isnt(sql($word), $kept, '… for another one');
+
 $node->backup('base');
 my $clone = PostgreSQL::Test::Cluster->new('clone');
 $clone->init_from_backup($node, 'base', has_streaming => 1);
