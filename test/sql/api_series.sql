@@ -10,7 +10,9 @@ SELECT sum(samples) FROM prom.ingest(ARRAY[(SELECT pg_temp.body(VARIADIC array_a
 	ARRAY['__name__', CASE WHEN i % 5 = 0 THEN 'n' ELSE 'm' END, 'i', i::text],
 	ARRAY[i * 1000, i * 1000 + 7000, 1000000 - i * 1000]::int8[], ARRAY[1, 2, 3]::float8[])))
 	FROM generate_series(1, 300) i)]);
+SET client_min_messages = warning;
 CALL prom.merge();
+RESET client_min_messages;
 CREATE FUNCTION pg_temp.told(selectors text[], start_ms int8, end_ms int8) RETURNS prom.labels[] LANGUAGE sql AS $$
 	SELECT array_agg(e::prom.labels ORDER BY i)
 	FROM jsonb_array_elements((SELECT string_agg(x, '')::jsonb FROM prom._api_series(selectors, start_ms, end_ms, 0) x)) WITH ORDINALITY AS u(e, i)
@@ -28,7 +30,9 @@ GROUP BY 1 ORDER BY 1;
 -- fresh samples count as well, of whatever time those beside them are
 SELECT sum(samples) FROM prom.ingest(ARRAY[pg_temp.body(pg_temp.series('{__name__,m,i,7}', '{2000000,2001000}', '{1,2}'), pg_temp.series('{__name__,m,i,new}', '{2000500}', '{1}'))]);
 SELECT pg_temp.told('{m}', 2000000, 3000000), pg_temp.told('{m}', 2001001, 3000000);
+SET client_min_messages = warning;
 CALL prom.merge();
+RESET client_min_messages;
 SELECT pg_temp.told('{m}', 2000600, 3000000), pg_temp.told('{m}', 2001001, 3000000);
 -- the limit, and a selector of nothing
 SELECT string_agg(x, '') FROM prom._api_series('{m}', 0, 5000000, 2) x;
@@ -38,3 +42,5 @@ SELECT prom._api_series(ARRAY[NULL], 0, 5000000, 0);
 -- a row tells of ids in any order which of them it has samples of
 SELECT prom._hits(w.data, ARRAY[w.sids[3], w.sids[1], -1, w.sids[2]], w.t_min, w.t_max) = w.sids[1:3] AS all_of, prom._hits(w.data, w.sids, w.t_max + 1, w.t_max + 2)
 FROM (SELECT data, t_min, t_max, prom._sids(data) AS sids FROM prom.warm ORDER BY shard, block, seq LIMIT 1) AS w;
+
+SELECT prom.delete_series('{__name__=~".+"}');
