@@ -58,6 +58,9 @@ ifdef WERROR
 override CFLAGS += -Werror
 endif
 
+# The loops over all samples; with the flags that PostgreSQL has for such of its own.
+src/chunk/codec_%.o src/chunk/block.o: override CFLAGS += $(CFLAGS_UNROLL_LOOPS) $(CFLAGS_VECTORIZE)
+
 $(OBJS): $(filter-out src/promql/gram.h,$(wildcard src/*/*.h))
 src/promql/parse.o src/promql/scan.o: src/promql/gram.h
 src/promql/gram.h: src/promql/gram.c

@@ -193,6 +193,8 @@ prom_block_ids(PromBlock *b, void *space)
 {
 	uint64		x[PROM_BLOCK_MAX_SERIES];
 	PromBytes	in = b->ids;
+	int			nseries = b->nseries;
+	int32	   *sids;
 	const char *reason;
 
 	b->time_first = (int64 *) space;
@@ -202,20 +204,21 @@ prom_block_ids(PromBlock *b, void *space)
 	b->time_of = (uint16 *) (b->time_at + b->ntimes + 1);
 	b->time_n = b->time_of + b->nseries;
 
-	reason = prom_int_decode(&in, x, b->nseries);
+	reason = prom_int_decode(&in, x, nseries);
 	if (reason)
 		return reason;
 	if (prom_bytes_left(&in) > 0)
 		return "series ids have bytes left over";
-	for (int i = 0; i < b->nseries; i++)
+	sids = b->sids;
+	for (int i = 0; i < nseries; i++)
 	{
 		int64		sid = (int64) x[i];
 
 		if (sid < PG_INT32_MIN || sid > PG_INT32_MAX)
 			return "chunk has a series id out of range";
-		if (i > 0 && sid <= b->sids[i - 1])
+		if (i > 0 && sid <= sids[i - 1])
 			return "series ids are not ascending";
-		b->sids[i] = (int32) sid;
+		sids[i] = (int32) sid;
 	}
 	return NULL;
 }
@@ -268,28 +271,37 @@ read_time_directory(PromBlock *b, PromBytes *in, uint64 *x)
 static const char *
 read_series_directory(PromBlock *b, PromBytes *in, uint64 *x)
 {
+	/* what is written below could be a part of b, as far as a compiler knows */
+	int			nseries = b->nseries;
+	uint16	   *time_of = b->time_of;
+	const uint16 *time_n = b->time_n;
+	uint32	   *value_at = b->value_at;
+	bool		histograms = (b->flags & PROM_BLOCK_HISTOGRAMS) != 0;
 	const char *reason;
+	uint64		last = 0;
+	uint32		at = 0;
 
-	reason = prom_int_decode(in, x, b->nseries);
+	reason = prom_int_decode(in, x, nseries);
 	if (reason)
 		return reason;
-	for (int i = 0; i < b->nseries; i++)
+	for (int i = 0; i < nseries; i++)
 	{
-		if (x[i] >= (uint64) b->ntimes)
-			return "series names a time column that is not there";
-		b->time_of[i] = (uint16) x[i];
+		last = Max(last, x[i]);
+		time_of[i] = (uint16) x[i];
 	}
+	if (last >= (uint64) b->ntimes)
+		return "series names a time column that is not there";
 
-	reason = prom_int_decode(in, x, b->nseries);
+	reason = prom_int_decode(in, x, nseries);
 	if (reason)
 		return reason;
-	b->value_at[0] = 0;
-	for (int i = 0; i < b->nseries; i++)
+	value_at[0] = 0;
+	for (int i = 0; i < nseries; i++)
 	{
-		if (x[i] > (b->flags & PROM_BLOCK_HISTOGRAMS ? PROM_BLOCK_MAX_VALUES - b->value_at[i] :
-					PROM_VALUE_BOUND(b->time_n[b->time_of[i]])))
+		if (x[i] > (histograms ? PROM_BLOCK_MAX_VALUES - at : PROM_VALUE_BOUND(time_n[time_of[i]])))
 			return "value column has a length out of range";
-		b->value_at[i + 1] = b->value_at[i] + (uint32) x[i];
+		at += (uint32) x[i];
+		value_at[i + 1] = at;
 	}
 	return NULL;
 }
@@ -348,8 +360,8 @@ const char *
 prom_block_time(const PromBlock *b, int k, int64 *t_ms)
 {
 	int			n = b->time_n[k];
-	PromBytes	in = prom_bytes(b->times + b->time_at[k], b->time_at[k + 1] - b->time_at[k]);
-	const char *reason = prom_time_decode(in, b->time_first[k], t_ms, n);
+	const char *reason = prom_time_decode(b->times + b->time_at[k], b->time_at[k + 1] - b->time_at[k],
+										  b->time_first[k], t_ms, n);
 
 	if (reason == NULL && t_ms[n - 1] > b->t_max)
 		return "time column ends outside the range of the chunk";
@@ -360,12 +372,12 @@ const char *
 prom_block_value(const PromBlock *b, int column, uint64 *bits, uint64 *work)
 {
 	int			n = b->time_n[b->time_of[column]];
-	PromBytes	in = prom_bytes(b->values + b->value_at[column],
-								b->value_at[column + 1] - b->value_at[column]);
+	const uint8 *bytes = b->values + b->value_at[column];
+	size_t		len = b->value_at[column + 1] - b->value_at[column];
 
 	if (b->flags & PROM_BLOCK_FRESH)
-		return prom_value_decode_fresh(in, bits, n);
-	return prom_value_decode(in, bits, n, work);
+		return prom_value_decode_fresh(bytes, len, bits, n);
+	return prom_value_decode(bytes, len, bits, n, work);
 }
 
 bool

@@ -37,6 +37,21 @@
 #define PROM_INT_BOUND(n)		(64 + 9 * (size_t) (n))
 #define PROM_VALUE_BOUND(n)		(96 + 9 * (size_t) (n))
 
+/* ---- codec_mini.c: mini blocks, of which integer columns are made ---- */
+
+#define PROM_INT_MINI 64		/* numbers in a mini block */
+
+/*
+ * The width that packs c residuals in the fewest bytes; *patches is how many do not fit into it: none if
+ * it has to be quick.  Returns the bytes, header included; 1 says that they are all 0.
+ */
+extern int	prom_mini_plan(const uint64 *u, int c, bool quick, int *width, int *patches);
+extern uint8 *prom_mini_write(uint8 *out, const uint64 *u, int c, int width, int patches);
+extern uint8 *prom_mini_run_write(uint8 *out, int run);	/* so many of zeros */
+
+/* The c residuals of a mini block.  *run is set if it begins one: how many mini blocks of zeros follow. */
+extern const char *prom_mini_read(PromBytes *in, int c, uint64 *u, int *run);
+
 /* ---- codec_int.c: columns of 64-bit integers ---- */
 
 /* Encode x[0..n-1], n >= 1; returns the byte after.  Leaves x in ruins. */
@@ -46,8 +61,8 @@ extern uint8 *prom_int_encode(uint8 *out, uint64 *x, int n);
 extern uint8 *prom_int_encode_quick(uint8 *out, uint64 *x, int n);
 extern const char *prom_int_decode(PromBytes *in, uint64 *x, int n);
 
-/* True if all numbers of the column are the first one. */
-extern bool prom_int_is_constant(PromBytes in);
+/* True if all numbers of the column that comes next are the first one. */
+extern bool prom_int_is_constant(const PromBytes *in);
 
 /*
  * Grows with a column that is not encoded yet: an upper bound of what prom_int_encode will write
@@ -60,8 +75,6 @@ typedef struct PromIntBound
 	int			width;			/* greatest of the open mini block */
 	size_t		closed;			/* bytes of the mini blocks that are full */
 } PromIntBound;
-
-#define PROM_INT_MINI 64		/* numbers in a mini block */
 
 /* As if the column were of steps without reference and gcd, which the encoder always tries. */
 static inline void
@@ -95,7 +108,7 @@ prom_int_bound_bytes(const PromIntBound *b)
 extern uint8 *prom_time_encode(uint8 *out, const int64 *t_ms, int n, uint64 *work);
 
 /* Takes all of the bytes; the times are checked to be strictly ascending. */
-extern const char *prom_time_decode(PromBytes in, int64 first, int64 *t_ms, int n);
+extern const char *prom_time_decode(const uint8 *bytes, size_t len, int64 first, int64 *t_ms, int n);
 
 /* ---- codec_value.c: values of one series ---- */
 
@@ -111,8 +124,8 @@ extern uint8 *prom_value_encode(uint8 *out, const uint64 *bits, int n, PromValue
 extern uint8 *prom_value_encode_fresh(uint8 *out, const uint64 *bits, int n);
 
 /* Takes all of the bytes.  work holds n numbers. */
-extern const char *prom_value_decode(PromBytes in, uint64 *bits, int n, uint64 *work);
-extern const char *prom_value_decode_fresh(PromBytes in, uint64 *bits, int n);
+extern const char *prom_value_decode(const uint8 *bytes, size_t len, uint64 *bits, int n, uint64 *work);
+extern const char *prom_value_decode_fresh(const uint8 *bytes, size_t len, uint64 *bits, int n);
 
 /* ---- codec_histogram.c: value columns that have histograms ---- */
 

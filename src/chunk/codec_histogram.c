@@ -345,7 +345,7 @@ get_values(PromBytes *in, uint64 *bits, int n, PromMixedWork *w)
 
 	if (p == NULL)
 		return truncated;
-	return prom_value_decode(prom_bytes(p, (size_t) len), bits, n, w->value.a);
+	return prom_value_decode(p, (size_t) len, bits, n, w->value.a);
 }
 
 static const char *

@@ -13,7 +13,6 @@
 #include "chunk/codec.h"
 
 #define MINI			PROM_INT_MINI
-#define MINI_BYTES		(MINI * 8)
 
 /* the first byte: a kind, and what follows it */
 #define INT_CONST		0		/* y = 0 */
@@ -28,11 +27,6 @@
 #define INT_GCD			16
 #define INT_REF			32
 #define INT_FLAGS		(INT_KIND | INT_GCD | INT_REF)
-
-/* mini block headers: a width up to 64; 66..127 a run of 2..63 empty ones; or with exceptions: */
-#define MINI_RUN		64
-#define MINI_MAX_RUN	63
-#define MINI_PATCHED	128
 
 typedef struct IntModel
 {
@@ -106,50 +100,6 @@ residuals(const IntModel *m, const uint64 *y, int i, int c, uint64 *u)
 	}
 }
 
-/*
- * The width that packs c residuals in the fewest bytes; *patches is how many do not fit into it: none if
- * it has to be quick.  Returns the bytes, header included.
- */
-static int
-mini_plan(const uint64 *u, int c, bool quick, int *width, int *patches)
-{
-	uint8		count[65] = {0};
-	uint64		all = 0;
-	int			top;
-	int			best;
-	int			over = 0;
-
-	for (int j = 0; j < c; j++)
-		all |= u[j];
-	top = prom_bit_length(all);
-	*width = top;
-	*patches = 0;
-	best = 1 + (c * top + 7) / 8;
-	if (top <= 1 || quick)
-		return best;
-
-	for (int j = 0; j < c; j++)
-		count[prom_bit_length(u[j])]++;
-	for (int w = top - 1; w >= 0; w--)
-	{
-		int			bytes;
-
-		over += count[w + 1];
-		bytes = 2 + (c * w + 7) / 8 + over;
-		if (over > c / 4)
-			break;
-		for (int l = w + 1; l <= top; l++)
-			bytes += count[l] * ((l - w + 6) / 7);
-		if (bytes < best)
-		{
-			best = bytes;
-			*width = w;
-			*patches = over;
-		}
-	}
-	return best;
-}
-
 /* Bytes of all mini blocks under a model, or something >= limit as soon as that is reached. */
 static size_t
 model_cost(const IntModel *m, const uint64 *y, int n, bool quick, size_t limit)
@@ -166,7 +116,7 @@ model_cost(const IntModel *m, const uint64 *y, int n, bool quick, size_t limit)
 		int			cost;
 
 		residuals(m, y, i, c, u);
-		cost = mini_plan(u, c, quick, &width, &patches);
+		cost = prom_mini_plan(u, c, quick, &width, &patches);
 		if (cost > 1 || !run)
 			bytes += cost;
 		run = cost == 1;
@@ -189,62 +139,6 @@ head_cost(const IntModel *m)
 }
 
 static uint8 *
-mini_pack(uint8 *out, const uint64 *u, int c, int w)
-{
-	uint8	   *end = out + (c * w + 7) / 8;
-	uint64		mask = w == 64 ? ~UINT64CONST(0) : (UINT64CONST(1) << w) - 1;
-	uint64		acc = 0;
-	int			fill = 0;
-
-	if (w == 0)
-		return out;
-	for (int j = 0; j < c; j++)
-	{
-		uint64		v = u[j] & mask;
-
-		acc |= v << fill;
-		fill += w;
-		if (fill >= 64)
-		{
-			out = prom_put_u64le(out, acc);
-			fill -= 64;
-			acc = fill ? v >> (w - fill) : 0;
-		}
-	}
-	for (; out < end; acc >>= 8)
-		*out++ = (uint8) acc;
-	return out;
-}
-
-static uint8 *
-mini_write(uint8 *out, const uint64 *u, int c, int width, int patches)
-{
-	if (patches == 0)
-	{
-		*out++ = (uint8) width;
-		return mini_pack(out, u, c, width);
-	}
-	*out++ = (uint8) (MINI_PATCHED | width);
-	*out++ = (uint8) patches;
-	out = mini_pack(out, u, c, width);
-	for (int j = 0; j < c; j++)
-		if (u[j] >> width)
-			*out++ = (uint8) j;
-	for (int j = 0; j < c; j++)
-		if (u[j] >> width)
-			out = prom_put_varint(out, u[j] >> width);
-	return out;
-}
-
-static uint8 *
-run_write(uint8 *out, int run)
-{
-	for (; run > 0; run -= MINI_MAX_RUN)
-		*out++ = run == 1 ? 0 : (uint8) (MINI_RUN + Min(run, MINI_MAX_RUN));
-	return out;
-}
-
-static uint8 *
 model_write(uint8 *out, const IntModel *m, const uint64 *y, int n, bool quick)
 {
 	uint64		u[MINI];
@@ -257,16 +151,16 @@ model_write(uint8 *out, const IntModel *m, const uint64 *y, int n, bool quick)
 		int			patches;
 
 		residuals(m, y, i, c, u);
-		if (mini_plan(u, c, quick, &width, &patches) == 1)
+		if (prom_mini_plan(u, c, quick, &width, &patches) == 1)
 		{
 			run++;
 			continue;
 		}
-		out = run_write(out, run);
+		out = prom_mini_run_write(out, run);
 		run = 0;
-		out = mini_write(out, u, c, width, patches);
+		out = prom_mini_write(out, u, c, width, patches);
 	}
-	return run_write(out, run);
+	return prom_mini_run_write(out, run);
 }
 
 /* What one pass over the steps of a column tells. */
@@ -458,162 +352,67 @@ prom_int_encode_quick(uint8 *out, uint64 *x, int n)
 
 /* ---- decoding ---- */
 
-/* c numbers of w bits from bytes that may be read 9 past their end. */
-static void
-bits_unpack(const uint8 *p, int c, int w, uint64 *u)
-{
-	uint64		mask = w == 64 ? ~UINT64CONST(0) : (UINT64CONST(1) << w) - 1;
+/* ---- decoding ---- */
 
-	if (w <= 56)
-	{
-		for (int j = 0, at = 0; j < c; j++, at += w)
-			u[j] = (prom_get_u64le(p + (at >> 3)) >> (at & 7)) & mask;
-		return;
-	}
-	for (int j = 0, at = 0; j < c; j++, at += w)
-	{
-		int			shift = at & 7;
-		uint64		v = prom_get_u64le(p + (at >> 3)) >> shift;
-
-		if (shift > 0)
-			v |= (uint64) p[(at >> 3) + 8] << (64 - shift);
-		u[j] = v & mask;
-	}
-}
-
-static const char *
-mini_patch(PromBytes *in, int c, int w, int patches, uint64 *u)
-{
-	const uint8 *at = prom_bytes_take(in, patches);
-	int			last = -1;
-
-	if (at == NULL)
-		return "integer column is truncated";
-	for (int k = 0; k < patches; k++)
-	{
-		uint64		high = prom_bytes_varint(in);
-
-		if (in->bad)
-			return "integer column is truncated";
-		if (at[k] >= c || at[k] <= last || prom_bit_length(high) + w > 64)
-			return "integer column has an exception out of place";
-		last = at[k];
-		u[last] |= high << w;
-	}
-	return NULL;
-}
-
-/* The residuals of one mini block that is not inside a run; may start one. */
-static const char *
-mini_read(PromBytes *in, int c, uint64 *u, int *run)
-{
-	uint8		padded[MINI_BYTES + 16];
-	int			head = prom_bytes_u8(in);
-	int			w = head & (MINI_PATCHED - 1);
-	int			patches = 0;
-	int			bytes;
-	const uint8 *p;
-
-	if (head > MINI_RUN + 1 && head < MINI_PATCHED)
-	{
-		*run = head - MINI_RUN - 1;
-		memset(u, 0, c * sizeof(uint64));
-		return NULL;
-	}
-	if (w > (head & MINI_PATCHED ? 63 : 64))
-		return "integer column has an unknown mini block";
-	if (head & MINI_PATCHED)
-	{
-		patches = prom_bytes_u8(in);
-		if (!in->bad && (patches == 0 || patches > c))
-			return "integer column has a wrong number of exceptions";
-	}
-	bytes = (c * w + 7) / 8;
-	p = prom_bytes_take(in, bytes);
-	if (p == NULL)
-		return "integer column is truncated";
-	if (w == 0)
-		memset(u, 0, c * sizeof(uint64));
-	else
-	{
-		if (prom_bytes_left(in) < 9)
-		{
-			memcpy(padded, p, bytes);
-			memset(padded + bytes, 0, 9);
-			p = padded;
-		}
-		bits_unpack(p, c, w, u);
-	}
-	return patches ? mini_patch(in, c, w, patches, u) : NULL;
-}
-
-/* Where a model is between two mini blocks. */
+/*
+ * Where a model is between two mini blocks.  It is told of x itself: its steps are multiplied by the
+ * divisor, as the residuals are, and begin at x0.
+ */
 typedef struct IntState
 {
-	uint64		x0;
+	int			kind;
 	uint64		gcd;
-	uint64		y;
+	uint64		x;				/* the last x; of a line the next, less what its residual says */
 	uint64		step;
 } IntState;
 
-/* Numbers i .. i+c-1 of the column from their residuals. */
-static void
-restore(const IntModel *m, IntState *s, int i, int c, const uint64 *u, uint64 *x)
+static inline bool
+has_zigzag(int kind)
 {
-	uint64		y = s->y;
-	uint64		step = s->step;
-	uint64		r = m->r;
-	uint64		d0 = m->d0;
-	uint64		line = r + (uint64) i * d0;
+	return kind == INT_STEP || kind == INT_STEP2 || kind == INT_LINE_ZZ;
+}
 
-	switch (m->kind)
+/* Makes c numbers of the column out of their residuals. */
+static void
+restore(IntState *s, uint64 *u, int c)
+{
+	uint64		x = s->x;
+	uint64		step = s->step;
+	uint64		gcd = s->gcd;
+
+	if (has_zigzag(s->kind))
+		for (int j = 0; j < c; j++)
+			u[j] = unzz(u[j]);
+	if (gcd != 1)
+		for (int j = 0; j < c; j++)
+			u[j] *= gcd;
+	switch (s->kind)
 	{
-		case INT_FOR:
-			for (int j = 0; j < c; j++)
-				x[j] = r + u[j];
-			break;
 		case INT_STEP:
-			for (int j = 0; j < c; j++)
-				x[j] = y += r + unzz(u[j]);
-			break;
 		case INT_STEP_FOR:
 			for (int j = 0; j < c; j++)
-				x[j] = y += r + u[j];
+				u[j] = x += step + u[j];
 			break;
 		case INT_STEP2:
 			for (int j = 0; j < c; j++)
-			{
-				step += unzz(u[j]);
-				x[j] = y += step;
-			}
+				u[j] = x += step += u[j];
 			break;
-		case INT_LINE_FOR:
-			for (int j = 0; j < c; j++, line += d0)
-				x[j] = line + u[j];
-			break;
-		case INT_LINE_ZZ:
-			for (int j = 0; j < c; j++, line += d0)
-				x[j] = line + unzz(u[j]);
+		default:
+			for (int j = 0; j < c; j++, x += step)
+				u[j] += x;
 			break;
 	}
-	s->y = y;
+	s->x = x;
 	s->step = step;
-	if (s->gcd == 1)
-		for (int j = 0; j < c; j++)
-			x[j] += s->x0;
-	else
-		for (int j = 0; j < c; j++)
-			x[j] = s->x0 + s->gcd * x[j];
 }
 
 /* The numbers that the mini blocks tell. */
 static const char *
-model_read(PromBytes *in, const IntModel *m, IntState *s, uint64 *x, int n)
+model_read(PromBytes *in, IntState *s, uint64 *x, int n)
 {
-	uint64		u[MINI];
 	int			run = 0;
 
-	for (int i = first_residual(m->kind); i < n; i += MINI)
+	for (int i = first_residual(s->kind); i < n; i += MINI)
 	{
 		int			c = Min(MINI, n - i);
 		const char *reason;
@@ -621,11 +420,11 @@ model_read(PromBytes *in, const IntModel *m, IntState *s, uint64 *x, int n)
 		if (run > 0)
 		{
 			run--;
-			memset(u, 0, c * sizeof(uint64));
+			memset(x + i, 0, c * sizeof(uint64));
 		}
-		else if ((reason = mini_read(in, c, u, &run)) != NULL)
+		else if ((reason = prom_mini_read(in, c, x + i, &run)) != NULL)
 			return reason;
-		restore(m, s, i, c, u, x + i);
+		restore(s, x + i, c);
 	}
 	return run > 0 ? "integer column has a run past its end" : NULL;
 }
@@ -634,39 +433,41 @@ const char *
 prom_int_decode(PromBytes *in, uint64 *x, int n)
 {
 	int			head = prom_bytes_u8(in);
-	IntModel	m = {head & INT_KIND, 0, 0};
-	IntState	s = {0, 1, 0, 0};
+	int			kind = head & INT_KIND;
+	uint64		x0 = unzz(prom_bytes_varint(in));
+	uint64		gcd = head & INT_GCD ? prom_bytes_varint(in) : 1;
+	uint64		r = gcd * (head & INT_REF ? unzz(prom_bytes_varint(in)) : 0);
+	uint64		d0 = gcd * (has_line(kind) ? unzz(prom_bytes_varint(in)) : 0);
+	IntState	s = {kind, gcd, x0, r};
 
-	s.x0 = unzz(prom_bytes_varint(in));
-	if (head & INT_GCD)
-		s.gcd = prom_bytes_varint(in);
-	if (head & INT_REF)
-		m.r = unzz(prom_bytes_varint(in));
-	if (has_line(m.kind))
-		m.d0 = unzz(prom_bytes_varint(in));
 	if (in->bad)
 		return "integer column is truncated";
-	if (head & ~INT_FLAGS || m.kind > INT_LINE_ZZ ||
-		(m.kind <= INT_LINE && head & (INT_GCD | INT_REF)) || (m.kind == INT_STEP2 && head & INT_REF))
+	if (head & ~INT_FLAGS || kind > INT_LINE_ZZ ||
+		(kind <= INT_LINE && head & (INT_GCD | INT_REF)) || (kind == INT_STEP2 && head & INT_REF))
 		return "integer column is of unknown kind";
 
-	x[0] = s.x0;
-	if (m.kind <= INT_LINE)
+	x[0] = x0;
+	if (kind <= INT_LINE)
 	{
 		for (int i = 1; i < n; i++)
-			x[i] = x[i - 1] + m.d0;
+			x[i] = x0 += d0;
 		return NULL;
 	}
-	if (m.kind == INT_STEP2 && n > 1)
+	if (kind == INT_STEP2 && n > 1)
 	{
-		s.y = s.step = m.d0;
-		x[1] = s.x0 + s.gcd * m.d0;
+		s.step = d0;
+		x[1] = s.x = x0 + d0;
 	}
-	return model_read(in, &m, &s, x, n);
+	else if (kind != INT_STEP && kind != INT_STEP_FOR)
+	{
+		s.step = d0;
+		s.x = x0 + r + d0;
+	}
+	return model_read(in, &s, x, n);
 }
 
 bool
-prom_int_is_constant(PromBytes in)
+prom_int_is_constant(const PromBytes *in)
 {
-	return prom_bytes_u8(&in) == INT_CONST && !in.bad;
+	return in->at < in->end && *in->at == INT_CONST;
 }

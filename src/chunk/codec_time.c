@@ -20,8 +20,9 @@ prom_time_encode(uint8 *out, const int64 *t_ms, int n, uint64 *work)
 }
 
 const char *
-prom_time_decode(PromBytes in, int64 first, int64 *t_ms, int n)
+prom_time_decode(const uint8 *bytes, size_t len, int64 first, int64 *t_ms, int n)
 {
+	PromBytes	in = prom_bytes(bytes, len);
 	const char *reason;
 	bool		ascending = true;
 

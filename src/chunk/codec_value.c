@@ -428,19 +428,37 @@ prom_value_encode_fresh(uint8 *out, const uint64 *bits, int n)
 
 /* ---- decoding ---- */
 
+/* bits of 2^84 + 2^63, of 2^52, and of the sum of both */
+#define HIGH_ZERO	UINT64CONST(0x4530000080000000)
+#define LOW_ZERO	UINT64CONST(0x4330000000000000)
+#define BOTH_ZEROS	UINT64CONST(0x4530000080100000)
+
+/*
+ * (double) m of any int64, in steps that compilers turn into vectors: the instruction that converts is
+ * for one number.  Both halves of m become float64 as the last bits of numbers so large that these count
+ * 2^32 and 1; only the last sum is rounded.
+ */
+static inline double
+int64_double(uint64 m)
+{
+	double		high = bits_double(HIGH_ZERO ^ (m >> 32));
+	double		low = bits_double(LOW_ZERO | (m & PG_UINT32_MAX));
+
+	return (high - bits_double(BOTH_ZEROS)) + low;
+}
+
+/* decimal_bits() of all of them. */
 static void
 decimals_to_bits(uint64 *m, int n, int e)
 {
+	double		p = power10[e];
+
 	if (e == 0)
 		for (int i = 0; i < n; i++)
-			m[i] = double_bits((double) (int64) m[i]);
+			m[i] = double_bits(int64_double(m[i]));
 	else
-	{
-		double		p = power10[e];
-
 		for (int i = 0; i < n; i++)
-			m[i] = double_bits((double) (int64) m[i] / p);
-	}
+			m[i] = double_bits(int64_double(m[i]) / p);
 }
 
 static void
@@ -456,7 +474,7 @@ static const char *
 decode_decimal(PromBytes *in, uint64 *bits, int n, int e)
 {
 	/* most columns are constant: one division will do */
-	bool		constant = prom_int_is_constant(*in);
+	bool		constant = prom_int_is_constant(in);
 	const char *reason = prom_int_decode(in, bits, constant ? 1 : n);
 
 	if (reason)
@@ -514,8 +532,9 @@ decode_ulp(PromBytes *in, uint64 *bits, int n, int e, uint64 *work)
 }
 
 const char *
-prom_value_decode(PromBytes in, uint64 *bits, int n, uint64 *work)
+prom_value_decode(const uint8 *bytes, size_t len, uint64 *bits, int n, uint64 *work)
 {
+	PromBytes	in = prom_bytes(bytes, len);
 	int			head = prom_bytes_u8(&in);
 	int			e = head & ((1 << VALUE_SHIFT) - 1);
 	int			kind = head >> VALUE_SHIFT;
@@ -559,8 +578,9 @@ prom_value_decode(PromBytes in, uint64 *bits, int n, uint64 *work)
 }
 
 const char *
-prom_value_decode_fresh(PromBytes in, uint64 *bits, int n)
+prom_value_decode_fresh(const uint8 *bytes, size_t len, uint64 *bits, int n)
 {
+	PromBytes	in = prom_bytes(bytes, len);
 	uint64		last = 0;
 
 	for (int i = 0; i < n; i++)

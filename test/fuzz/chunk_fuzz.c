@@ -282,6 +282,40 @@ trip_ints(void)
 	free(y);
 }
 
+/* Decimals of any integers, also such as no encoder writes, are what the processor makes of them. */
+static void
+trip_decimals(void)
+{
+	int			n = any_length(MAX_N);
+	int			e = below(19);
+	uint64	   *x = need(n * sizeof(uint64));
+	uint64	   *y = need(n * sizeof(uint64));
+	uint8	   *out = need(PROM_VALUE_BOUND(n));
+	double		p = 1;
+	size_t		len;
+	const char *reason;
+	bool		same = true;
+
+	for (int k = 0; k < e; k++)
+		p *= 10;
+	for (int i = 0; i < n; i++)
+		x[i] = below(4) ? any_magnitude() : next_random();
+	memcpy(y, x, n * sizeof(uint64));
+	out[0] = (uint8) e;
+	len = prom_int_encode(out + 1, y, n) - out;
+	reason = prom_value_decode(out, len, y, n, NULL);
+	for (int i = 0; i < n && reason == NULL; i++)
+	{
+		double		v = e == 0 ? (double) (int64) x[i] : (double) (int64) x[i] / p;
+
+		same &= memcmp(&v, &y[i], sizeof(v)) == 0;
+	}
+	report("decimals", reason == NULL && same, reason);
+	free(out);
+	free(x);
+	free(y);
+}
+
 static void
 trip_values(void)
 {
@@ -298,8 +332,8 @@ trip_values(void)
 	any_values(x, n);
 	len = (fresh ? prom_value_encode_fresh(out, x, n) : prom_value_encode(out, x, n, &work)) - out;
 	copy = exact_copy(out, len);
-	reason = fresh ? prom_value_decode_fresh(prom_bytes(copy, len), y, n) :
-		prom_value_decode(prom_bytes(copy, len), y, n, scratch);
+	reason = fresh ? prom_value_decode_fresh(copy, len, y, n) :
+		prom_value_decode(copy, len, y, n, scratch);
 	report("values", reason == NULL && memcmp(x, y, n * sizeof(uint64)) == 0, reason);
 	free(copy);
 	free(out);
@@ -755,9 +789,9 @@ attack_column(void)
 		bytes[0] &= below(4) ? 0xE7 : 0xFF;
 	if (len > 1)
 		bytes[1] &= 0x37;
-	(void) prom_value_decode(in, x, n, scratch);
-	(void) prom_value_decode_fresh(in, x, n);
-	(void) prom_time_decode(in, (int64) next_random(), (int64 *) x, n);
+	(void) prom_value_decode(bytes, len, x, n, scratch);
+	(void) prom_value_decode_fresh(bytes, len, x, n);
+	(void) prom_time_decode(bytes, len, (int64) next_random(), (int64 *) x, n);
 	(void) prom_int_decode(&in, x, n);
 	passed++;
 	free(bytes);
@@ -783,6 +817,7 @@ main(int argc, char **argv)
 		{
 			trip_ints();
 			trip_values();
+			trip_decimals();
 			attack_noise();
 			attack_column();
 		}
