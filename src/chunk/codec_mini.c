@@ -25,6 +25,13 @@
 /* what unpacking may read behind the last byte */
 #define MINI_PADDING	8
 
+/* The mask of w bits. */
+static inline uint64
+low_bits(int w)
+{
+	return w == 64 ? ~UINT64CONST(0) : (UINT64CONST(1) << w) - 1;
+}
+
 /* ---- encoding ---- */
 
 /*
@@ -83,7 +90,7 @@ static uint8 *
 mini_pack(uint8 *out, const uint64 *u, int c, int w)
 {
 	uint8	   *end = out + (c * w + 7) / 8;
-	uint64		mask = w == 64 ? ~UINT64CONST(0) : (UINT64CONST(1) << w) - 1;
+	uint64		mask = low_bits(w);
 	uint64		acc = 0;
 	int			fill = 0;
 
@@ -137,12 +144,6 @@ prom_mini_run_write(uint8 *out, int run)
 
 
 /* ---- decoding ---- */
-
-static inline uint64
-low_bits(int w)
-{
-	return w == 64 ? ~UINT64CONST(0) : (UINT64CONST(1) << w) - 1;
-}
 
 /* Eights of numbers of 1 .. 8 bits: a load holds all of them. */
 static void
