@@ -31,6 +31,7 @@ sub digest
 	my ($on, $database) = @_;
 	return $on->safe_psql($database // 'postgres', <<'SQL');
 SET jit = off;
+SET enable_nestloop = off;
 SELECT count(*), sum(hashtextextended(concat_ws(',', r.resolution, r.part, r.day, m.labels, s.t_ms, s.value), 0))
 FROM prom.rollup r CROSS JOIN prom.samples(r.data) s JOIN (SELECT shard, sid, labels::text AS labels FROM prom.series OFFSET 0) m ON m.shard = r.shard AND m.sid = s.sid
 SQL
