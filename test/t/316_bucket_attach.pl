@@ -267,8 +267,11 @@ like(told($clone, 'CALL prom.tier()'), qr/no error.*WARNING: .*bucket "b" is lef
 like($clone->safe_psql('postgres', q{SELECT phase FROM prom.jobs WHERE name = 'tier'}), qr/^bucket "b" is left alone until /, '… as prom.jobs tells');
 like(told($clone, $move), qr/55000: bucket "b" is left alone until/, '… by hand too');
 is(sql($there), $all, 'and deletes nothing');
+is($clone->safe_psql('postgres', q{SELECT count(*) FROM prom.tier_owner o WHERE o.due > o.renewed}), '1', 'it knows when the job of the other is to come');
+$clone->safe_psql('postgres', q{UPDATE prom.tier_owner SET since = since - interval '4 hours', due = due + interval '1 day'});
+like(told($clone, $move), qr/55000: bucket "b" is left alone until/, 'and waits for that, if it comes once a day');
 sql('CALL prom.tier()');
-$clone->safe_psql('postgres', q{UPDATE prom.tier_owner SET since = since - interval '4 hours'});
+$clone->safe_psql('postgres', q{UPDATE prom.tier_owner SET due = due - interval '1 day 4 hours'});
 like(told($clone, $move), qr/55000: bucket "b" has another owner\nDETAIL:  Since .*HINT: .*promgres\.tier_server/s, 'it has: the copy refuses');
 is(sql($there), $all, 'and deletes nothing');
 like(told($node, $move), qr/no error/, 'the other goes on');
