@@ -81,7 +81,7 @@ BEGIN
 		RETURN 'yes';
 	END IF;
 	SELECT x.* INTO o FROM prom.tier_owner x WHERE x.server = _tier_owns.server;
-	IF again AND o.next IS NULL AND o.renewed > clock_timestamp() - interval '30 minutes' AND o.identity = same THEN
+	IF again AND o.next IS NULL AND o.renewed BETWEEN clock_timestamp() - interval '30 minutes' AND clock_timestamp() AND o.identity = same THEN
 		RETURN 'yes';
 	END IF;
 	IF o.next IS NULL THEN
