@@ -54,6 +54,7 @@ DECLARE
 	next	record;
 	gone	int8;
 	key		text;
+	owns	text;
 BEGIN
 	rows := 0;
 	IF server = '' THEN
@@ -67,16 +68,16 @@ BEGIN
 			HINT = format('"promgres.tier_server" names it. Make it with CREATE SERVER %I FOREIGN DATA WRAPPER promgres_s3; what is in its bucket is found by this name.', server);
 	END IF;
 	-- Another copy of this database may have taken the bucket over.
-	CASE prom._tier_owns(server, state -> 'owner' IS NOT NULL, forced)
-		WHEN 'asked' THEN
-			state := state || '{"owner": true}';
-			RETURN;
-		WHEN 'wait' THEN
-			state := NULL;
-			RETURN;
-		ELSE
-			state := state || '{"owner": true}';
-	END CASE;
+	owns := prom._tier_owns(server, state -> 'owner' IS NOT NULL, forced);
+	IF owns NOT IN ('yes', 'asked') THEN
+		phase := owns;
+		state := NULL;
+		RETURN;
+	END IF;
+	state := state || '{"owner": true}';
+	IF owns = 'asked' THEN
+		RETURN;
+	END IF;
 
 	-- What is uploaded and verified, also of a run that was killed.
 	SELECT x.* INTO u FROM prom.tier_upload x WHERE x.source IS NOT NULL ORDER BY x.started LIMIT 1;

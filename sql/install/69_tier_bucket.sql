@@ -6,6 +6,9 @@ SET search_path = pg_catalog, pg_temp
 AS $$
 DECLARE
 	m		jsonb;
+	d		jsonb;
+	place	text;
+	whole	bool;
 BEGIN
 	BEGIN
 		m := convert_from(body, 'UTF8')::jsonb;
@@ -22,6 +25,24 @@ BEGIN
 		AND m -> 'series' ?& ARRAY['name', 'bytes', 'sha256'], false)
 	THEN
 		RAISE data_corrupted USING MESSAGE = format('manifest "%s" is not complete', key);
+	END IF;
+	d := m -> 'objects' -> 0;
+	BEGIN
+		place := prom._tier_prefix((m ->> 'cluster')::uuid, (m -> 'resolution')::int4, (m -> 'day')::int8, (m -> 'shard')::int2) || (m -> 'seq')::int8;
+		whole := num_nulls((d -> 'bytes')::int8, (d -> 'chunks')::int4, (d -> 'samples')::int8, (d -> 'series')::int4, (d -> 't_min')::int8, (d -> 't_max')::int8,
+				(d -> 'block_min')::int4, (d -> 'block_max')::int4, (m -> 'series' -> 'bytes')::int8) = 0
+			AND (m -> 'day')::int8 % 86400000 = 0 AND d ->> 'sha256' ~ '^[0-9a-f]{64}$' AND jsonb_typeof(m -> 'series' -> 'sha256') = 'string'
+			-- These are the names that version 1 has, and one object is all that there is.
+			AND d ->> 'name' = 'data-0' AND m -> 'series' ->> 'name' = 'series' AND jsonb_array_length(m -> 'objects') = 1;
+	EXCEPTION WHEN invalid_text_representation OR invalid_parameter_value OR numeric_value_out_of_range OR datetime_field_overflow OR interval_field_overflow THEN
+		RAISE data_corrupted USING MESSAGE = format('manifest "%s" is not understood', key), DETAIL = format('Something in it is of a wrong type: %s.', SQLERRM);
+	END;
+	IF whole IS DISTINCT FROM true OR place IS NULL THEN
+		RAISE data_corrupted USING MESSAGE = format('manifest "%s" is not understood', key), DETAIL = 'A name, a day, a size or a hash in it is none.';
+	END IF;
+	-- One that was written anew has the time behind its seq.
+	IF NOT (starts_with(key, place || '/') OR starts_with(key, place || '-')) THEN
+		RAISE data_corrupted USING MESSAGE = format('manifest "%s" is not where it belongs', key), DETAIL = format('Keys of what it tells of begin with %s.', place);
 	END IF;
 	RETURN m;
 END
@@ -97,10 +118,10 @@ BEGIN
 	-- A listing may be stale: what has left the bucket meanwhile is none of it.
 	SELECT array_agg(left(manifests[g.n], -length('manifest.json')) ORDER BY g.n), array_agg(prom._tier_manifest(manifests[g.n], g.body) ORDER BY g.n) INTO keys, m
 	FROM prom._tier_get_many(server, manifests, array_fill(65536::int8, ARRAY[cardinality(manifests)])) g WHERE g.body IS NOT NULL;
-	SELECT keys[i] INTO lost FROM generate_series(1, cardinality(m)) i
-	WHERE (m[i] ->> 'cluster')::uuid <> of OR prom._tier_shard(shards, (m[i] -> 'shard')::int2) IS NULL LIMIT 1;
-	IF FOUND THEN
-		RAISE data_corrupted USING MESSAGE = format('manifest "%smanifest.json" is not where it belongs', lost);
+	IF keys IS NULL THEN
+		series := known;
+		attached := 0;
+		RETURN;
 	END IF;
 	SELECT array_agg(keys[i] || (m[i] -> 'objects' -> 0 ->> 'name') ORDER BY i), array_agg((m[i] -> 'objects' -> 0 -> 'bytes')::int8 ORDER BY i),
 		array_agg((m[i] -> 'objects' -> 0 -> 'chunks')::int4 ORDER BY i) INTO data, sizes, guesses FROM generate_series(1, cardinality(m)) i;
@@ -210,6 +231,10 @@ BEGIN
 	LOOP
 		SELECT c.* INTO known FROM prom.tier_cluster c WHERE c.cluster = of::uuid;
 		map := known.shards;
+		IF known.read_only AND NOT read_only AND NOT EXISTS (SELECT FROM prom.tier_cluster c WHERE c.own) THEN
+			RAISE object_not_in_prerequisite_state USING MESSAGE = format('bucket "%s" is attached read-only', server),
+				HINT = format('Use SELECT prom.detach_bucket(%L) first.', known.server);
+		END IF;
 		IF known.cluster IS NULL THEN
 			IF NOT read_only AND (EXISTS (SELECT FROM prom.series) OR EXISTS (SELECT FROM prom.tier_cluster c WHERE c.own)) THEN
 				RAISE object_not_in_prerequisite_state USING MESSAGE = format('bucket "%s" cannot become that of this database, which has samples of its own', server),
@@ -243,9 +268,6 @@ BEGIN
 		PERFORM prom._tier_register_series(s.shard) FROM (SELECT DISTINCT o.shard FROM prom.tier_object o WHERE o.cluster = known.cluster) s;
 	END LOOP;
 	PERFORM prom._tier_attached();
-	IF NOT read_only THEN
-		PERFORM prom._tier_own(c.server, c.cluster, gen_random_uuid()) FROM prom.tier_cluster c WHERE c.own AND c.server = attach_bucket.server;
-	END IF;
 	-- Queries have to know that there are rollups: of a database that had none, those of the bucket.
 	INSERT INTO prom.level (resolution, from_ms, until_ms)
 	SELECT o.resolution, min(o.day), max(o.day) + 86400000 FROM prom.tier_object o WHERE o.resolution > 0 AND o.deleted IS NULL AND NOT o.read_only
@@ -256,6 +278,10 @@ BEGIN
 		FROM prom.tier_object o WHERE o.deleted IS NULL AND NOT o.read_only) r
 	WHERE r.first < r.from_ms AND NOT EXISTS (SELECT FROM prom._parts() p WHERE p.resolution = 0 AND p.from_ms < r.from_ms)
 	ON CONFLICT DO NOTHING;
+	-- Last: if anything fails, the owner is who it was.
+	IF NOT read_only THEN
+		PERFORM prom._tier_own(c.server, c.cluster, gen_random_uuid()) FROM prom.tier_cluster c WHERE c.own AND c.server = attach_bucket.server;
+	END IF;
 	RETURN n;
 END
 $$;

@@ -8,7 +8,10 @@
 --
 -- Who has parted and finds the word unchanged cannot know whether the other is gone, or has not come yet.  A promoted or restored
 -- database knows what it is by its timeline, a loaded dump by the identifier of its server: these wait for as long as would be enough
--- for the job of the other to come.  If nobody has come they go on, so that a failover needs no hand.
+-- for the job of the other to come, which is when it said it would, and three hours at least.  If nobody has come they go on, so that a failover needs no hand.
+--
+-- The row is changed before the bucket is, and is locked meanwhile: of the job and prom.claim_bucket the one that writes to the bucket last is
+-- the one whose word stays here, and who may not write here (a standby) leaves the bucket as it is.
 
 CREATE TABLE prom.tier_owner (
 	server		name PRIMARY KEY,
@@ -16,6 +19,7 @@ CREATE TABLE prom.tier_owner (
 	next		uuid,
 	identity	text,
 	renewed		timestamptz,
+	due			timestamptz,
 	waiting		text,
 	since		timestamptz
 );
@@ -24,6 +28,7 @@ COMMENT ON COLUMN prom.tier_owner.server IS 'the bucket, a foreign server';
 COMMENT ON COLUMN prom.tier_owner.word IS 'what was last written to the bucket';
 COMMENT ON COLUMN prom.tier_owner.next IS 'what is written, or was by somebody who was killed';
 COMMENT ON COLUMN prom.tier_owner.identity IS 'what this database was then, as prom._tier_identity says';
+COMMENT ON COLUMN prom.tier_owner.due IS 'when its job was to come again, which a schedule of pg_cron may have put off for days';
 COMMENT ON COLUMN prom.tier_owner.waiting IS 'what it has become, if it waits for another one to come';
 COMMENT ON COLUMN prom.tier_owner.since IS 'since when it waits';
 
@@ -48,9 +53,11 @@ LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
 AS $$
 BEGIN
+	INSERT INTO prom.tier_owner AS o (server, word, identity, renewed, due)
+	VALUES (server, word, prom._tier_identity(), clock_timestamp(), (SELECT j.next_due FROM prom.job j WHERE j.name = 'tier'))
+	ON CONFLICT ON CONSTRAINT tier_owner_pkey DO UPDATE SET word = excluded.word, next = NULL, identity = excluded.identity, renewed = excluded.renewed, due = excluded.due,
+		waiting = NULL, since = NULL;
 	PERFORM prom._bucket_put(server, prom._tier_owner_key(of), convert_to(word::text, 'UTF8'));
-	INSERT INTO prom.tier_owner AS o (server, word, identity, renewed) VALUES (server, word, prom._tier_identity(), clock_timestamp())
-	ON CONFLICT ON CONSTRAINT tier_owner_pkey DO UPDATE SET word = excluded.word, next = NULL, identity = excluded.identity, renewed = excluded.renewed, waiting = NULL, since = NULL;
 END
 $$;
 COMMENT ON FUNCTION prom._tier_own(name, uuid, uuid) IS 'Makes a word that of the owner of a bucket, who is this database from now on.';
@@ -64,6 +71,8 @@ DECLARE
 	o		prom.tier_owner;
 	there	text;
 	same	text := prom._tier_identity();
+	until	timestamptz;
+	told	text;
 	detail	text;
 	hint	text;
 BEGIN
@@ -72,7 +81,7 @@ BEGIN
 		RETURN 'yes';
 	END IF;
 	SELECT x.* INTO o FROM prom.tier_owner x WHERE x.server = _tier_owns.server;
-	IF again AND o.next IS NULL AND o.renewed > clock_timestamp() - interval '30 minutes' AND o.identity = same THEN
+	IF again AND o.next IS NULL AND o.renewed BETWEEN clock_timestamp() - interval '30 minutes' AND clock_timestamp() AND o.identity = same THEN
 		RETURN 'yes';
 	END IF;
 	IF o.next IS NULL THEN
@@ -92,14 +101,16 @@ BEGIN
 			UPDATE prom.tier_owner x SET waiting = same, since = clock_timestamp() WHERE x.server = _tier_owns.server;
 			RETURN 'asked';
 		END IF;
-		IF o.since > clock_timestamp() - interval '3 hours' THEN
+		until := greatest(o.since + interval '3 hours', o.due + interval '2 hours');
+		IF until > clock_timestamp() THEN
+			told := format('bucket "%s" is left alone until %s', server, until);
 			detail := 'This database was restored or promoted, and the one that it was may live on: that will have shown itself by then.';
 			hint := format('If it is gone for good, use SELECT prom.claim_bucket(%L). If it lives on, set "promgres.tier_server" to an empty string here.', server);
 			IF forced THEN
-				RAISE object_not_in_prerequisite_state USING MESSAGE = format('bucket "%s" is left alone until %s', server, o.since + interval '3 hours'), DETAIL = detail, HINT = hint;
+				RAISE object_not_in_prerequisite_state USING MESSAGE = told, DETAIL = detail, HINT = hint;
 			END IF;
-			RAISE WARNING USING MESSAGE = format('bucket "%s" is left alone until %s', server, o.since + interval '3 hours'), DETAIL = detail, HINT = hint;
-			RETURN 'wait';
+			RAISE WARNING USING MESSAGE = told, DETAIL = detail, HINT = hint;
+			RETURN told;
 		END IF;
 	END IF;
 	BEGIN
@@ -109,13 +120,14 @@ BEGIN
 		IF there IS NULL OR o.identity <> same THEN
 			RAISE;
 		END IF;
-		UPDATE prom.tier_owner x SET next = NULL, renewed = clock_timestamp() WHERE x.server = _tier_owns.server;
+		UPDATE prom.tier_owner x SET word = there::uuid, next = NULL, identity = same, renewed = clock_timestamp(),
+			due = (SELECT j.next_due FROM prom.job j WHERE j.name = 'tier') WHERE x.server = _tier_owns.server;
 	END;
 	RETURN 'asked';
 END
 $$;
 COMMENT ON FUNCTION prom._tier_owns(name, bool, bool) IS
-'Whether this database may change a bucket: yes; asked, which took a step, and is to be asked again (again: in the same run); wait, not yet, which is an error if it is forced. An error if another one is the owner now.';
+'Whether this database may change a bucket: yes; asked, which took a step, and is to be asked again (again: in the same run); or not yet, and why, which is an error if it is forced. An error if another one is the owner now.';
 
 CREATE FUNCTION prom.claim_bucket(server text) RETURNS void
 LANGUAGE plpgsql STRICT VOLATILE PARALLEL UNSAFE
@@ -124,7 +136,11 @@ AS $$
 DECLARE
 	of		uuid := (SELECT c.cluster FROM prom.tier_cluster c WHERE c.own);
 BEGIN
-	IF of IS NULL THEN
+	-- Not of any bucket that its keys open: one that is only read is none of this database's to write to.
+	IF of IS NULL OR NOT (EXISTS (SELECT FROM prom.tier_cluster c WHERE c.own AND c.server = claim_bucket.server)
+		OR EXISTS (SELECT FROM prom.tier_owner o WHERE o.server = claim_bucket.server)
+		OR EXISTS (SELECT FROM prom.tier_object o WHERE o.cluster = of AND o.server = claim_bucket.server))
+	THEN
 		RAISE object_not_in_prerequisite_state USING MESSAGE = format('bucket "%s" holds no samples of this database', server),
 			HINT = 'It becomes the owner when it moves samples there, or by prom.attach_bucket with read_only => false.';
 	END IF;

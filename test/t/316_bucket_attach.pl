@@ -134,8 +134,12 @@ is(other($attach), '1', 'and is taken if it is there after all');
 other(q{SELECT prom.detach_bucket('b')});
 $proxy->rules({ do => 'answer', status => 404, code => 'NoSuchKey', path => "$key\$" }, { do => 'answer', status => 404, code => 'NoSuchKey', path => "$manifest\$", skip => 1 });
 is(other($attach), $objects - 1, 'one that leaves the bucket while it is read');
-other(q{SELECT prom.detach_bucket('b')});
+$proxy->rules({ do => 'answer', status => 404, code => 'NoSuchKey', path => "$manifest\$" });
+like(told($reader, $attach), qr/no error: 0$/m, 'and that is none if it alone was new');
 $proxy->rules();
+is(other($attach), '1', '… until it is there');
+like(told($reader, q{SELECT prom.attach_bucket('b', read_only => false)}), qr/55000: bucket "b" is attached read-only\nHINT:  .*detach_bucket\('b'\)/, 'who only reads a bucket does not take it over by the way');
+other(q{SELECT prom.detach_bucket('b')});
 
 # With a manifest that is changed, and put back.
 sub spoiled
@@ -155,6 +159,16 @@ like(spoiled(q{jsonb_set(j, '{series,sha256}', '"00"')}), qr/XX001: object ".*\/
 like(spoiled(q{jsonb_set(j, '{series}', '{"name": "series", "bytes": 5, "sha256": "00"}')}), qr/XX001: could not get object ".*\/series"/, '… or longer');
 like(spoiled(q{jsonb_set(j, '{shard}', '7')}), qr/XX001: manifest "\Q$manifest\E" is not where it belongs/, 'a shard that is not that of its key');
 like(spoiled(q{'"x"'::jsonb}), qr/XX001: manifest "\Q$manifest\E" is of an unknown kind/, 'no manifest');
+foreach my $change (q{'{cluster}', '"x"'}, q{'{shard}', '"x"'}, q{'{seq}', '1e30'}, q{'{day}', 'null'}, q{'{day}', '9e18'}, q{'{day}', (j->>'day')::int8 + 1}, q{'{objects,0,bytes}', '"1"'},
+	q{'{objects,0,t_min}', 'null'}, q{'{objects,0,sha256}', '"00"'}, q{'{objects,0,name}', '"data-1"'}, q{'{objects,1}', '{}'}, q{'{series,bytes}', 'null'}, q{'{series,name}', '""'})
+{
+	(my $text = $change) =~ s/(\(j.*)/to_jsonb($1)/;
+	like(spoiled("jsonb_set(j, $text)"), qr/XX001: manifest "\Q$manifest\E" is not understood\nDETAIL/, "what is no such thing: $change");
+}
+foreach my $change (q{'{resolution}', '300'}, q{'{day}', to_jsonb((j->>'day')::int8 + 86400000)}, q{'{seq}', '17'})
+{
+	like(spoiled("jsonb_set(j, $change)"), qr/XX001: manifest "\Q$manifest\E" is not where it belongs\nDETAIL/, "another place: $change");
+}
 like(spoiled(q{jsonb_set(j, '{objects,0,chunks}', '1')}), qr/no error: $objects/, 'of how many chunks there are it is no more than a hint');
 other(q{SELECT prom.detach_bucket('b')});
 
@@ -218,11 +232,18 @@ sql(q{SELECT prom._bucket_put('b', 'promgres/owner/' || cluster, convert_to(next
 like(told($node, $move), qr/no error/, '… at no time');
 
 # A full bucket.
+make_server($node, 'direct', endpoint => "http://127.0.0.1:$s3->{port}", prefix => 'p');
+like(told($node, q{SELECT prom.claim_bucket('direct')}), qr/55000: bucket "direct" holds no samples of this database/, 'a bucket by a name that nothing was moved to is not claimed');
 $proxy->rules({ method => 'PUT', path => '/promgres/owner/', do => 'answer', status => 403, code => 'QuotaExceeded' });
 sql("ALTER SERVER b OPTIONS (SET endpoint 'http://127.0.0.1:$proxy->{port}')");
 $kept = sql($word);
 like(told($node, $move), qr/no error/, 'who can put no word there goes on while it has its last one');
 is(sql($word), $kept, '… which stays');
+sql('UPDATE prom.tier_owner SET next = gen_random_uuid()');
+sql(q{SELECT prom._bucket_put('direct', 'promgres/owner/' || cluster, convert_to(next::text, 'UTF8')) FROM prom.tier_cluster, prom.tier_owner WHERE own});
+like(told($node, $move), qr/no error/, '… or its next one, if it was killed');
+like(told($node, $move), qr/no error/, '… again and again');
+$kept = sql($word);
 $proxy->rules();
 sql("ALTER SERVER b OPTIONS (SET endpoint 'http://127.0.0.1:$s3->{port}')");
 like(told($node, $move), qr/no error/, '… until there is room');
@@ -234,16 +255,23 @@ $clone->init_from_backup($node, 'base', has_streaming => 1);
 configure($clone, %setting, 'promgres.tier_server' => 'b', 'promgres.tier_delete_after' => '0');
 $clone->start;
 $node->wait_for_catchup($clone);
+$kept = sql($word);
+like(told($clone, q{SELECT prom.claim_bucket('b')}), qr/25006: /, 'a standby claims nothing before it is promoted');
+is(sql($word), $kept, 'and has left the bucket as it was');
 $clone->promote;
 $clone->poll_query_until('postgres', 'SELECT NOT pg_is_in_recovery()');
 my $there = q{SELECT count(*) FROM prom._bucket_list('b', 'promgres/v1/')};
 my $all = sql($there);
 $clone->safe_psql('postgres', 'UPDATE prom.tier_object SET deleted = clock_timestamp()');
 like(told($clone, 'CALL prom.tier()'), qr/no error.*WARNING: .*bucket "b" is left alone until .*HINT: .*prom\.claim_bucket\('b'\)/s, 'a promoted copy waits for the other to show itself');
+like($clone->safe_psql('postgres', q{SELECT phase FROM prom.jobs WHERE name = 'tier'}), qr/^bucket "b" is left alone until /, '… as prom.jobs tells');
 like(told($clone, $move), qr/55000: bucket "b" is left alone until/, '… by hand too');
 is(sql($there), $all, 'and deletes nothing');
+is($clone->safe_psql('postgres', q{SELECT count(*) FROM prom.tier_owner o WHERE o.due > o.renewed}), '1', 'it knows when the job of the other is to come');
+$clone->safe_psql('postgres', q{UPDATE prom.tier_owner SET since = since - interval '4 hours', due = due + interval '1 day'});
+like(told($clone, $move), qr/55000: bucket "b" is left alone until/, 'and waits for that, if it comes once a day');
 sql('CALL prom.tier()');
-$clone->safe_psql('postgres', q{UPDATE prom.tier_owner SET since = since - interval '4 hours'});
+$clone->safe_psql('postgres', q{UPDATE prom.tier_owner SET due = due - interval '1 day 4 hours'});
 like(told($clone, $move), qr/55000: bucket "b" has another owner\nDETAIL:  Since .*HINT: .*promgres\.tier_server/s, 'it has: the copy refuses');
 is(sql($there), $all, 'and deletes nothing');
 like(told($node, $move), qr/no error/, 'the other goes on');
