@@ -35,7 +35,7 @@ EXTRA_CLEAN += $(PAGE:=.gz)
 override with_llvm := no
 PGXS := $(wildcard $(shell $(PG_CONFIG) --pgxs 2>/dev/null))
 
-# These two install what they need, a server included, and then call make again.
+# These install what they need, a server included, and then call make again.
 ifneq ($(filter demo demo-s3 test,$(MAKECMDGOALS)),)
 .PHONY: demo demo-s3 test
 demo:

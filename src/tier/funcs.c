@@ -1,6 +1,6 @@
 /*
  * funcs.c
- *	  The room's functions in SQL: for tests and for who must look into a bucket by hand.
+ *	  The room's functions in SQL: for archive's scripts, for tests, and for who must look into a bucket by hand.
  *
  * They are the owner's only; prom.bucket_check is what an administrator uses.
  */

@@ -2,7 +2,7 @@
 """The rules of the source that a program can check: check_source.py [promgres.so]
 
 Exported names begin with the extension's prefix, includes run downhill, plain C stays plain, every
-file opens with a header, and the parts of the SQL script comment on what they make.
+file opens with a header, the parts of the SQL script comment on what they make, and no program lies about.
 """
 import os
 import re
@@ -100,6 +100,17 @@ def uncommented():
             yield f"{kind} {name}"
 
 
+def built():
+    """Programs that somebody built into the tree, where the next commit would take them along."""
+    for folder, folders, files in os.walk(TOP):
+        folders[:] = [f for f in folders if f not in (".git", "node_modules", "bin")]
+        for path in (os.path.join(folder, f) for f in sorted(files) if not f.endswith((".o", ".so", ".bc"))):
+            if os.path.isfile(path):
+                with open(path, "rb") as f:
+                    if f.read(4) == b"\x7fELF":
+                        yield os.path.relpath(path, TOP)
+
+
 def main():
     library = sys.argv[1] if len(sys.argv) > 1 else None
     if library:
@@ -109,6 +120,7 @@ def main():
     report("plain C includes no server header", list(not_plain()))
     report("every source file opens with its header", list(headless()))
     report("everything in the SQL script has a comment", list(uncommented()))
+    report("no program was built into the tree", list(built()))
     sys.exit(0 if ok else 1)
 
 
