@@ -352,8 +352,6 @@ prom_int_encode_quick(uint8 *out, uint64 *x, int n)
 
 /* ---- decoding ---- */
 
-/* ---- decoding ---- */
-
 /*
  * Where a model is between two mini blocks.  It is told of x itself: its steps are multiplied by the
  * divisor, as the residuals are, and begin at x0.

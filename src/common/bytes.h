@@ -21,8 +21,11 @@ typedef struct PromBytes
 static inline PromBytes
 prom_bytes(const void *data, size_t len)
 {
-	PromBytes	b = {(const uint8 *) data, (const uint8 *) data + len, false};
+	PromBytes	b = {(const uint8 *) data, (const uint8 *) data, false};
 
+	/* nothing may be at NULL, to which C adds not even 0 */
+	if (len > 0)
+		b.end += len;
 	return b;
 }
 

@@ -36,7 +36,6 @@ PG_FUNCTION_INFO_V1(prom_histogram_send);
 /* The varlena header, padded so that the histogram is aligned. */
 #define VALUE_HEAD	8
 
-
 static const char *const hint_names[] = {"unknown", "reset", "not_reset", "gauge"};
 
 /* The numbers between brackets; offsets and lengths of spans alternate. */

@@ -37,7 +37,8 @@ typedef struct Bits
 static inline Bits
 bits_begin(const void *data, size_t len)
 {
-	Bits		b = {(const uint8 *) data, (const uint8 *) data + len, 0, 0, false};
+	PromBytes	bytes = prom_bytes(data, len);
+	Bits		b = {bytes.at, bytes.end, 0, 0, false};
 
 	return b;
 }

@@ -94,7 +94,8 @@ prom_write_next(PromWriteWalk *w, PromWriteSeries *s, PromWriteMetadata *m, Prom
 bool
 prom_write_series(const void *message, size_t len, PromWriteSeries *s, PromWireError *err)
 {
-	Field		whole = {.bytes = message, .len = len};
+	/* what has nothing may lie nowhere, but is walked as all others are */
+	Field		whole = {.bytes = len > 0 ? message : (const uint8 *) "", .len = len};
 	Field		at = whole;
 	const char *reason = NULL;
 
