@@ -391,8 +391,9 @@ BEGIN
 	END IF;
 	-- Whoever does not see all series cannot know which labels are left over.
 	PERFORM prom._check_sees_all();
-	-- Whoever ingests holds a lock that conflicts with this one until its samples are committed.
-	LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
+	-- Whoever ingests holds a lock that conflicts with this one until its samples are committed.  It is not prom.series that
+	-- is locked: that would wait for who vacuums it or rebuilds its indexes, who may wait for us, and all senders behind.
+	LOCK TABLE prom.shard IN SHARE ROW EXCLUSIVE MODE;
 	FOR one, ids, first, last IN
 		SELECT r.shard, array_agg(r.sid), min(r.sid), max(r.sid) FROM unnest(shards, sids) AS r(shard, sid) GROUP BY 1 ORDER BY 1
 	LOOP

@@ -101,15 +101,26 @@ COMMENT ON FUNCTION prom._room(regclass) IS
 'How many bytes of a table and its TOAST table are free after a vacuum; all, if an old snapshot has kept rows, as it is not known how much they are.';
 
 CREATE FUNCTION prom._slack_retry(rel regclass) RETURNS void
-LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
 SET search_path = pg_catalog, pg_temp
-BEGIN ATOMIC
-	DELETE FROM prom.slack k WHERE k.part = rel AND k.tries >= 10;
+AS $$
+BEGIN
+	IF EXISTS (SELECT FROM prom.slack k WHERE k.part = rel AND k.tries >= 10) THEN
+		BEGIN
+			PERFORM prom._offer_pages(rel, k.last_page, k.last_toast, true) FROM prom.slack k WHERE k.part = rel;
+		EXCEPTION WHEN OTHERS THEN
+			-- A damaged page is one that nobody can write to.
+			RAISE LOG USING MESSAGE = format('room in "%s" is not offered: %s', rel, SQLERRM);
+		END;
+		DELETE FROM prom.slack k WHERE k.part = rel;
+		RETURN;
+	END IF;
 	UPDATE prom.slack k SET tries = k.tries + 1, next_page = NULL, since = clock_timestamp() + interval '10 seconds' * 2 ^ k.tries,
 		freed = greatest(k.freed, (SELECT prom._room(rel) + coalesce(p.pages - k.last_page + coalesce(p.toast_pages - k.last_toast, 0), 0) * 8192::int8
 			FROM prom._pages(rel) p))
 	WHERE k.part = rel;
-END;
+END
+$$;
 COMMENT ON FUNCTION prom._slack_retry(regclass) IS 'The space was not to be had, or there was an error: later, but not for ever.';
 
 CREATE FUNCTION prom._slack_begin(rel regclass) RETURNS void
@@ -132,13 +143,18 @@ BEGIN
 	UPDATE prom.slack k SET freed = 0, since = clock_timestamp(), next_page = CASE WHEN loose THEN size.pages ELSE 0 END,
 		last_page = size.pages - floor(size.free * 0.95 / 8160), last_toast = size.toast_pages - floor(size.toast_free * 0.95 / 8160)
 	WHERE k.part = rel;
-	IF loose THEN
-		-- Rows that are moved are not to come to lie there again.
-		PERFORM prom._offer_pages(rel, k.last_page, k.last_toast, false) FROM prom.slack k WHERE k.part = rel;
-	END IF;
 END
 $$;
 COMMENT ON FUNCTION prom._slack_begin(regclass) IS 'The table has been vacuumed: sets where its files are to end.';
+
+CREATE FUNCTION prom._slack_hold(rel regclass) RETURNS void
+LANGUAGE sql VOLATILE STRICT PARALLEL UNSAFE
+SET search_path = pg_catalog, pg_temp
+BEGIN ATOMIC
+	SELECT prom._offer_pages(rel, k.last_page, k.last_toast, false) FROM prom.slack k WHERE k.part = rel AND k.next_page > 0;
+END;
+COMMENT ON FUNCTION prom._slack_hold(regclass) IS
+'Rows that are moved are not to come to lie behind the end to be again. In a transaction after that which has set it: what happens to free space maps is not undone, and somebody has to know of it.';
 
 CREATE FUNCTION prom._slack_step(rel regclass) RETURNS bool
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -152,12 +168,18 @@ BEGIN
 	-- Nobody changes samples, or looks for what is to be deleted, meanwhile.
 	PERFORM prom._lock_rollup();
 	PERFORM prom._lock_merge(h.shard) FROM (SELECT s.shard FROM prom.shard s ORDER BY 1) h;
+	-- Whoever removes series would not find a row that is moved under his eyes.
+	LOCK TABLE prom.shard IN ROW EXCLUSIVE MODE;
 	SELECT k.* INTO mark FROM prom.slack k WHERE k.part = rel;
 	IF coalesce(mark.next_page, 0) = 0 THEN
 		RETURN false;
 	END IF;
 	-- Pages with 4 MB of rows and their chunks, about.
-	SELECT greatest(mark.next_page - greatest(512 * p.pages::int8 / (p.pages + p.toast_pages), 1), 0) INTO first FROM prom._pages(rel) p;
+	SELECT greatest(mark.next_page - greatest(512 * s.rows / greatest(s.rows + s.beside, 1), 1), 0) INTO first
+	FROM (SELECT pg_relation_size(c.oid) AS rows, coalesce(pg_relation_size(nullif(c.reltoastrelid, 0)), 0) AS beside FROM pg_class c WHERE c.oid = rel) s;
+	IF NOT chunks AND first <= mark.last_page THEN
+		first := 0;
+	END IF;
 	EXECUTE format('WITH gone AS (DELETE FROM %1$s r WHERE r.ctid >= %2$L AND r.ctid < %3$L AND (r.ctid >= %4$L %5$s) RETURNING r.*)
 		INSERT INTO %1$s SELECT g.* FROM gone g', rel, format('(%s,0)', first), format('(%s,0)', mark.next_page), format('(%s,0)', mark.last_page),
 		CASE WHEN chunks THEN format('OR prom._lies_behind(r.data, %s)', mark.last_toast) END);
@@ -174,10 +196,11 @@ SET search_path = pg_catalog, pg_temp
 BEGIN ATOMIC
 	-- A B-tree of keys that come in no order, as hashes do, is a third empty.  Made dense, all of its pages would be cut in
 	-- halves by the next keys.  What a GIN index could forget does not show.
+	-- (Half made by others, that is of no such name: maybe they are at it.)
 	SELECT CASE WHEN i.indisvalid THEN 'REINDEX' ELSE 'DROP' END || ' INDEX CONCURRENTLY ' || i.indexrelid::regclass
 	FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid JOIN pg_am m ON m.oid = c.relam
-	WHERE i.indrelid = part AND (NOT i.indisvalid OR (pg_relation_size(c.oid) > 65536
-		AND CASE WHEN m.amname = 'btree' THEN prom._index_free(c.oid) * 2.5 > pg_relation_size(c.oid) ELSE every END))
+	WHERE i.indrelid = part AND CASE WHEN NOT i.indisvalid THEN c.relname ~ '_cc(new|old)[0-9]*$' ELSE pg_relation_size(c.oid) > 65536
+		AND CASE WHEN m.amname = 'btree' THEN prom._index_free(c.oid) * 2.5 > pg_relation_size(c.oid) ELSE every END END
 	ORDER BY i.indisvalid, c.oid;
 END;
 COMMENT ON FUNCTION prom._reindex(regclass, bool) IS
@@ -198,7 +221,9 @@ BEGIN
 		RETURN;
 	END IF;
 	IF EXISTS (SELECT FROM prom._reindex(rel, false)) THEN
-		UPDATE prom.slack k SET tries = k.tries + 1, since = clock_timestamp() + interval '10 seconds' * 2 ^ k.tries WHERE k.part = rel AND k.tries < 10;
+		-- What is half made costs whoever writes, and is not forgotten.
+		UPDATE prom.slack k SET tries = k.tries + 1, since = clock_timestamp() + interval '10 seconds' * 2 ^ least(k.tries, 10)
+		WHERE k.part = rel AND (k.tries < 10 OR EXISTS (SELECT FROM prom._reindex(rel, false) d WHERE d LIKE 'DROP%'));
 		IF FOUND THEN
 			RETURN;
 		END IF;

@@ -40,7 +40,7 @@ BEGIN
 END
 $$;
 COMMENT ON FUNCTION prom._empty_series(int2, int4[]) IS
-'Those of the series (ids of a shard, ascending) that have no samples, no points of rollups, and nothing in a bucket. True as long as the caller keeps senders away, by a lock on prom.series.';
+'Those of the series (ids of a shard, ascending) that have no samples, no points of rollups, and nothing in a bucket. True as long as the caller keeps senders away, by a lock on prom.shard.';
 
 CREATE FUNCTION prom._collect_step(first_block int4, blocks int4, grace interval) RETURNS int4
 LANGUAGE plpgsql VOLATILE STRICT PARALLEL UNSAFE
@@ -58,12 +58,12 @@ BEGIN
 		RAISE feature_not_supported USING MESSAGE = 'series cannot be collected in a transaction that is REPEATABLE READ or SERIALIZABLE',
 			HINT = 'Use READ COMMITTED.';
 	END IF;
+	-- No merge may move samples while they are looked for.
+	PERFORM prom._lock_merge(h.shard) FROM (SELECT s.shard FROM prom.shard s ORDER BY 1) h;
 	FOR one, wanted IN
 		SELECT s.shard, array_agg(s.sid ORDER BY s.sid) FROM prom.series s
 		WHERE s.shard IN (SELECT h.shard FROM prom.shard h) AND s.sid >= first AND s.sid < next GROUP BY 1 ORDER BY 1
 	LOOP
-		-- No merge may move samples while they are looked for.
-		PERFORM prom._lock_merge(one);
 		empty := prom._empty_series(one, wanted);
 		-- (Neither is all of the shard read for want of statistics, because of the range, nor each id compared with each: IN, asked so, is hashed.)
 		UPDATE prom.series s SET empty_since = NULL
@@ -78,7 +78,7 @@ BEGIN
 			AND NOT EXISTS (SELECT FROM prom.quarantine q WHERE q.shard = one AND s.sid BETWEEN q.sid_min AND q.sid_max);
 		CONTINUE WHEN due IS NULL;
 		-- Whoever has written to one of them meanwhile is waited for, and then it is not empty.
-		LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
+		LOCK TABLE prom.shard IN SHARE ROW EXCLUSIVE MODE;
 		due := prom._empty_series(one, due);
 		DELETE FROM prom.exemplar e WHERE e.shard = one AND e.sid = ANY (due);
 		PERFORM prom._stat_count('collected_series',

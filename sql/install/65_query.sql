@@ -100,11 +100,11 @@ BEGIN
 	END IF;
 	-- A step of rollups would bring back what it has read before.
 	PERFORM prom._lock_rollup();
+	-- No merge may move samples while they are looked for.
+	PERFORM prom._lock_merge(h.shard) FROM (SELECT s.shard FROM prom.shard s ORDER BY 1) h;
 	FOR one, wanted IN EXECUTE
 		'SELECT s.shard, array_agg(s.sid ORDER BY s.sid) FROM prom.series s WHERE ' || prom._selector_sql(selector, 's') || ' GROUP BY 1 ORDER BY 1'
 	LOOP
-		-- No merge may move samples while they are looked for.
-		PERFORM prom._lock_merge(one);
 		far := prom._tier_delete(one, wanted, from_ms, to_ms);
 		-- Each row of a block is given the series of its block, and rows of many blocks an array that is not made anew for each.
 		WITH b AS MATERIALIZED (SELECT u >> 6 AS block, array_agg(u ORDER BY u) AS sids FROM unnest(wanted) u GROUP BY 1)
@@ -124,7 +124,7 @@ BEGIN
 		FROM (SELECT * FROM prom._cut(one, hit, from_ms, to_ms) UNION ALL SELECT * FROM prom._cut_rollup(one, wanted, from_ms, to_ms)) c;
 
 		-- Series without samples go, too.  The lock keeps senders from writing to one that is going.
-		LOCK TABLE prom.series IN SHARE ROW EXCLUSIVE MODE;
+		LOCK TABLE prom.shard IN SHARE ROW EXCLUSIVE MODE;
 		empty := prom._empty_series(one, wanted);
 		WITH gone AS (
 			DELETE FROM prom.exemplar e WHERE e.shard = one AND

@@ -78,6 +78,7 @@ BEGIN
 			('_slack_next', false, NULL),
 			('_slack_retry', false, NULL),
 			('_slack_begin', false, NULL),
+			('_slack_hold', false, NULL),
 			('_slack_step', false, NULL),
 			('_slack_end', false, NULL),
 			('set_retention', true, 'prom_admin'),

@@ -4,8 +4,8 @@
  *
  * An entry must name a row of prom.series that is there.  So what a transaction learns waits until it
  * commits, and is forgotten when it or one of its subtransactions aborts.  Removal of series needs a
- * lock that conflicts with ours, adds to prom.shard.removals and invalidates the relcache entry of
- * prom.series; taking our lock makes us see that.  The same message also comes when the table is
+ * lock on prom.shard that conflicts with ours, adds to prom.shard.removals and invalidates the relcache
+ * entry of prom.series; taking our lock makes us see that.  The same message also comes when the table is
  * analyzed or vacuumed: then the table's identity and the count of removals are as before, and the
  * cache stays.
  */
@@ -88,8 +88,11 @@ check_right(const RangeVar *table, Oid relid, Oid old_relid, void *arg)
 Oid
 prom_series_lock(void)
 {
-	return RangeVarGetRelidExtended(makeRangeVar("prom", "series", -1), RowExclusiveLock, 0,
-									check_right, NULL);
+	Oid			table = RangeVarGetRelidExtended(makeRangeVar("prom", "series", -1), RowExclusiveLock, 0,
+												 check_right, NULL);
+
+	(void) RangeVarGetRelid(makeRangeVar("prom", "shard", -1), RowExclusiveLock, false);
+	return table;
 }
 
 void

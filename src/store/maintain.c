@@ -321,6 +321,9 @@ take_up_slack_of(PGconn *conn, const char *work, const char *part)
 		snprintf(sql, sizeof(sql), "SELECT prom._slack_begin('%s')", part);
 		if (!command(conn, sql))
 			return false;
+		snprintf(sql, sizeof(sql), "SELECT prom._slack_hold('%s')", part);
+		if (!command(conn, sql))
+			return false;
 	}
 	snprintf(sql, sizeof(sql), "SELECT prom._slack_step('%s')", part);
 	while (more && !TimestampDifferenceExceeds(begin, GetCurrentTimestamp(), COMPACT_MS))

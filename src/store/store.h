@@ -8,8 +8,8 @@
  * Order of samples with one timestamp: any fresh row is later than any warm row; fresh rows by seq
  * (drawn when they are written), warm rows by seq (drawn when they are merged).
  *
- * Lock order: the lock of rollups, the merge lock (one per shard), then prom.series (row exclusive: ingest; share
- * row exclusive: removal of series), then the shard's row in prom.shard, then rows of samples, then prom.slack.
+ * Lock order: the lock of rollups, the merge lock (one per shard), then prom.shard (row exclusive: ingest; share
+ * row exclusive: removal of series), then the shard's row in it, then rows of samples, then prom.slack.
  */
 #ifndef PROM_STORE_H
 #define PROM_STORE_H

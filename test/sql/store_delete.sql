@@ -86,3 +86,27 @@ ROLLBACK;
 SELECT count(*) FROM prom.samples_of('{__name__=~".+"}');
 SELECT prom.delete_series('{__name__=~".+"}');
 SELECT (SELECT count(*) FROM prom.series) AS series, (SELECT count(*) FROM prom.fresh) AS fresh, (SELECT count(*) FROM prom.warm) AS warm;
+
+-- An index that was left half made is removed, but not one that somebody else may be making.
+BEGIN;
+CREATE INDEX of_others ON prom.series (created);
+CREATE INDEX series_hash_idx_ccnew1 ON prom.series (created);
+UPDATE pg_index SET indisvalid = false WHERE indexrelid IN ('prom.of_others'::regclass, 'prom.series_hash_idx_ccnew1'::regclass);
+SELECT prom._reindex('prom.series', false);
+ROLLBACK;
+
+-- A table whose room is not to be had is given up, and what was kept from writers is offered to them again.
+CREATE TABLE loose (i int);
+INSERT INTO loose SELECT generate_series(1, 20000);
+DELETE FROM loose WHERE i > 226;
+VACUUM (TRUNCATE off) loose;
+INSERT INTO prom.slack (part, freed) VALUES ('loose', 1);
+SELECT prom._slack_begin('loose');
+UPDATE prom.slack SET last_toast = 0 WHERE part = 'loose'::regclass;
+SELECT free > 300000 AS offered FROM prom._pages('loose');
+SELECT prom._slack_hold('loose');
+SELECT free > 300000 AS offered FROM prom._pages('loose');
+UPDATE prom.slack SET tries = 10 WHERE part = 'loose'::regclass;
+SELECT prom._slack_retry('loose');
+SELECT free > 300000 AS offered, (SELECT count(*) FROM prom.slack WHERE part = 'loose'::regclass) AS marks FROM prom._pages('loose');
+DROP TABLE loose;
