@@ -200,8 +200,9 @@ HARM = {
         "another value: "),
     "a label is not in prom.label_value": (
         "DELETE FROM prom.label_value WHERE name = 'era' AND value = '{era}'", "that prom.label_value lacks"),
+    # (among them the one that was just given a sample: the others may have lost theirs with the row)
     "a series is gone": (
-        "DELETE FROM prom.series WHERE labels['era'] = '{era}' AND labels['i'] = '1'", "of series that are not there"),
+        "DELETE FROM prom.series WHERE labels['era'] = '{era}' AND labels['i'] = '0'", "of series that are not there"),
     "numbers are drawn again": ("SELECT setval('prom.store_seq', 1)", "that would be drawn again"),
 }
 
